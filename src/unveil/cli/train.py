@@ -1,0 +1,86 @@
+"""`unveil train`: a preset, a pack or folder of faces, and any setting of the preset changed on the command line."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from unveil.training.config import Alignment
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to train on, how, and where to."""
+
+    data: Path
+    config: "Alignment"
+    out: Path
+    resume: bool
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The preset's name first, then its settings; of a run that is resumed, its own settings. Exits as tyro does."""
+    from unveil.training.config import Alignment
+    from unveil.training.presets import PRESETS, preset_named
+
+    if not arguments or arguments[0].startswith("-"):
+        if arguments and arguments[0] in ("-h", "--help"):
+            print(f"usage: unveil train PRESET --data PATH ...\n\nPRESET is one of: {', '.join(PRESETS)}")
+            print("unveil train PRESET --help lists its settings")
+            raise SystemExit(0)
+        raise ValueError(f"name a preset first: unveil train PRESET --data PATH; there are {', '.join(PRESETS)}")
+    config, rest = preset_named(arguments[0]), list(arguments[1:])
+    if "--resume" in rest:
+        run = Path(rest[rest.index("--out") + 1]) if "--out" in rest[:-1] else Path("runs/latest")
+        if not (run / "checkpoint.pt").is_file() or not (run / "config.json").is_file():
+            raise ValueError(f"{run}: no checkpoint to resume; leave --resume out to start the run")
+        config = Alignment.model_validate_json((run / "config.json").read_bytes())
+    prog = f"unveil train {arguments[0]}"
+
+    def options(
+        data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
+        config: tyro.conf.OmitArgPrefixes[Alignment] = config,
+        out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = Path("runs/latest"),
+        resume: tyro.conf.FlagCreatePairsOff[bool] = False,
+    ) -> Options:
+        """Trains a network. Ctrl-C saves; --resume goes on with the same order of faces.
+
+        Args:
+            data: A pack that `unveil prepare` wrote, or a folder of pictures with .pts files.
+            config: The preset's settings.
+            out: Where weights, checkpoint, settings and TensorBoard scalars go.
+            resume: Go on from RUN's checkpoint, with RUN's settings and whatever else is given.
+        """
+        return Options(data, config, out, resume)
+
+    return tyro.cli(options, prog=prog, args=rest)
+
+
+def run(options: Options) -> int:
+    from rich.console import Console
+
+    from unveil.data.pack import read_faces
+    from unveil.training.alignment import AlignmentTask
+    from unveil.training.loop import fit
+    from unveil.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    try:
+        faces = read_faces(options.data)
+        task = AlignmentTask(faces, options.config)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console(stderr=True)
+    parameters = sum(weight.numel() for weight in task.model.parameters()) / 1e6
+    training, held_out = len(task.slices.training), len(task.slices.validation)
+    console.print(f"{faces.label}: {training} faces train, {held_out} validate; {parameters:.2f} M parameters")
+    outcome = fit(task, options.out, resume=options.resume, console=console)
+    best = ", ".join(f"{name} {value:.3f}" for name, value in outcome.best.items())
+    ended = ", interrupted: go on with --resume" if outcome.interrupted else ""
+    print(f"{options.out}: step {outcome.step}{ended}; best {best}")
+    return 130 if outcome.interrupted else 0

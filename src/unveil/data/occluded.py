@@ -1,0 +1,41 @@
+"""A data set under occluders, written to disk with its names and landmarks kept: robustness test sets of one's own."""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from unveil.data.annotations import DataError, write_pts, written_whole
+from unveil.data.landmarks import DataSet, read_image
+from unveil.data.occlusion import Occluder
+
+
+def occlude_data_set(
+    faces: DataSet,
+    out: Path,
+    occlude: Occluder,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Writes every face as `out/NAME.png` and `.pts`; the number of faces. A face's occluder depends on seed and name.
+
+    DataError if `out` lies inside the set's own folder, where the next reading would take it for the set.
+    """
+    sources = {sample.image.resolve().parent for sample in faces.samples}
+    if out.resolve() in sources:
+        raise DataError(f"{out}: the data set itself lies there; give another folder")
+    for done, sample in enumerate(faces.samples, start=1):
+        rng = np.random.default_rng((seed, zlib.crc32(sample.name.encode())))
+        occluded = occlude(read_image(sample.image), sample.points_px, rng)
+        target = out / f"{sample.name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = cv2.imencode(".png", cv2.cvtColor(occluded.image, cv2.COLOR_RGB2BGR))[1]
+        with written_whole(target) as temporary:
+            temporary.write_bytes(content.tobytes())
+        write_pts(target.with_suffix(".pts"), sample.points_px)
+        if progress is not None:
+            progress(done, len(faces.samples))
+    return len(faces.samples)

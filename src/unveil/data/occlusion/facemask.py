@@ -1,0 +1,140 @@
+"""Drawn face masks: a patch from the landmarks, covered with fabric, in the picture's own light. h, w: the window."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.data.occlusion.compose import (
+    THINNEST,
+    Alpha,
+    Occluded,
+    Paint,
+    Window,
+    face_brightness,
+    in_keeping,
+    paste,
+    softened,
+    untouched,
+)
+from unveil.data.occlusion.fabric import base_colour, fabric
+from unveil.data.occlusion.frame import Frame, require_ibug68
+from unveil.data.occlusion.mask_shape import ACROSS, DOWN, Fit, Patch, spline, worn
+from unveil.data.occlusion.textures import Colour
+from unveil.types import Image, Points
+
+STRAP = np.array([236, 236, 236], np.float32)
+COARSE = 16  # the patch is inverted on a grid of this many points a side and interpolated
+
+
+def face_mask(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
+    """The picture with a mask of random cut, fabric and fit on the face."""
+    require_ibug68("mask", points_px)
+    frame = Frame.of(points_px)
+    face = frame.to_face(points_px)
+    patch = worn(face, Fit.draw(rng))
+    nodes_px = frame.to_px(patch.nodes.reshape(-1, 2)).reshape(DOWN, ACROSS, 2)
+    patch_px = Patch(nodes_px)
+    straps = [frame.to_px(line) for line in _straps(face, patch, rng)]
+    window = Window.round(np.concatenate([patch_px.outline, *straps]), image)
+    if window.empty:
+        return untouched(image)
+    alpha = window.fill(spline(np.concatenate([patch_px.outline, patch_px.outline[:1]]), 200))
+    alpha = softened(alpha, rng.uniform(0.4, 0.9))
+    paint = _laid(patch_px, window, fabric(rng))
+    _trim(patch_px, window, paint, frame.size, rng)
+    level = face_brightness(image, frame)
+    paint *= _light(image, level, window, rng)[..., None]
+    if straps:
+        colour = (STRAP if rng.random() < 0.7 else base_colour(rng)) * min(level / 150, 1.0)
+        lines = window.stroke(*straps, thickness=max(THINNEST, frame.size * rng.uniform(0.01, 0.035)))
+        paint += (lines * (1 - alpha))[..., None] * (colour - paint)
+        alpha = np.maximum(alpha, lines)
+    return paste(image, window, in_keeping(image, _finish(paint, rng)), alpha, shadow=rng.uniform(0, 0.5))
+
+
+def _laid(patch: Patch, window: Window, flat: Paint) -> Paint:
+    """The flat fabric on the patch, (h, w, 3): u and v are cubics of x and y, fitted to the patch's nodes."""
+    u, v = np.meshgrid(np.linspace(0, 1, ACROSS), np.linspace(0, 1, DOWN))
+    nodes = patch.nodes.reshape(-1, 2)
+    middle, spread = nodes.mean(axis=0), max(float(np.ptp(nodes, axis=0).max()) / 2, 1e-3)
+    targets = np.stack([u.ravel(), v.ravel()], axis=1)
+    weights, *_ = np.linalg.lstsq(_cubics((nodes - middle) / spread), targets, rcond=None)
+    x = window.x0 + (np.arange(COARSE) + 0.5) * window.width / COARSE - 0.5
+    y = window.y0 + (np.arange(COARSE) + 0.5) * window.height / COARSE - 0.5
+    coarse = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    places = (_cubics((coarse - middle) / spread) @ weights).clip(-0.5, 1.5).astype(np.float32)
+    size = (window.width, window.height)
+    fine = cv2.resize(places.reshape(COARSE, COARSE, 2), size, interpolation=cv2.INTER_LINEAR)
+    height, width = flat.shape[:2]
+    fine *= np.array([width - 1, height - 1], np.float32)
+    x_map, y_map = cv2.split(fine)
+    laid = cv2.remap(flat, x_map, y_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(laid, np.float32)
+
+
+def _cubics(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ten monomials of x and y up to the third degree, (N, 10)."""
+    x, y = points.T
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3], axis=1)
+
+
+def _trim(patch: Patch, window: Window, paint: Paint, size: float, rng: np.random.Generator) -> None:
+    """A hem along the edges: a line of stitches, or a band in another shade or colour."""
+    draw = rng.random()
+    if draw < 0.3:
+        return
+    inset = rng.uniform(0.02, 0.09)
+    lines = [patch.row(inset), patch.row(1 - inset)]
+    if rng.random() < 0.6:
+        lines += [patch.column(-1 + inset), patch.column(1 - inset)]
+    lines = [spline(line, 40) for line in lines]
+    if draw < 0.55:  # stitches: every other short piece of the line
+        lines = [stitch for line in lines for stitch in line[:39].reshape(13, 3, 2)[:, :2]]
+        ink = window.stroke(*lines, thickness=max(0.5, 0.012 * size)) * np.float32(rng.uniform(0.3, 0.9))
+        paint *= 1 - ink[..., None] * np.float32(rng.uniform(-0.25, 0.4))
+        return
+    edges = [patch.nodes[0], patch.nodes[-1], patch.nodes[:, 0], patch.nodes[:, -1]]
+    band = window.stroke(*(spline(edge, 40) for edge in edges[: 1 if draw > 0.85 else 4]), thickness=2 * inset * size)
+    if draw < 0.75:
+        paint *= 1 + band[..., None] * np.float32(rng.uniform(-0.25, 0.15))
+    else:
+        trim: Colour = base_colour(rng)
+        paint += band[..., None] * (trim - paint)
+
+
+def _light(image: Image, level: float, window: Window, rng: np.random.Generator) -> Alpha:
+    """The picture's light on the mask, (h, w): its brightness, and where it is brighter from one side, that too."""
+    dim = min(level / 150, 1.15) ** rng.uniform(0.2, 0.9)
+    small = cv2.resize(window.cut(image), (5, 5), interpolation=cv2.INTER_AREA).mean(axis=2).astype(np.float32)
+    spread = cv2.resize(
+        small / max(float(small.mean()), 8.0), (window.width, window.height), interpolation=cv2.INTER_CUBIC
+    )
+    return np.asarray(dim * (1 + np.float32(rng.uniform(0, 0.6)) * (np.clip(spread, 0.5, 1.5) - 1)), np.float32)
+
+
+def _finish(paint: Paint, rng: np.random.Generator) -> Paint:
+    """The camera's part: gloss where the fabric is bright, softness, grain."""
+    if rng.random() < 0.15:
+        bright = paint.max(axis=2, keepdims=True) / 255
+        paint = paint + np.float32(rng.uniform(20, 70)) * bright**4
+    if rng.random() < 0.4:
+        paint = softened(paint, rng.uniform(0.4, 1.3))
+    grain = np.float32(rng.uniform(0, 4.5)) * rng.standard_normal((*paint.shape[:2], 1), np.float32)
+    return np.asarray(paint + grain, np.float32)
+
+
+def _straps(face: NDArray[np.float64], patch: Patch, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """Lines (7, 2) in face coordinates from the corners to the ears, on the sides where the mask ends before them."""
+    if rng.random() < 0.45:
+        return []
+    straps = []
+    lift = rng.uniform(-0.2, 0.05)
+    for side, ear, sign in ((patch.nodes[:, 0], face[0], -1.0), (patch.nodes[:, -1], face[16], 1.0)):
+        if sign * (ear[0] - side[0, 0]) < -0.02:
+            continue
+        away = ear + np.array([sign * rng.uniform(0.02, 0.12), 0.0])
+        top_of_ear, lobe = away - np.array([0, lift]), away + np.array([0, 0.35 - lift / 2])
+        for corner, place in ((side[0], top_of_ear), (side[-2], lobe)):
+            bend = (corner + place) / 2 + np.array([0.0, rng.uniform(-0.02, 0.05)])
+            straps.append(spline(np.stack([corner, bend, place]), 7))
+    return straps

@@ -1,0 +1,86 @@
+"""Where the face lies in a picture: its axes, its size, the region it fills. L landmarks, H, W the picture's sides."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.face.pose import five_points
+from unveil.face.schemes import IBUG68, SCHEMES
+from unveil.types import Points
+
+FOREHEAD = 1.15  # hairline above the eyes, in eye-to-mouth distances (the face's thirds are equal)
+SCHEME_WITH_POINTS = {scheme.points: scheme for scheme in SCHEMES.values()}
+
+
+def require_ibug68(kind: str, points_px: Points) -> None:
+    """ValueError if the landmarks are not the 68 that this kind is drawn from."""
+    if points_px.shape != (IBUG68.points, 2):
+        raise ValueError(
+            f"occluder {kind!r}: {len(points_px)} points, but it is drawn from the {IBUG68.points} of scheme 'ibug68'"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A face's own axes: `centre` between eyes and mouth, unit vectors `right` and `down`, `size` in pixels.
+
+    `size` is the eye-to-mouth distance, or that between the eyes on a face that looks far up or down.
+    """
+
+    centre: NDArray[np.float64]
+    right: NDArray[np.float64]
+    down: NDArray[np.float64]
+    size: float
+
+    @classmethod
+    def of(cls, points_px: Points) -> Self:
+        """From (L, 2) landmarks; a scheme that we do not know is taken to be upright and to fill its box."""
+        scheme = SCHEME_WITH_POINTS.get(len(points_px))
+        if scheme is None or scheme.five_points is None:
+            centre = (points_px.min(axis=0) + points_px.max(axis=0)) / 2.0
+            size = max(float(np.ptp(points_px, axis=0).max()) * 0.4, 1.0)
+            return cls(centre.astype(np.float64), np.array([1.0, 0.0]), np.array([0.0, 1.0]), size)
+        five = five_points(scheme, points_px).astype(np.float64)
+        eyes, mouth = five[:2].mean(axis=0), five[3:].mean(axis=0)
+        height, between = math.dist(eyes, mouth), math.dist(five[0], five[1])
+        down = (mouth - eyes) / height if height > 1e-3 else np.array([0.0, 1.0])
+        right = np.array([down[1], -down[0]])
+        return cls((eyes + mouth) / 2, right, down, max(height, 0.9 * between, 1.0))
+
+    def to_face(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Pixels (N, 2) to face coordinates: x right, y down, in sizes from the centre."""
+        return (points_px - self.centre) @ np.stack([self.right, self.down], axis=1) / self.size
+
+    def to_px(self, points_face: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Face coordinates (N, 2) to pixels."""
+        return points_face @ np.stack([self.right, self.down]) * self.size + self.centre
+
+
+def face_outline(points_px: Points) -> NDArray[np.float64]:
+    """The convex outline (N, 2) of the landmarks with the forehead, in pixels."""
+    frame = Frame.of(points_px)
+    face = frame.to_face(points_px)
+    scheme = SCHEME_WITH_POINTS.get(len(points_px))
+    if scheme is not None and scheme.five_points is not None:
+        five = frame.to_face(five_points(scheme, points_px))
+        eyes_y, height = float(five[:2, 1].mean()), float(np.ptp(five[:, 1]))
+    else:
+        eyes_y, height = float(face[:, 1].min()), 0.6
+    left, right = float(face[:, 0].min()), float(face[:, 0].max())
+    middle, radius = (left + right) / 2, (right - left) / 2
+    angles = np.linspace(0, math.pi, 17)
+    top = np.stack([middle + 0.95 * radius * np.cos(angles), eyes_y - FOREHEAD * height * np.sin(angles)], axis=1)
+    hull = cv2.convexHull(np.concatenate([face, top]).astype(np.float32))[:, 0]
+    return frame.to_px(np.asarray(hull, np.float64))
+
+
+def face_region(points_px: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels (H, W) of the face: the landmarks' convex hull, extended upward over the forehead."""
+    region = np.zeros(shape[:2], np.uint8)
+    outline = np.clip(face_outline(points_px), -8000, 8000)
+    cv2.fillConvexPoly(region, np.round(outline * 16).astype(np.int32), 1, shift=4)
+    return region.astype(np.bool_)

@@ -1,0 +1,138 @@
+"""Cut-out hands and objects held before the face."""
+
+import math
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.data.occlusion.compose import Occluded, Occluder, Window, face_brightness, untouched, with_share
+from unveil.data.occlusion.frame import SCHEME_WITH_POINTS, Frame, face_region
+from unveil.data.occlusion.library import Sprite
+from unveil.data.occlusion.warp import corners, lay, warp
+from unveil.types import Image, Points
+
+HANDS = "hands"  # the group whose colour follows the face's skin
+TRIES = 8  # sprites that are tried for a wanted share: one with a hole may never reach it
+
+
+def sprite_occluder(sprites: tuple[Sprite, ...], share: float | None = None) -> Occluder:
+    """A cut-out picture, each group equally likely; with `share`, scaled until it covers that share of the face."""
+    if not sprites:
+        raise ValueError("occluder 'sprite': the library has no sprites; read some with Library.read(folder)")
+    groups: dict[str, list[Sprite]] = {}
+    for sprite in sprites:
+        groups.setdefault(sprite.group, []).append(sprite)
+    return partial(_occlude, groups=tuple(groups.values()), share=share)
+
+
+def _occlude(
+    image: Image,
+    points_px: Points,
+    rng: np.random.Generator,
+    groups: tuple[list[Sprite], ...],
+    share: float | None,
+) -> Occluded:
+    if share == 0:
+        return untouched(image)
+    frame = Frame.of(points_px)
+    if share is None:
+        sprite, matrix = _placed(image, points_px, rng, groups, frame)
+    else:
+        sprite, matrix = _with_share(image, points_px, rng, groups, frame, share)
+    window = Window.round(corners(sprite.pixels, matrix), image)
+    if window.empty:
+        return untouched(image)
+    rgba = warp(sprite.pixels, matrix, window)
+    return lay(image, window, rgba, _gain(image, frame, rng, sprite, rgba), shadow=rng.uniform(0, 0.5))
+
+
+def _placed(
+    image: Image, points_px: Points, rng: np.random.Generator, groups: tuple[list[Sprite], ...], frame: Frame
+) -> tuple[Sprite, NDArray[np.float64]]:
+    """A sprite and the 3x3 matrix that lays its middle on the mouth, an eye, a cheek or anywhere on the face."""
+    group = groups[rng.integers(len(groups))]
+    sprite = group[rng.integers(len(group))]
+    centre = np.clip(_target(points_px, rng, frame), 0, np.array(image.shape[1::-1]) - 1.0)
+    longest = frame.size * (rng.uniform(1.8, 3.4) if sprite.group == HANDS else rng.uniform(1.0, 2.8))
+    upright = rng.random() < 0.6
+    angle = rng.normal(0, 0.5) if upright else rng.uniform(-math.pi, math.pi)
+    return sprite, _matrix(sprite, centre, longest, angle, mirrored=bool(rng.integers(2)))
+
+
+def _target(points_px: Points, rng: np.random.Generator, frame: Frame) -> NDArray[np.float64]:
+    scheme = SCHEME_WITH_POINTS.get(len(points_px))
+    if scheme is None or scheme.five_points is None or rng.random() < 0.4:
+        place = points_px[rng.integers(len(points_px))]
+    else:
+        places = scheme.five_points[rng.integers(len(scheme.five_points))]
+        place = points_px[list(places)].mean(axis=0)
+    return np.asarray(place + rng.normal(0, 0.2 * frame.size, 2), np.float64)
+
+
+def _matrix(
+    sprite: Sprite, centre: NDArray[np.float64], longest: float, angle: float, mirrored: bool
+) -> NDArray[np.float64]:
+    """Scale, turn, mirror and move: the visible part's middle comes to `centre`, its longer side to `longest`."""
+    rows, columns = np.flatnonzero(sprite.pixels[..., 3].max(axis=1)), np.flatnonzero(sprite.pixels[..., 3].max(axis=0))
+    if not len(rows):
+        rows, columns = np.arange(2), np.arange(2)
+    middle = np.array([(columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2])
+    scale = longest / max(columns[-1] - columns[0], rows[-1] - rows[0], 1)
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = turn, centre - turn @ middle
+    return matrix
+
+
+def _with_share(
+    image: Image,
+    points_px: Points,
+    rng: np.random.Generator,
+    groups: tuple[list[Sprite], ...],
+    frame: Frame,
+    share: float,
+) -> tuple[Sprite, NDArray[np.float64]]:
+    """The first placing that can be scaled to the wanted share, or the nearest of a few."""
+    region = face_region(points_px, image.shape)
+    whole = Window(0, 0, image.shape[1], image.shape[0])
+    found: list[tuple[float, Sprite, NDArray[np.float64]]] = []
+    for _ in range(TRIES):
+        sprite, matrix = _placed(image, points_px, rng, groups, frame)
+        scale, reached = with_share(partial(_mask, sprite, matrix, whole), region, share)
+        found.append((abs(reached - share), sprite, _scaled(sprite, matrix, scale)))
+        if found[-1][0] < 0.02:
+            break
+    _, sprite, matrix = min(found, key=lambda item: item[0])
+    return sprite, matrix
+
+
+def _scaled(sprite: Sprite, matrix: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """The same placing, grown about its middle."""
+    middle = corners(sprite.pixels, matrix).mean(axis=0)
+    grow = np.array([[scale, 0, middle[0] * (1 - scale)], [0, scale, middle[1] * (1 - scale)], [0, 0, 1]])
+    return grow @ matrix
+
+
+def _mask(sprite: Sprite, matrix: NDArray[np.float64], whole: Window, scale: float) -> NDArray[np.bool_]:
+    if scale <= 0:
+        return np.zeros((whole.height, whole.width), np.bool_)
+    return np.asarray(warp(sprite.pixels, _scaled(sprite, matrix, scale), whole)[..., 3] > 127)
+
+
+def _gain(
+    image: Image, frame: Frame, rng: np.random.Generator, sprite: Sprite, rgba: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """What the sprite's colours (3,) are multiplied by: a hand takes on the face's skin, an object its brightness."""
+    opaque = rgba[rgba[..., 3] > 127][:, :3]
+    if not len(opaque):
+        return np.ones(3, np.float32)
+    own = np.maximum(opaque.mean(axis=0), 8.0)
+    if sprite.group == HANDS:
+        cheeks = Window.round(np.stack([frame.centre - 0.4 * frame.size, frame.centre + 0.4 * frame.size]), image, 0)
+        skin = cheeks.cut(image)[::2, ::2].mean(axis=(0, 1)) if not cheeks.empty else own
+        gain = (np.maximum(skin, 8.0) / own) ** rng.uniform(0.5, 1.1)
+    else:
+        gain = np.full(3, (face_brightness(image, frame) / float(own.mean())) ** rng.uniform(0.2, 0.7))
+    return np.asarray(np.clip(gain * rng.uniform(0.9, 1.1), 0.35, 1.8), np.float32)

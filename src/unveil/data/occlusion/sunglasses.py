@@ -1,0 +1,130 @@
+"""Dark glasses drawn from the eyes. Face coordinates are those of `Frame`. N corners of an outline."""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.data.occlusion.compose import THINNEST, Occluded, Paint, Window, in_keeping, paste, softened, untouched
+from unveil.data.occlusion.frame import require_ibug68
+from unveil.data.occlusion.textures import Colour, any_colour, jittered
+from unveil.types import Image, Points
+
+TINTS = ((12, 12, 14), (30, 22, 18), (62, 38, 22), (20, 34, 60), (24, 50, 36), (90, 30, 60), (70, 70, 76))
+# Each shape: the exponent of its superellipse, height over width, rise of the outer corner, droop of the outer bottom.
+SHAPES = {
+    "round": (2.0, 0.95, 0.0, 0.0),
+    "rectangle": (4.5, 0.62, 0.02, 0.0),
+    "wayfarer": (3.2, 0.74, 0.08, -0.04),
+    "aviator": (2.6, 0.86, 0.0, 0.14),
+    "cat-eye": (2.6, 0.68, 0.22, -0.05),
+    "shield": (3.5, 0.72, 0.0, 0.0),
+}
+
+
+def sunglasses(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
+    """The picture with sunglasses on: lenses, rims, bridge and temples. At most 40 % of the light comes through."""
+    require_ibug68("sunglasses", points_px)
+    shape = list(SHAPES)[rng.integers(len(SHAPES))]
+    lenses, axes = _lenses(points_px, rng, shape)
+    size = float(np.linalg.norm(axes[0]))
+    temples = _temples(points_px, lenses, size)
+    everything = np.concatenate([*lenses, *temples])
+    window = Window.round(everything, image, margin=6)
+    if window.empty:
+        return untouched(image)
+    paint, opacity = _glass(image, window, rng, lenses)
+    alpha = window.fill(*lenses) * opacity
+    rim = any_colour(rng) if rng.random() < 0.35 else jittered(rng, (25, 22, 22), 10)
+    thickness = size * rng.uniform(0.015, 0.08)
+    rims = [np.concatenate([lens, lens[:1]]) for lens in lenses]
+    bars = window.stroke(*rims, thickness=thickness)
+    bars = np.maximum(bars, window.stroke(*_bridge(lenses, rng), thickness=max(thickness, THINNEST)))
+    bars = np.maximum(bars, window.stroke(*temples, thickness=max(THINNEST, size * rng.uniform(0.03, 0.09))))
+    paint += bars[..., None] * (rim - paint)
+    alpha = softened(np.maximum(alpha, bars), rng.uniform(0.3, 0.8))
+    return paste(image, window, in_keeping(image, paint), alpha, shadow=rng.uniform(0, 0.3))
+
+
+def _lenses(
+    points_px: Points, rng: np.random.Generator, shape: str
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """The two outlines (64, 2) in pixels, left first, and the axes (2, 2) between the eyes and down.
+
+    The lenses share the plane of the eyes and brows: foreshortened with the face, so that glasses turn with the head.
+    """
+    left, right = points_px[36:42].mean(axis=0).astype(np.float64), points_px[42:48].mean(axis=0).astype(np.float64)
+    across = right - left
+    between = max(float(np.linalg.norm(across)), 1.0)
+    height = max(float(np.linalg.norm(points_px[27:31].astype(np.float64).mean(axis=0) - (left + right) / 2)), 0.0)
+    upright = np.array([-across[1], across[0]]) / between
+    true_width = max(between, 0.85 * float(np.linalg.norm(points_px[48:55].mean(axis=0) - (left + right) / 2)), height)
+    down = upright * true_width
+    exponent, ratio, rise, droop = SHAPES[shape]
+    width = rng.uniform(0.36, 0.50)
+    tall = width * ratio * rng.uniform(0.85, 1.2)
+    drop = rng.uniform(0.0, 0.12)
+    outward = max(width + rng.uniform(0.03, 0.1) - 0.5, 0.0)  # the lenses do not meet
+    angles = np.linspace(0, math.tau, 64, endpoint=False)
+    cos, sin = np.cos(angles), np.sin(angles)
+    x = np.sign(cos) * np.abs(cos) ** (2 / exponent) * width
+    y = np.sign(sin) * np.abs(sin) ** (2 / exponent) * tall
+    if shape == "shield":
+        x = np.where(x < 0, np.maximum(x * 1.15, -0.5 - outward), x)
+    y = y - rise * np.clip(x / width, 0, 1) ** 2 * (y < 0) + droop * np.clip(-x / width + 0.3, -0.5, 1) * (y > 0) * 0.5
+    lenses = []
+    for eye, side in ((left, -1.0), (right, 1.0)):
+        centre = eye + side * outward * across + drop * down
+        lenses.append(centre + (side * x)[:, None] * across + y[:, None] * down)
+    return lenses, np.stack([across, down])
+
+
+def _bridge(lenses: list[NDArray[np.float64]], rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """One or two bars (2, 2) from the inner edge of one lens to that of the other. Index 32 is a lens's inner end."""
+    bars = [np.stack([lenses[0][32 + step], lenses[1][32 + step]]) for step in ((4,) if rng.random() < 0.7 else (2, 9))]
+    return [bar for bar in bars if np.isfinite(bar).all()]
+
+
+def _temples(points_px: Points, lenses: list[NDArray[np.float64]], size: float) -> list[NDArray[np.float64]]:
+    """Bars (2, 2) from the lenses' outer ends to the ears, on the sides where there is cheek to see."""
+    temples = []
+    for lens, ear in zip(lenses, (points_px[0], points_px[16]), strict=True):
+        end = lens[60]
+        outward = float((ear - end) @ (end - lens.mean(axis=0)))
+        if outward > 0 and float(np.linalg.norm(ear - end)) > 0.08 * size:
+            above = points_px[17:27].mean(axis=0) - points_px[27:31].mean(axis=0)
+            temples.append(np.stack([end, ear + 0.1 * above]))
+    return temples
+
+
+def _glass(
+    image: Image, window: Window, rng: np.random.Generator, lenses: list[NDArray[np.float64]]
+) -> tuple[Paint, NDArray[np.float32]]:
+    """The lenses' paint (h, w, 3) and opacity (h, w): a tint, lighter downwards, with a reflection across it."""
+    tint: Colour = jittered(rng, TINTS[rng.integers(len(TINTS))], 10) if rng.random() < 0.85 else any_colour(rng)
+    points = np.concatenate(lenses)
+    top, bottom = points[:, 1].min(), max(points[:, 1].max(), points[:, 1].min() + 1)
+    rows = np.arange(window.y0, window.y1, dtype=np.float32)
+    down = np.clip((rows - top) / (bottom - top), 0, 1)[:, None].astype(np.float32)
+    opacity = 1.0 if rng.random() < 0.5 else rng.uniform(0.72, 0.98)
+    fade = rng.uniform(0.62, 1.0) if rng.random() < 0.4 else 1.0
+    opacities = np.broadcast_to(opacity * (1 - (1 - fade) * down), (window.height, window.width)).astype(np.float32)
+    opacities = np.maximum(opacities, np.float32(0.62))
+    paint = np.empty((window.height, window.width, 3), np.float32)
+    paint[:] = tint + down[..., None] * np.float32(rng.uniform(0, 40))
+    if rng.random() < 0.6:
+        paint += _reflection(image, window, rng)
+    return paint, opacities
+
+
+def _reflection(image: Image, window: Window, rng: np.random.Generator) -> Paint:
+    """Light (h, w, 3) that the glass sends back: the picture itself, mirrored and blurred, or a slanting streak."""
+    strength = np.float32(rng.uniform(0.05, 0.35))
+    if rng.random() < 0.5:
+        small = cv2.resize(image, (12, 12), interpolation=cv2.INTER_AREA)[::-1, ::-1]
+        large = cv2.resize(np.ascontiguousarray(small), (window.width, window.height), interpolation=cv2.INTER_CUBIC)
+        return large.astype(np.float32) * strength
+    y, x = np.mgrid[0 : window.height, 0 : window.width].astype(np.float32) / max(window.width, 1)
+    streak = np.exp(-(((x * rng.uniform(4, 10) + y * rng.uniform(-6, 6)) % 2 - 1) ** 2) * rng.uniform(4, 14))
+    return np.asarray((255 * strength * streak)[..., None], np.float32)

@@ -1,0 +1,142 @@
+"""Landmark schemes of one's own, read from a TOML file. Landmarks are numbered from 0; "left" is the image's left.
+
+name = "five"
+points = ["left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner"]
+flip = [1, 0, 2, 4, 3]                    # of the mirrored face: which landmark takes this one's place
+five_points = [[0], [1], [2], [3], [4]]   # optional: eyes, nose tip, mouth corners, for head pose
+contours = [{ points = [3, 2, 4], closed = true }]  # optional: the lines to draw
+
+[normalisers]                             # optional: an error is divided by the distance between two means
+ocular = [[0], [1]]
+
+[parts.regions]                           # each optional: neighbourhoods, regions, groups, whole
+eyes = [0, 1]
+nose = [2]
+mouth = [3, 4]
+"""
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unveil.face.hierarchy import Hierarchy, Level, Part
+from unveil.face.schemes import SCHEMES, Contour, Indices, Scheme
+
+Landmarks: TypeAlias = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Contour(_Table):
+    points: Landmarks
+    closed: bool = False
+
+
+class _Parts(_Table):
+    """From low to high; a level that is not there is left out, but for the whole, which every face has."""
+
+    neighbourhoods: dict[str, Landmarks] = {}
+    regions: dict[str, Landmarks] = {}
+    groups: dict[str, Landmarks] = {}
+    whole: dict[str, Landmarks] = {}
+
+
+class _SchemeFile(_Table):
+    name: Annotated[str, Field(min_length=1)]
+    points: Annotated[list[str], Field(min_length=1)]
+    flip: Landmarks
+    five_points: Annotated[list[Landmarks], Field(min_length=5, max_length=5)] | None = None
+    contours: list[_Contour] = []
+    normalisers: dict[str, Annotated[list[Landmarks], Field(min_length=2, max_length=2)]] = {}
+    parts: _Parts = _Parts()
+
+
+def read_scheme(path: Path) -> Scheme:
+    """The scheme of a TOML file; ValueError on one line names the file, what is wrong in it and how to mend it."""
+    try:
+        written = _SchemeFile.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; name a scheme file, or one of {', '.join(SCHEMES)}") from error
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_first_mistake(error)}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not TOML: {error}") from error
+    try:
+        return _scheme(written)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _scheme(written: _SchemeFile) -> Scheme:
+    count = len(written.points)
+    if written.name in SCHEMES:
+        raise ValueError(f"name: {written.name!r} is a built-in scheme; choose another")
+    if twice := [name for name, times in Counter(written.points).items() if times > 1]:
+        raise ValueError(f"points: {twice[0]!r} is there twice; give each landmark its own name")
+    if len(written.flip) != count:
+        raise ValueError(f"flip: {len(written.flip)} landmarks, but points has {count}; give one for each")
+    for name, pair in written.normalisers.items():
+        _need_known(f"normalisers.{name}", (i for side in pair for i in side), count)
+    for i, contour in enumerate(written.contours):
+        _need_known(f"contours.{i}", contour.points, count)
+    _need_known("five_points", (i for indices in written.five_points or () for i in indices), count)
+    return Scheme(
+        name=written.name,
+        point_names=tuple(written.points),
+        flip_order=tuple(written.flip),
+        hierarchy=Hierarchy(_levels(written.parts, count)),
+        normalisers={name: (tuple(a), tuple(b)) for name, (a, b) in written.normalisers.items()},
+        contours=tuple(Contour(tuple(contour.points), contour.closed) for contour in written.contours),
+        five_points=None if written.five_points is None else _tuples(written.five_points),
+    )
+
+
+def _levels(parts: _Parts, count: int) -> tuple[Level, ...]:
+    tables: Mapping[str, dict[str, Landmarks]] = {
+        "neighbourhoods": parts.neighbourhoods,
+        "regions": parts.regions,
+        "groups": parts.groups,
+        "whole": parts.whole or {"face": list(range(count))},
+    }
+    for level, table in tables.items():
+        for name, landmarks in table.items():
+            _need_known(f"parts.{level}.{name}", landmarks, count)
+        homes = Counter(i for landmarks in table.values() for i in landmarks)
+        if wrong := [i for i in range(count) if table and homes[i] != 1]:
+            raise ValueError(f"parts.{level}: landmark {wrong[0]} is in {homes[wrong[0]]} parts; put it in exactly one")
+    return tuple(
+        Level(level, tuple(Part(name, tuple(landmarks)) for name, landmarks in table.items()))
+        for level, table in tables.items()
+        if table
+    )
+
+
+def _need_known(where: str, landmarks: Iterable[int], count: int) -> None:
+    if unknown := [i for i in landmarks if i >= count]:
+        raise ValueError(
+            f"{where}: there is no landmark {unknown[0]}; the {count} points are numbered 0 to {count - 1}"
+        )
+
+
+def _tuples(lists: Iterable[Iterable[int]]) -> tuple[Indices, ...]:
+    return tuple(tuple(indices) for indices in lists)
+
+
+def _first_mistake(error: ValidationError) -> str:
+    """pydantic's first complaint on one line, in the words of the file."""
+    first = error.errors()[0]
+    where, key = ".".join(str(step) for step in first["loc"]), str(first["loc"][-1])
+    if first["type"] == "missing":
+        return f"{where} is missing; add it"
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(key, [*_SchemeFile.model_fields, *_Parts.model_fields, *_Contour.model_fields], 1)
+        return f"{where} is not known; " + (f"did you mean {near[0]!r}?" if near else "take it out")
+    reason = first["msg"].replace("Input", "it").replace("List", "it").replace(" after validation", "")
+    return f"{where}: {reason}" + ("" if ", not" in reason else f", not {first['input']!r}")

@@ -1,0 +1,77 @@
+"""Boxes, the square crop that a model sees, and the way back. L landmarks; `px` is the picture, `unit` the crop.
+
+Unit coordinates run from -1 at the crop's left or top edge to 1 at its right or bottom edge, as `grid_sample` reads
+them with `align_corners=False`: pixel i of a crop of S pixels lies at (2i + 1) / S - 1.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.types import Box, Image, Points
+
+
+def tight_box(points_px: Points) -> Box:
+    """The smallest box round the landmarks, the box that our models are trained on."""
+    (x0, y0), (x1, y1) = points_px.min(axis=0), points_px.max(axis=0)
+    return Box(float(x0), float(y0), float(x1), float(y1))
+
+
+def flip_points(points_px: Points, width: int, flip_order: tuple[int, ...]) -> Points:
+    """The landmarks of the mirrored picture, renumbered so that each keeps its meaning."""
+    mirrored = points_px[list(flip_order)].copy()
+    mirrored[:, 0] = width - 1 - mirrored[:, 0]
+    return mirrored
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A square window on the picture: its centre and side in pixels, its clockwise turn in radians."""
+
+    centre: tuple[float, float]
+    side: float
+    angle: float = 0.0
+    mirrored: bool = False
+
+    @classmethod
+    def around(cls, box: Box, margin: float = 1.0) -> Self:
+        """The window a model sees: centred on the tight landmark box, as wide as the box's diagonal times `margin`."""
+        centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+        return cls(centre, margin * math.hypot(box.x1 - box.x0, box.y1 - box.y0))
+
+    def unit_to_px(self) -> NDArray[np.float64]:
+        """The 2x3 matrix that takes unit coordinates to pixels."""
+        half = self.side / 2
+        cos, sin = half * math.cos(self.angle), half * math.sin(self.angle)
+        x_sign = -1.0 if self.mirrored else 1.0
+        return np.array([[x_sign * cos, -sin, self.centre[0]], [x_sign * sin, cos, self.centre[1]]])
+
+    def to_px(self, points_unit: Points) -> Points:
+        matrix = self.unit_to_px()
+        return (points_unit @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+    def to_unit(self, points_px: Points) -> Points:
+        matrix = self.unit_to_px()
+        return ((points_px - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
+
+    def extract(self, image: Image, size: int) -> Image:
+        """The window resampled to `size` x `size` pixels, black outside the picture."""
+        if self.side > 2 * size:  # without this a large face is sampled with gaps between the samples
+            shrink = 2 * size / self.side
+            small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+            fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
+            scale = np.array([[fx], [fy]])
+            offset = np.array([[(fx - 1) / 2], [(fy - 1) / 2]])
+            matrix = self.unit_to_px() * scale
+            matrix[:, 2:] += offset
+            image = small
+        else:
+            matrix = self.unit_to_px()
+        pixel_to_unit = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
+        warp = matrix @ pixel_to_unit
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(image, warp, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT)

@@ -1,0 +1,122 @@
+"""Pictures out: landmarks drawn on the photograph, and faces cut out and turned upright."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.face.schemes import Scheme
+from unveil.geometry import Crop
+from unveil.types import Box, Face, Image, Points
+
+Colour = tuple[int, int, int]
+# Okabe and Ito's bluish green and vermillion, which colour-blind people tell apart; the shapes differ as well.
+SEEN: Colour = (0, 158, 115)
+HIDDEN: Colour = (213, 94, 0)
+LINE: Colour = (255, 255, 255)
+BOX: Colour = (86, 180, 233)
+RIM: Colour = (20, 20, 20)
+
+SUBPIXEL_BITS = 4
+CROSS = np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
+VISIBLE_FROM = 0.5
+DRAWN_SIDE = 800  # canvas pixels; smaller faces are enlarged about to this to be drawn
+MARGIN = 0.05  # of a face's diagonal, room for the marks of its outermost landmarks
+ALIGNED_SIZES = (112, 256)
+
+# Left eye, right eye, nose tip, mouth corners on the 112 px crop that ArcFace and most recognition models since expect.
+TEMPLATE_SIZE = 112
+TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+
+
+def draw_faces(image_rgb: Image, faces: Sequence[Face], scheme: Scheme) -> Image:
+    """A copy of the picture with each face's box, contours and landmarks: green discs are seen, orange crosses not."""
+    canvas = image_rgb.copy()
+    for face in faces:
+        _draw_face(canvas, face, scheme)
+    return canvas
+
+
+def _draw_face(canvas: Image, face: Face, scheme: Scheme) -> None:
+    """Draws into `canvas`; a small face enlarged, since OpenCV's discs of two pixels are no discs, and shrunk again.
+
+    Repeating pixels and averaging them again leaves those between the marks exactly as they were.
+    """
+    extent = np.concatenate([face.landmarks, np.array(face.box, np.float32).reshape(2, 2)])
+    size = float(np.hypot(*np.ptp(face.landmarks, axis=0)))
+    height, width = canvas.shape[:2]
+    x0, y0 = (max(0, math.floor(value - MARGIN * size)) for value in extent.min(axis=0))
+    x1, y1 = (math.ceil(value + MARGIN * size) + 1 for value in extent.max(axis=0))
+    part = canvas[y0 : min(y1, height), x0 : min(x1, width)]
+    if not part.size:
+        return
+    zoom = max(1, DRAWN_SIDE // max(part.shape[:2]))
+    enlarged = np.ascontiguousarray(part.repeat(zoom, axis=0).repeat(zoom, axis=1))
+    place = np.array([x0, y0], np.float32)
+    marks = _Marks(enlarged, lambda points_px: (points_px - place + 0.5) * zoom - 0.5, size * zoom)
+    marks.box(face.box)
+    for contour in scheme.contours:
+        marks.line(face.landmarks[list(contour.points)], contour.closed)
+    for point, visibility in zip(face.landmarks, face.visibility, strict=True):
+        marks.landmark(point, visibility >= VISIBLE_FROM)
+    part[...] = cv2.resize(enlarged, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """Draws on a canvas what is given in the picture's pixels, in widths that fit a face of `size` canvas pixels."""
+
+    canvas: Image
+    to_canvas: Callable[[Points], Points]
+    size: float
+
+    def box(self, box: Box) -> None:
+        first, last = self._fixed(np.array(box, np.float32).reshape(2, 2)).tolist()
+        cv2.rectangle(self.canvas, first, last, BOX, max(1, round(self.size / 200)), cv2.LINE_AA, SUBPIXEL_BITS)
+
+    def line(self, points_px: Points, closed: bool) -> None:
+        width = max(1, round(self.size / 300))
+        cv2.polylines(self.canvas, [self._fixed(points_px)], closed, LINE, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+    def landmark(self, point_px: Points, seen: bool) -> None:
+        radius = max(1.5, self.size / 110)
+        centre, steps = self._fixed(point_px), 2**SUBPIXEL_BITS
+        for colour, reach, stroke in (
+            (RIM, 1.3 * radius, 1.3 * radius),
+            (SEEN if seen else HIDDEN, radius, 0.7 * radius),
+        ):
+            if seen:
+                cv2.circle(self.canvas, centre.tolist(), round(reach * steps), colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+            else:
+                arms = centre + (reach * steps * CROSS).astype(np.int32)
+                width = max(1, round(stroke))
+                cv2.polylines(self.canvas, list(arms), False, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+    def _fixed(self, points_px: Points) -> NDArray[np.int32]:
+        """The whole numbers of 1/16 canvas pixel that OpenCV draws at."""
+        fixed: NDArray[np.int32] = np.round(self.to_canvas(points_px) * 2**SUBPIXEL_BITS).astype(np.int32)
+        return fixed
+
+
+def aligned_crop(five_points_px: Points) -> Crop:
+    """The window that puts five points on ArcFace's template as nearly as turning, scaling and moving allow.
+
+    `aligned_crop(face.five_points).extract(image_rgb, 112)` is what recognition models are trained on.
+    """
+    template_unit = (2 * np.array(TEMPLATE) + 1) / TEMPLATE_SIZE - 1
+    scale, angle, shift = similarity(template_unit, five_points_px.astype(np.float64))
+    return Crop(centre=(float(shift[0]), float(shift[1])), side=2 * scale, angle=angle)
+
+
+def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
+    """Scale, angle in radians and shift that take `source` (N, 2) to `target` with the least squared error, unmirrored.
+
+    Umeyama 1991 in the plane, where complex numbers make it one division.
+    """
+    a, b = source @ (1, 1j), target @ (1, 1j)
+    turn = np.vdot(a - a.mean(), b - b.mean()) / max(np.vdot(a - a.mean(), a - a.mean()).real, 1e-12)
+    shift = b.mean() - turn * a.mean()
+    return max(abs(turn), 1e-6), math.atan2(turn.imag, turn.real), np.array([shift.real, shift.imag])

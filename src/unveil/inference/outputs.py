@@ -1,0 +1,113 @@
+"""What `unveil align` writes: JSON, .pts, CSV, overlays and aligned crops, each of them whole or not at all."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.data.annotations import write_pts, written_whole
+from unveil.face.schemes import Scheme
+from unveil.inference.drawing import ALIGNED_SIZES, aligned_crop, draw_faces
+from unveil.types import Face, Image
+
+Save: TypeAlias = Literal["json", "pts", "csv", "overlay", "aligned"]
+Writer: TypeAlias = Callable[[Path], None]
+AddRows: TypeAlias = Callable[[str, Sequence[Face]], None]
+CSV_NAME = "faces.csv"
+
+
+class PngError(OSError):
+    """A picture that OpenCV could not encode."""
+
+
+def face_json(face: Face) -> dict[str, object]:
+    """One entry of the JSON file's `faces`: pixels to the hundredth."""
+    return {
+        "box": _rounded(face.box, 2),
+        "score": round(float(face.score), 4),
+        "landmarks": _rounded(face.landmarks, 2),
+        "visibility": _rounded(face.visibility, 4),
+        "uncertainty": _rounded(face.uncertainty, 3),
+        "pose": {name: round(float(value), 2) for name, value in face.pose._asdict().items()},
+    }
+
+
+def picture_json(image: str, image_rgb: Image, model: str, scheme: str, faces: Sequence[Face]) -> str:
+    """The JSON file of one picture; ValueError if a number is not finite, which JSON cannot say."""
+    height, width = image_rgb.shape[:2]
+    record = {"image": image, "width": width, "height": height, "model": model, "scheme": scheme}
+    return json.dumps(record | {"faces": [face_json(face) for face in faces]}, allow_nan=False) + "\n"
+
+
+def picture_writers(
+    base: Path, image_rgb: Image, text: str, faces: Sequence[Face], scheme: Scheme, save: Sequence[Save]
+) -> dict[Path, Writer]:
+    """The files of one picture and how each is written: `base.json`, `base.0.pts`, `base.overlay.png` and so on."""
+    writers: dict[Path, Writer] = {}
+    if "json" in save:
+        writers[_beside(base, ".json")] = partial(_write_text, text=text)
+    if "overlay" in save:
+        writers[_beside(base, ".overlay.png")] = partial(_write_png, image_rgb=draw_faces(image_rgb, faces, scheme))
+    for i, face in enumerate(faces):
+        if "pts" in save:
+            writers[_beside(base, f".{i}.pts")] = partial(write_pts, points_px=face.landmarks)
+        if "aligned" in save:
+            crop = aligned_crop(face.five_points)
+            for size in ALIGNED_SIZES:
+                path = _beside(base, f".{i}.aligned-{size}.png")
+                writers[path] = partial(_write_png, image_rgb=crop.extract(image_rgb, size))
+    return writers
+
+
+def write_together(writers: Mapping[Path, Writer]) -> None:
+    """Writes every file beside its place first, and moves them there once all are whole; on an error none is left."""
+    with ExitStack() as stack:
+        for path, write in writers.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(stack.enter_context(written_whole(path)))
+
+
+@contextmanager
+def csv_table(path: Path, points: int) -> Iterator[AddRows]:
+    """A CSV file with one row a face, which appears under its name when the block ends well; gives what adds rows."""
+    per_point = [f"{name}{i}" for i in range(points) for name in ("x", "y", "visibility", "uncertainty")]
+    header = ["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", "yaw", "pitch", "roll", *per_point]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(header)
+
+        def add(image: str, faces: Sequence[Face]) -> None:
+            for i, face in enumerate(faces):
+                columns = np.column_stack([face.landmarks, face.visibility, face.uncertainty])
+                numbers = [*_rounded(face.box, 2), *_rounded(face.pose, 2), *_rounded(columns.ravel(), 4)]
+                table.writerow([image, i, round(float(face.score), 4), *numbers])
+
+        yield add
+
+
+def _beside(base: Path, suffix: str) -> Path:
+    return base.with_name(base.name + suffix)
+
+
+def _rounded(values: Sequence[float] | NDArray[np.float32], digits: int) -> list[float]:
+    rounded: list[float] = np.round(np.asarray(values, np.float64), digits).tolist()
+    return rounded
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _write_png(path: Path, image_rgb: Image) -> None:
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    if not encoded:
+        raise PngError(f"{path}: OpenCV could not encode the picture as PNG")
+    path.write_bytes(data.tobytes())

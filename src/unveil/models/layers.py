@@ -1,0 +1,51 @@
+"""Small layers that several networks share. B faces, C channels, H and W pixels."""
+
+import math
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ScaledConv(nn.Module):
+    """A convolution whose filters have a learned gain and bias each: batch norm with its statistics folded in.
+
+    Fine-tuning with frozen statistics learns the same gains without two more passes over every activation, which on a
+    CPU are a third of the time; there is no difference between training and inference either.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        relu: bool = False,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        fan_in = channels_in // groups * kernel * kernel
+        shape = (channels_out, channels_in // groups, kernel, kernel)
+        self.weight = nn.Parameter(torch.randn(shape) * math.sqrt((2.0 if relu else 1.0) / fan_in))
+        self.scale = nn.Parameter(torch.full((channels_out,), gain))
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+        self.stride, self.padding, self.groups, self.relu = stride, kernel // 2, groups, relu
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
+        weight = self.weight * self.scale.view(-1, 1, 1, 1)
+        y = F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
+        return F.relu_(y) if self.relu else y
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Linear layers with a ReLU between each two."""
+    layers: list[nn.Module] = []
+    for index, (before, after) in enumerate(pairwise(widths)):
+        if index:
+            layers.append(nn.ReLU())
+        layers.append(nn.Linear(before, after))
+    return nn.Sequential(*layers)

@@ -1,0 +1,74 @@
+"""Saving and loading networks: safetensors whose header says which network it is, so that a file is enough."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from unveil.face.schemes import Scheme, scheme_named
+from unveil.models.glomface import GlomFaceLight
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What it takes to build a network again: its name here, its sizes, its scheme, and the crop it looks at."""
+
+    network: str
+    scheme: str
+    input_size: int
+    margin: float
+    sizes: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        fields = {"network": self.network, "scheme": self.scheme, "input_size": self.input_size, "margin": self.margin}
+        return json.dumps(fields | {"sizes": dict(self.sizes)})
+
+
+def _glomface_light(scheme: Scheme, sizes: Mapping[str, Any]) -> nn.Module:
+    return GlomFaceLight(scheme, torch.zeros(scheme.points, 2), **sizes)
+
+
+NETWORKS: Mapping[str, Callable[[Scheme, Mapping[str, Any]], nn.Module]] = MappingProxyType(
+    {"glomface-light": _glomface_light}
+)
+
+
+def build(blueprint: Blueprint) -> nn.Module:
+    """The network, with fresh weights. ValueError if its name is not known."""
+    if blueprint.network not in NETWORKS:
+        raise ValueError(f"unknown network {blueprint.network!r}: there are {', '.join(NETWORKS)}")
+    return NETWORKS[blueprint.network](scheme_named(blueprint.scheme), blueprint.sizes)
+
+
+def weights_bytes(model: nn.Module, blueprint: Blueprint, *, half: bool = False) -> bytes:
+    """A safetensors file of the network's weights, in float16 if `half`."""
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    return save(tensors, metadata={"unveil": blueprint.to_json()})
+
+
+def load_network(path: Path) -> tuple[nn.Module, Blueprint]:
+    """The network of a file in float32, ready to evaluate. ValueError, naming file and mend, if it is no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file; `unveil train` writes best.safetensors into its run") from error
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a safetensors file ({error}); copy it again") from error
+    if "unveil" not in metadata:
+        raise ValueError(f"{path}: safetensors, but not of a network of ours; name one that `unveil train` wrote")
+    blueprint = Blueprint(**json.loads(metadata["unveil"]))
+    model = build(blueprint)
+    model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    return model.eval(), blueprint

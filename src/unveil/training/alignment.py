@@ -1,0 +1,228 @@
+"""Training a landmark model: the faces, the network, the step and the validation that the loop calls."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from unveil.data.augment import Augmentation, Example, augmented, cut, unit_to_crop_px
+from unveil.data.balance import balanced_weights, mean_shape
+from unveil.data.landmarks import Faces
+from unveil.data.occlusion import Library, Occluder, covered, occluder
+from unveil.data.visibility import turned_away
+from unveil.geometry import Crop, tight_box
+from unveil.models.glomface import Prediction
+from unveil.models.imagenet import load_imagenet
+from unveil.models.weights import build
+from unveil.training.calibration import calibrate_spread, calibrate_visibility
+from unveil.training.config import Alignment, Occlusion
+from unveil.training.losses import alignment_loss
+
+Batch: TypeAlias = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Which faces train and which only validate."""
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+
+def split_by_name(names: Sequence[str], share: float) -> Slices:
+    """A face validates if the hash of its name says so: the same faces in every run, whatever else is in the set."""
+    held = np.array([int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < share for name in names])
+    return Slices(np.flatnonzero(~held), np.flatnonzero(held))
+
+
+def occluders_of(config: Occlusion) -> list[tuple[float, Occluder]]:
+    """The occluders with a weight; ValueError if a kind needs pictures and there is no library."""
+    library = Library() if config.library is None else Library.read(config.library, exclude=config.held_out)
+    weights = {kind: getattr(config, kind) for kind in ("noise", "polygon", "mask", "template", "sunglasses", "sprite")}
+    return [(weight, occluder(kind, library)) for kind, weight in weights.items() if weight > 0]
+
+
+class TrainingFaces(Dataset[Batch]):
+    """Random views. An item is (number of the draw, index of the face): the draw's number seeds the view."""
+
+    def __init__(
+        self, faces: Faces, size: int, config: Augmentation, occluders: list[tuple[float, Occluder]], seed: int
+    ) -> None:
+        self.faces, self.size, self.config, self.occluders, self.seed = faces, size, config, occluders, seed
+
+    def __getitem__(self, item: tuple[int, int]) -> Batch:
+        draw, index = item
+        example = augmented(
+            self.faces.image(index),
+            self.faces.points_px[index],
+            scheme=self.faces.scheme,
+            size=self.size,
+            config=self.config,
+            occluders=self.occluders,
+            rng=np.random.default_rng((self.seed, draw)),
+        )
+        return as_tensors(example)
+
+
+def as_tensors(example: Example) -> Batch:
+    return {
+        "images": torch.from_numpy(example.image),
+        "points_unit": torch.from_numpy(example.points_unit),
+        "visible": torch.from_numpy(example.visible),
+    }
+
+
+class Draws(Sampler[list[tuple[int, int]]]):
+    """An endless order of batches that depends on the seed alone, so a resumed run goes on where it stopped."""
+
+    def __init__(self, indices: NDArray[np.int64], weights: NDArray[np.float64], batch: int, seed: int, start: int):
+        self.indices, self.weights, self.batch, self.seed, self.start = indices, weights, batch, seed, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step = self.start
+        while True:
+            rng = np.random.default_rng((self.seed, step, 0))
+            chosen = rng.choice(self.indices, size=self.batch, p=self.weights, replace=False)
+            yield [(step * self.batch + i, int(index)) for i, index in enumerate(chosen)]
+            step += 1
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Bytes to the device, then RGB in [0, 1], (B, 3, S, S), channels last."""
+    moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    moved["images"] = moved["images"].permute(0, 3, 1, 2).float() / 255
+    return moved
+
+
+class AlignmentTask:
+    """What the loop needs to know about landmark training."""
+
+    def __init__(self, faces: Faces, config: Alignment) -> None:
+        cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
+        self.faces, self.config = faces, config
+        self.slices = split_by_name(faces.names, config.held_out_share)
+        training = faces.points_px[self.slices.training]
+        self.eyes = faces.scheme.normalisers["ocular"]
+        self.blueprint = config.model.blueprint(faces.scheme.name)
+        self.model = build(self.blueprint)
+        self.model.get_buffer("mean_shape").copy_(torch.from_numpy(mean_shape(training, faces.scheme)))
+        if config.model.imagenet:
+            load_imagenet(self.model.get_submodule("features"))
+        self.occluders = occluders_of(config.occlusion)
+        self.weights = balanced_weights(training, config.clusters, config.balance, config.schedule.seed)
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """The backbone slower; gains, biases and embeddings without decay."""
+        schedule, groups = self.config.schedule, []
+        for slow in (False, True):
+            for decays in (False, True):
+                chosen = [
+                    parameter
+                    for name, parameter in self.model.named_parameters()
+                    if name.startswith(("features.stem", "features.stages")) == slow and (parameter.ndim > 1) == decays
+                ]
+                rate = schedule.rate * (schedule.backbone_rate if slow and self.config.model.imagenet else 1.0)
+                decay = schedule.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+        return groups
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Training batches from step `start`, made in one loader process."""
+        config = self.config
+        seed = config.schedule.seed
+        views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed)
+        order = Draws(self.slices.training, self.weights, config.schedule.batch, seed, start)
+        return iter(
+            DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=_one_thread)
+        )
+
+    def prepare(self, batch: Batch, device: torch.device) -> Batch:
+        return to_device(batch, device)
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        config = self.config
+        return alignment_loss(
+            model(batch["images"]),
+            batch["points_unit"],
+            batch["visible"],
+            size=config.model.size,
+            kind=config.shape_loss,
+            eyes=self.eyes,
+            visibility_weight=config.visibility_weight,
+            spread_weight=config.spread_weight,
+        )
+
+    @cached_property
+    def validation(self) -> dict[str, list[Example]]:
+        """The held-out faces as they are, and each under one occluder: the same ones in every run."""
+        return {kind: [self._held_out(int(i), kind) for i in self.slices.validation] for kind in ("clean", "occluded")}
+
+    def _held_out(self, index: int, kind: str) -> Example:
+        size, points_px = self.config.model.size, self.faces.points_px[index]
+        crop = Crop.around(tight_box(points_px))
+        picture, points_unit = cut(self.faces.image(index), points_px, crop, self.faces.scheme, size)
+        visible = ~turned_away(self.faces.scheme, points_unit)
+        if kind == "occluded" and self.occluders:
+            rng = np.random.default_rng((0, index))
+            points = unit_to_crop_px(points_unit, size)
+            which = int(rng.choice(len(self.occluders), p=_shares(self.occluders)))
+            occluded = self.occluders[which][1](picture, points, rng)
+            picture, visible = occluded.image, visible & ~covered(points, occluded.mask)
+        return Example(picture, points_unit, visible)
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Inter-ocular NME in percent on the held-out slice, clean and occluded; `score` is their mean.
+
+        Sets the model's calibration from the same faces.
+        """
+        figures: dict[str, float] = {}
+        told = []
+        for kind, examples in self.validation.items():
+            errors = []
+            for start in range(0, len(examples), self.config.schedule.batch):
+                chunk = [as_tensors(example) for example in examples[start : start + self.config.schedule.batch]]
+                batch = to_device({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
+                with torch.no_grad():
+                    prediction: Prediction = model(batch["images"])
+                left, right = (batch["points_unit"][:, list(side)].mean(dim=1) for side in self.eyes)
+                distance = (prediction.points_unit - batch["points_unit"]).norm(dim=-1)
+                errors.append(distance.mean(dim=1) / (right - left).norm(dim=-1))
+                spread = prediction.log_spread.exp()
+                told.append([t.flatten() for t in (prediction.visibility, batch["visible"], spread, distance)])
+            figures[f"nme_ocular_{kind}"] = float(torch.cat(errors).mean()) * 100
+        logits, visible, spread, distance = (torch.cat(column).float().cpu() for column in zip(*told, strict=True))
+        calibration = (*calibrate_visibility(logits, visible > 0), calibrate_spread(spread, distance))
+        model.get_buffer("calibration").copy_(torch.tensor(calibration))
+        return {**figures, "score": sum(figures.values()) / len(figures)}
+
+    @torch.no_grad()
+    def picture(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Eight faces of a batch with truth in white and prediction in red, (3, S, 8 S), uint8."""
+        images = (batch["images"][:8] * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        predicted = model(batch["images"][:8]).points_unit.float().cpu().numpy()
+        truth = batch["points_unit"][:8].cpu().numpy()
+        faces = []
+        for image, *shapes in zip(images, truth, predicted, strict=True):
+            face = np.ascontiguousarray(image)
+            for shape, colour in zip(shapes, ((255, 255, 255), (255, 40, 40)), strict=True):
+                for x, y in unit_to_crop_px(shape, self.config.model.size).round().astype(int):
+                    cv2.circle(face, (int(x), int(y)), 1, colour, -1)
+            faces.append(face)
+        return torch.from_numpy(np.concatenate(faces, axis=1)).permute(2, 0, 1)
+
+
+def _shares(occluders: list[tuple[float, Occluder]]) -> NDArray[np.float64]:
+    weights = np.array([weight for weight, _ in occluders])
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,85 @@
+"""What a training run is told: frozen, typed and total. The same types are the command line."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from unveil.data.augment import Augmentation
+from unveil.models.weights import Blueprint
+from unveil.training.losses import ShapeLoss
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Schedule(Frozen):
+    """Adam's steps: a warm-up, a plateau, and a fall to nothing over the last `decay` steps."""
+
+    steps: int = 6000
+    batch: int = 32
+    rate: float = 1e-3
+    backbone_rate: float = 0.5
+    """The start from ImageNet moves slower by this factor."""
+    warmup: int = 200
+    decay: int = 2000
+    weight_decay: float = 1e-2
+    clip: float = 5.0
+    ema: float = 0.998
+    seed: int = 1
+
+
+class Occlusion(Frozen):
+    """Which occluders fall on training faces, by weight, and where pictures of them lie."""
+
+    noise: float = 1.5
+    polygon: float = 2.0
+    mask: float = 4.0
+    template: float = 0.0
+    sunglasses: float = 1.0
+    sprite: float = 0.0
+    library: Path | None = None
+    """Folder with `masks/` (templates and anchors.json) and folders of sprites."""
+    held_out: tuple[str, ...] = ("surgical", "N95", "cloth")
+    """Template names, or beginnings of them, that never enter training."""
+
+
+class Light(Frozen):
+    """Sizes of the light GlomFace; see `unveil.models.glomface.GlomFaceLight`."""
+
+    network: Literal["glomface-light"] = "glomface-light"
+    size: int = 192
+    dim: int = 128
+    whole: int = 256
+    part_widths: tuple[int, ...] = (128, 96, 64)
+    spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045)
+    channels: int = 64
+    width: float = 1.0
+    imagenet: bool = True
+    """Start from ImageNet weights; else from random ones."""
+
+    def blueprint(self, scheme: str) -> Blueprint:
+        sizes = self.model_dump(exclude={"network", "size", "imagenet"})
+        return Blueprint(self.network, scheme, self.size, 1.0, sizes)
+
+
+class Alignment(Frozen):
+    """One run that trains a landmark model."""
+
+    model: Light = Light()
+    schedule: Schedule = Schedule()
+    augmentation: Augmentation = Augmentation()
+    occlusion: Occlusion = Occlusion()
+    shape_loss: ShapeLoss = "wing"
+    visibility_weight: float = 4.0
+    spread_weight: float = 0.5
+    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The share of training faces, chosen by the hash of their names, that only validates."""
+    clusters: int = 24
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: Annotated[int, Field(ge=1)] = 2
+    validate_every: int = 500
+    checkpoint_every: int = 250
+    picture_every: int = 500

@@ -1,0 +1,202 @@
+"""The one training loop: steps, averaged weights, checkpoints, progress. What is trained is the task's business."""
+
+import copy
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from unveil.data.annotations import written_whole
+from unveil.models.weights import Blueprint, weights_bytes
+from unveil.training.config import Alignment, Schedule
+
+
+class Task(Protocol):
+    """A model, its data and its losses."""
+
+    model: nn.Module
+    blueprint: Blueprint
+    config: Alignment
+
+    def parameter_groups(self) -> list[dict[str, object]]: ...
+    def batches(self, start: int) -> Iterator[dict[str, Tensor]]: ...
+    def prepare(self, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]: ...
+    def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]: ...
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]: ...
+    def picture(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    step: int
+    best: dict[str, float]
+    interrupted: bool
+
+
+def rate_at(step: int, schedule: Schedule) -> float:
+    """The learning rate's factor: rises over the warm-up, stays, falls linearly over the last `decay` steps."""
+    rising = min(1.0, (step + 1) / max(1, schedule.warmup))
+    falling = min(1.0, max(0.0, (schedule.steps - step) / max(1, schedule.decay)))
+    return rising * falling
+
+
+class Average:
+    """An exponential moving average of the weights; young averages forget faster, so progress shows from the start."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        mine, theirs = ([p.detach() for p in network.parameters()] for network in (self.model, model))
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """The layout in which CPUs and tensor cores convolve fastest."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def precision_for(wish: str, device: torch.device) -> str:
+    """accelerate's name. `auto` takes bfloat16 only where the hardware has it: elsewhere it is ten times slower."""
+    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if wish == "bfloat16" or (wish == "auto" and fast) else "no"
+
+
+def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
+    """Trains until the schedule ends or Ctrl-C, which saves. Writes weights (last, best), checkpoint and scalars."""
+    config, schedule = task.config, task.config.schedule
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision_for(config.precision, device))
+    if device.type == "cpu":
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(schedule.seed)
+    optimiser = torch.optim.AdamW(task.parameter_groups(), betas=(0.9, 0.99))
+    model, optimiser = accelerator.prepare(channels_last(task.model), optimiser)
+    average = Average(accelerator.unwrap_model(model), schedule.ema)
+    base_rates = [group["lr"] for group in optimiser.param_groups]
+    start, best = 0, {"score": float("inf")}
+    if resume:
+        saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
+        accelerator.unwrap_model(model).load_state_dict(saved["model"])
+        average.model.load_state_dict(saved["average"])
+        optimiser.load_state_dict(saved["optimiser"])
+        start, best = saved["step"], saved["best"]
+    out.mkdir(parents=True, exist_ok=True)
+    with written_whole(out / "config.json") as temporary:
+        temporary.write_text(config.model_dump_json(indent=2) + "\n")
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=start or None)
+
+    def save(step: int) -> None:
+        if not accelerator.is_main_process:
+            return
+        state = {"model": accelerator.unwrap_model(model).state_dict(), "average": average.model.state_dict()}
+        with written_whole(out / "checkpoint.pt") as temporary:
+            torch.save(state | {"optimiser": optimiser.state_dict(), "step": step, "best": best}, temporary)
+        save_weights(average.model, task.blueprint, out / "last.safetensors")
+
+    def validate(step: int) -> None:
+        nonlocal best
+        figures = task.validate(average.model, accelerator.device)
+        for name, value in figures.items():
+            writer.add_scalar(f"validation/{name}", value, step)
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        progress.console.print(f"step {step}  {time.strftime('%H:%M:%S')}  {shown}", highlight=False)
+        if figures["score"] < best["score"]:
+            best = figures | {"step": step}
+            save_weights(average.model, task.blueprint, out / "best.safetensors")
+            with written_whole(out / "best.json") as temporary:
+                temporary.write_text(json.dumps(best, indent=2) + "\n")
+
+    model.train()
+    step, speed, shown = start, 0.0, ""
+    recent: dict[str, float] = {}
+    batches = task.batches(start)
+    with training_progress(console) as progress, interruptible() as interrupted:
+        bar = progress.add_task("", total=schedule.steps, completed=start, faces=0.0, losses="")
+        clock, since = time.monotonic(), start
+        while step < schedule.steps and not interrupted:
+            for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
+                group["lr"] = rate * rate_at(step, schedule)
+            batch = task.prepare(next(batches), accelerator.device)
+            with accelerator.autocast():
+                losses = task.losses(model, batch)
+            optimiser.zero_grad()
+            accelerator.backward(losses["loss"])
+            accelerator.clip_grad_norm_(model.parameters(), schedule.clip)
+            optimiser.step()
+            average.update(accelerator.unwrap_model(model), step)
+            step += 1
+            if step % 10 == 0:
+                latest = {name: loss.item() for name, loss in losses.items()}
+                recent = {name: 0.8 * recent.get(name, value) + 0.2 * value for name, value in latest.items()}
+                speed = (step - since) * schedule.batch * accelerator.num_processes / (time.monotonic() - clock)
+                shown = "  ".join(f"{name} {value:.3g}" for name, value in recent.items())
+                progress.update(bar, completed=step, faces=speed, losses=shown)
+            if step % 50 == 0:
+                for name, value in recent.items():
+                    writer.add_scalar(f"training/{name}", value, step)
+                writer.add_scalar("training/faces_per_second", speed, step)
+                if not progress.console.is_terminal:
+                    progress.console.print(
+                        f"step {step}/{schedule.steps}  {speed:.1f} faces/s  {shown}", highlight=False
+                    )
+                clock, since = time.monotonic(), step
+            if step % config.picture_every == 0:
+                writer.add_image("training/faces", task.picture(average.model, batch), step)
+            if step % config.checkpoint_every == 0:
+                save(step)
+            if step % config.validate_every == 0 or step == schedule.steps:
+                validate(step)
+    save(step)
+    writer.close()
+    return Outcome(step, best, bool(interrupted))
+
+
+def save_weights(model: nn.Module, blueprint: Blueprint, path: Path) -> None:
+    """The weights as safetensors, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(weights_bytes(model, blueprint))
+
+
+def training_progress(console: Console | None) -> Progress:
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[faces]:.1f} faces/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+        console=console or Console(stderr=True),
+    )
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Ctrl-C or a termination request fills the list; the loop ends its step, saves and returns."""
+    seen: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        seen.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,69 @@
+"""What training minimises. B faces, T steps, L landmarks; errors are in pixels of the crop unless said otherwise."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from unveil.models.glomface import Prediction
+
+ShapeLoss = Literal["l2", "nme", "wing"]
+
+
+def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.0) -> Float[Tensor, "..."]:
+    """Wing loss (Feng et al. 2018): a logarithm below `width` pixels, so that small errors count, linear above."""
+    constant = width - width * math.log(1 + width / curvature)
+    size = error.abs()
+    return torch.where(size < width, width * torch.log1p(size / curvature), size - constant)
+
+
+def shape_loss(
+    shapes: Float[Tensor, "B T L 2"], truth: Float[Tensor, "B L 2"], kind: ShapeLoss, ocular: Float[Tensor, "B"]
+) -> Float[Tensor, ""]:
+    """The error of every step's shape, summed over the steps.
+
+    `l2` is the paper's equation 3, `nme` its code's point distance over the distance `ocular` between the eyes (B,).
+    """
+    error = shapes - truth[:, None]
+    if kind == "wing":
+        return wing(error).mean(dim=(0, 2, 3)).sum()
+    if kind == "l2":
+        return error.square().sum(dim=-1).mean(dim=(0, 2)).sum()
+    return (error.square().sum(dim=-1).add(1e-9).sqrt() / ocular[:, None, None]).mean(dim=(0, 2)).sum()
+
+
+def visibility_loss(logits: Float[Tensor, "B L"], visible: Bool[Tensor, "B L"]) -> Float[Tensor, ""]:
+    return F.binary_cross_entropy_with_logits(logits, visible.float())
+
+
+def spread_loss(log_spread: Float[Tensor, "B L"], error: Float[Tensor, "B L"]) -> Float[Tensor, ""]:
+    """Negative log-likelihood of distances that are exponential with mean `spread`; shapes learn nothing from it."""
+    return (log_spread + error.detach() * torch.exp(-log_spread)).mean()
+
+
+def alignment_loss(
+    prediction: Prediction,
+    points_unit: Float[Tensor, "B L 2"],
+    visible: Bool[Tensor, "B L"],
+    *,
+    size: int,
+    kind: ShapeLoss,
+    eyes: tuple[tuple[int, ...], tuple[int, ...]],
+    visibility_weight: float,
+    spread_weight: float,
+) -> dict[str, Float[Tensor, ""]]:
+    """The sum under `loss`, and its terms."""
+    half = size / 2
+    left, right = (points_unit[:, list(side)].mean(dim=1) for side in eyes)
+    ocular = (right - left).norm(dim=-1) * half
+    error = (prediction.points_unit - points_unit).norm(dim=-1)
+    terms = {
+        "shape": shape_loss(prediction.shapes_unit * half, points_unit * half, kind, ocular),
+        "visibility": visibility_loss(prediction.visibility, visible),
+        "spread": spread_loss(prediction.log_spread, error),
+    }
+    loss = terms["shape"] + visibility_weight * terms["visibility"] + spread_weight * terms["spread"]
+    return {"loss": loss, **terms, "nme": (error.mean(dim=1) * half / ocular).mean() * 100}
