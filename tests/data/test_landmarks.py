@@ -8,8 +8,19 @@ import pytest
 
 from unveil.data import landmarks
 from unveil.data.annotations import DataError, write_pts
-from unveil.data.landmarks import THREE_HUNDRED_W, DataSet, Sample, folder, read_data_set, read_image, three_hundred_w
-from unveil.face.schemes import IBUG68
+from unveil.data.landmarks import (
+    READERS,
+    TEST_SPLITS,
+    THREE_HUNDRED_W,
+    DataSet,
+    Sample,
+    folder,
+    masked_300w,
+    read_data_set,
+    read_image,
+    three_hundred_w,
+)
+from unveil.face.schemes import IBUG68, WFLW98
 
 TINY = {"train": {"afw": 1, "helen/trainset": 3}, "common": {"lfpw/testset": 1}}
 
@@ -110,6 +121,8 @@ def test_hidden_files_and_other_files_are_passed_over(release: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
+        ("masked300w/train", "masked300w has no split 'train': there is common"),
+        ("folder/wflw89", "folder/wflw89: unknown scheme 'wflw89': did you mean 'wflw98'"),
         ("300v/train", "unknown data set '300v': did you mean '300w'"),
         ("zebra/train", "unknown data set 'zebra': there are 300w"),
         ("300w/trian", "300w has no split 'trian': there are train, common"),
@@ -144,3 +157,103 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes) -> N
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jpg: No such file"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_every_set_but_the_one_of_a_list_has_a_split_to_report_on() -> None:
+    assert set(TEST_SPLITS) == set(READERS) - {"ocfw"}
+
+
+def test_masked_300w_lies_in_the_folders_of_300w_under_its_own_name(release: Path) -> None:
+    assert masked_300w(release, "common").label == "masked300w/common 1/1"
+    assert masked_300w(release, "common").names == three_hundred_w(release, "common").names
+
+
+def test_the_public_part_of_masked_300w_needs_partial(tmp_path: Path) -> None:
+    for i in range(50):
+        add_face(tmp_path, f"ibug/image_{i:03}")
+    complaint = r"masked300w/challenging: expected 135 faces, found 50 in .* \(short: ibug 50/135\); .*--partial"
+    with pytest.raises(DataError, match=complaint):
+        read_data_set("masked300w/challenging", tmp_path)
+    data_set = read_data_set("masked300w/challenging", tmp_path, partial=True)
+    assert data_set.label == "masked300w/challenging 50/135"
+
+
+def test_a_list_picks_its_faces_out_of_300w(release: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    listed = tmp_path_factory.mktemp("lists") / "occluded.txt"
+    listed.write_text("# two of them\n\nlfpw/testset/image_0001.png\nhelen\\trainset\\99_2.left.jpg\n")
+    data_set = read_data_set(f"ocfw/{listed}", release)
+    assert data_set.label == "ocfw/occluded 2/2"
+    assert data_set.names == ("helen/trainset/99_2.left", "lfpw/testset/image_0001")
+    assert data_set.image(1).shape == (24, 32, 3)
+
+
+def test_a_list_may_lie_beside_the_faces(release: Path) -> None:
+    (release / "test.txt").write_text("afw/7_1.jpg\n")
+    assert read_data_set("ocfw/test.txt", release).label == "ocfw/test 1/1"
+
+
+def test_a_listed_face_that_is_not_there_is_an_error_unless_partial(release: Path) -> None:
+    (release / "test.txt").write_text("afw/7_1.jpg\nibug/image_003.jpg\n")
+    complaint = r"ocfw/test: expected 2 faces, found 1 in .* names 1 more, the first .*image_003\.jpg\)"
+    with pytest.raises(DataError, match=complaint):
+        read_data_set("ocfw/test.txt", release)
+    assert read_data_set("ocfw/test.txt", release, partial=True).label == "ocfw/test 1/2"
+
+
+def test_a_listed_picture_without_points_is_named_even_if_partial(release: Path) -> None:
+    (release / "test.txt").write_text("afw/7_1.jpg\n")
+    (release / "afw/7_1.pts").unlink()
+    with pytest.raises(DataError, match=r"7_1\.jpg: has no \.pts file beside it$"):
+        read_data_set("ocfw/test.txt", release, partial=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("afw/7_1.jpg\nafw/7_1.jpg\n", r"test\.txt, line 2: 'afw/7_1\.jpg' is listed twice"),
+        ("../afw/7_1.jpg\n", r"test\.txt, line 1: '\.\./afw/7_1\.jpg' leads out of"),
+        ("/afw/7_1.jpg\n", r"test\.txt, line 1: '/afw/7_1\.jpg' leads out of"),
+        ("afw/7_1.pts\n", r"test\.txt, line 1: 'afw/7_1\.pts' is not a picture's path"),
+        ("# none\n", r"test\.txt: names no picture"),
+    ],
+    ids=["twice", "upwards", "absolute", "no picture", "empty"],
+)
+def test_a_list_that_names_no_faces_is_answered_with_the_line(release: Path, text: str, complaint: str) -> None:
+    (release / "test.txt").write_text(text)
+    with pytest.raises(DataError, match=complaint):
+        read_data_set("ocfw/test.txt", release, partial=True)
+
+
+@pytest.mark.parametrize("name", ["ocfw", "ocfw/nowhere.txt"])
+def test_without_its_list_ocfw_asks_for_one(release: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"ocfw: no list .*name a file with one picture of 300W a line"):
+        read_data_set(name, release)
+
+
+def test_a_folder_takes_points_with_and_without_a_header(tmp_path: Path) -> None:
+    add_face(tmp_path, "a")
+    add_face(tmp_path, "b")
+    with_header = (tmp_path / "a.pts").read_text()
+    (tmp_path / "b.pts").write_text(with_header.partition("{")[2].partition("}")[0].strip())
+    first, second = read_data_set("folder", tmp_path).points_px
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_folder_of_another_scheme_is_named_with_it(tmp_path: Path) -> None:
+    add_face(tmp_path, "a", points=98)
+    assert read_data_set("folder/wflw98", tmp_path).scheme is WFLW98
+
+
+def test_a_sample_reads_its_picture_as_it_was_told_to(tmp_path: Path) -> None:
+    grey = np.full((2, 3, 3), 7, np.uint8)
+    sample = Sample("a", tmp_path / "many.mat", np.zeros((68, 2), np.float32), read=lambda _: grey)
+    assert sample.load() is grey
+
+
+def test_visibility_is_known_only_if_every_face_has_it() -> None:
+    points_px, visible = np.zeros((68, 2), np.float32), np.ones(68, bool)
+    known, unknown = Sample("a", Path("a"), points_px, visible), Sample("b", Path("b"), points_px)
+    assert DataSet("mine", (known, unknown), IBUG68).visible is None
+    both = DataSet("mine", (known, known), IBUG68).visible
+    assert both is not None
+    assert both.shape == (2, 68)

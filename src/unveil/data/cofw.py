@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from unveil.data.annotations import DataError
 from unveil.data.samples import DataSet, Sample, need_folder, need_split, whole
 from unveil.face.schemes import COFW29, IBUG68
-from unveil.types import Box, Image, Points
+from unveil.types import Box, Image
 
 FACES: Mapping[str, int] = MappingProxyType({"train": 1345, "test": 507})
 """How many faces the official release has in each split; every test face has 68 landmarks too."""
@@ -29,7 +29,7 @@ ANNOTATION_68 = re.compile(r"(\d+)_points\.mat")
 
 
 def cofw29(root: Path, split: str, partial: bool = False) -> DataSet:
-    """COFW from `COFW_train_color.mat` (`train`, 1345 faces) or `COFW_test_color.mat` (`test`, 507), at or below `root`.
+    """COFW from `COFW_train_color.mat` (`train`, 1345 faces) or `COFW_test_color.mat` (`test`, 507), below `root`.
 
     DataError on a short set unless `partial`, on a damaged file, and where h5py is missing.
     """
@@ -55,8 +55,8 @@ def cofw29(root: Path, split: str, partial: bool = False) -> DataSet:
 def cofw68(root: Path, split: str, partial: bool = False) -> DataSet:
     """The 507 `test` faces of COFW with 68 landmarks: `1_points.mat` and so on beside `COFW_test_color.mat`.
 
-    All are looked for at or below `root`, as is `cofw68_test_bboxes.mat`; without that one the faces have no box. DataError
-    as from `cofw29`, and where scipy is missing.
+    All are looked for in `root` and below, as is `cofw68_test_bboxes.mat`; without that one the faces have no box.
+    DataError as from `cofw29`, and where scipy is missing.
     """
     need_split("cofw68", split, ("test",))
     path = _colour_file(root, "cofw68", split)
@@ -77,7 +77,10 @@ def read_cell(cells: str, row: int, path: Path) -> Image:
         stored = _stored(file, path, cells)[()].ravel()
         if row >= len(stored):
             raise DataError(f"{path}: {cells} has {len(stored)} pictures, none of the number {row + 1}")
-        picture = np.asarray(file[stored[row]][()]).T
+        try:
+            picture = np.asarray(file[stored[row]][()]).T
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: {cells}, number {row + 1}, refers to no picture") from error
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,)):
         raise DataError(
             f"{path}: {cells}, number {row + 1}, is {picture.dtype} of shape {picture.shape}, not a picture"
@@ -109,7 +112,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _stored(file: Any, path: Path, key: str) -> Any:
-    if key not in file:
+    if not hasattr(file.get(key), "shape"):
         raise DataError(
             f"{path}: has no {key!r}, but {', '.join(sorted(file)) or 'nothing'}; is it COFW's colour file?"
         )

@@ -1,7 +1,7 @@
 """Data sets of faces with landmarks, by name, read from the folders they are released in. N faces, L landmarks.
 
-Here are those whose faces are pictures with `.pts` files beside them. A new set is a function from (root, split, partial)
-to a `DataSet` and a line in `READERS`.
+Here are those whose faces are pictures with `.pts` files beside them. A new set is a function from (root, split,
+partial) to a `DataSet` and a line in `READERS`.
 """
 
 from collections import Counter
@@ -78,8 +78,8 @@ def masked_300w(root: Path, split: str, partial: bool = False) -> DataSet:
 def ocfw(root: Path, split: str, partial: bool = False) -> DataSet:
     """OCFW: the faces of 300W under `root` that a list names, a picture's path a line; `split` is the list's own path.
 
-    The authors' lists (2591 occlusion-free faces to train on, 1246 occluded ones to test on) are not public, so the length
-    of the list is what is expected. The list is looked for as given, then below `root`.
+    The authors' lists (2591 occlusion-free faces to train on, 1246 occluded ones to test on) are not public, so the
+    length of the list is what is expected. The list is looked for as given, then below `root`.
     """
     need_folder(root)
     listed = next((path for path in (Path(split), root / split) if path.is_file()), None)
@@ -91,11 +91,13 @@ def ocfw(root: Path, split: str, partial: bool = False) -> DataSet:
         if picture.with_suffix("") in pictures:
             raise DataError(f"{listed}, line {number}: {line!r} is listed twice")
         pictures[picture.with_suffix("")] = picture
+    if not pictures:
+        raise DataError(f"{listed}: names no picture; it has one picture of 300W a line, as in ibug/image_003_1.jpg")
     points = {stem: path for stem in pictures if (path := stem.with_name(f"{stem.name}.pts")).is_file()}
     there = {stem: path for stem, path in pictures.items() if path.is_file()}
     missing = [path for stem, path in pictures.items() if stem not in there and stem not in points]
     data_set = DataSet(f"ocfw/{listed.stem}", _pairs(root, root, there, points, IBUG68), IBUG68, len(pictures))
-    short = [f"{listed} names {len(missing)} more, the first {missing[0]}"] if missing else [f"{listed} names none"]
+    short = [f"{listed} names {len(missing)} more, the first {missing[0]}"] if missing else []
     return whole(data_set, root, short, partial=partial)
 
 
@@ -108,8 +110,8 @@ def folder(root: Path, scheme: Scheme = IBUG68) -> DataSet:
     return DataSet(root.resolve().name, samples, scheme)
 
 
-def _folder_of(root: Path, split: str, partial: bool) -> DataSet:  # noqa: ARG001: no count, so nothing to be short of
-    """`folder`, where the split is the name of a built-in scheme, ibug68 if there is none."""
+def _folder_of(root: Path, split: str, partial: bool) -> DataSet:  # noqa: ARG001
+    """`folder`, where the split names a built-in scheme, ibug68 if empty; nobody counts its faces, so none lack."""
     try:
         return folder(root, scheme_named(split) if split else IBUG68)
     except DataError:

@@ -1,4 +1,4 @@
-"""What every data set of faces is made of, and what its reader needs: samples, pictures, lists. N faces, L landmarks."""
+"""What a data set of faces is made of and what its reader needs: samples, pictures, lists. N faces, L landmarks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,8 +38,8 @@ def decode_image(encoded: Image, where: str) -> Image:
 class Sample:
     """One annotated face: its name in the set ("helen/trainset/123_1"), its picture and its landmarks, (L, 2).
 
-    `image` is the file that holds the picture and `read` gets it out: a `.mat` holds many. `visible`, (L,), is False where
-    something covers a landmark; it and the face's `box` are None where the release does not give them.
+    `image` is the file that holds the picture and `read` gets it out: a `.mat` holds many. `visible`, (L,), is False
+    where something covers a landmark; it and the face's `box` are None where the release does not give them.
     """
 
     name: str
@@ -131,8 +131,8 @@ def need_split(name: str, split: str, splits: Sequence[str]) -> None:
 def whole(data_set: DataSet, root: Path, short: Sequence[str], *, partial: bool) -> DataSet:
     """`data_set` as it is if nothing is missing, or something is there and `partial` takes it.
 
-    DataError with expected, found and folder otherwise; `short` says what is missing where. DataError too if there are more
-    faces than were released: then these are not the faces that others report on.
+    DataError with expected, found and folder otherwise; `short` says what is missing where. DataError too if there are
+    more faces than were released: then these are not the faces that others report on.
     """
     expected, found = data_set.expected or 0, data_set.found
     if found > expected:
@@ -159,7 +159,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def picture_below(root: Path, name: str, where: str) -> Path:
-    """The path of a picture that a list names; DataError, naming `where`, if it is no picture's or leads out of `root`."""
+    """The path of a picture that a list names; DataError, naming `where`, if it is none or leads out of `root`."""
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.suffix.lower() not in PICTURES:
         raise DataError(f"{where}: {name!r} is not a picture's path; it ends in none of {', '.join(sorted(PICTURES))}")

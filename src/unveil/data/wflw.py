@@ -40,8 +40,9 @@ NUMBERS = 2 * WFLW98.points + 4 + len(FLAGS)
 def wflw(root: Path, split: str, partial: bool = False) -> DataSet:
     """WFLW as released: `train`, `test`, or a subset of the test faces by its flag, from `pose` to `blur`.
 
-    `root` holds `WFLW_images` and the folder of lists, the latter as it is or inside `WFLW_annotations`. A face is named by
-    its picture and its line, since a picture may have many. DataError on a short set unless `partial`, or a broken line.
+    `root` holds `WFLW_images` and the folder of lists, the latter as it is or inside `WFLW_annotations`. A face is
+    named by its picture and its line, for a picture may have many. DataError on a broken line, and on a short set
+    unless `partial`.
     """
     need_split("wflw", split, tuple(FACES))
     need_folder(root)
@@ -52,10 +53,8 @@ def wflw(root: Path, split: str, partial: bool = False) -> DataSet:
     samples = tuple(face for face in listed if face.image.is_file())
     short = [] if len(listed) == FACES[split] else [f"{name} {len(listed)}/{FACES[split]}"]
     if len(samples) < len(listed):
-        first = next(face.image for face in listed if not face.image.is_file())
-        short.append(
-            f"{IMAGES} {len(samples)}/{len(listed)}, the first one missing {first.relative_to(root).as_posix()}"
-        )
+        first = next(face.image for face in listed if not face.image.is_file()).relative_to(root)
+        short.append(f"{IMAGES} {len(samples)}/{len(listed)}, the first one missing {first.as_posix()}")
     return whole(DataSet(f"wflw/{split}", samples, WFLW98, FACES[split]), root, short, partial=partial)
 
 

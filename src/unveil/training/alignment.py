@@ -112,6 +112,7 @@ class AlignmentTask:
         training = faces.points_px[self.slices.training]
         self.eyes = faces.scheme.normalisers["ocular"]
         self.blueprint = config.model.blueprint(faces.scheme.name)
+        torch.manual_seed(config.schedule.seed)
         self.model = build(self.blueprint)
         self.model.get_buffer("mean_shape").copy_(torch.from_numpy(mean_shape(training, faces.scheme)))
         if config.model.imagenet:

@@ -85,7 +85,6 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision_for(config.precision, device))
     if device.type == "cpu":
         torch.set_num_threads(config.threads)
-    torch.manual_seed(schedule.seed)
     optimiser = torch.optim.AdamW(task.parameter_groups(), betas=(0.9, 0.99))
     model, optimiser = accelerator.prepare(channels_last(task.model), optimiser)
     average = Average(accelerator.unwrap_model(model), schedule.ema)

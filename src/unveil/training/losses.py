@@ -31,7 +31,7 @@ def shape_loss(
     if kind == "wing":
         return wing(error).mean(dim=(0, 2, 3)).sum()
     if kind == "l2":
-        return error.square().sum(dim=-1).mean(dim=(0, 2)).sum()
+        return error.square().sum(dim=(2, 3)).mean(dim=0).sum()
     return (error.square().sum(dim=-1).add(1e-9).sqrt() / ocular[:, None, None]).mean(dim=(0, 2)).sum()
 
 

@@ -1,25 +1,17 @@
-"""Files that hold the landmarks of many faces: JSON, CSV and `.npz`. N faces, L landmarks; pixels counted from 0."""
+"""Files that hold the landmarks of many faces: JSON and CSV. L landmarks; pixels counted from 0."""
 
 import csv
 import json
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from unveil.data.annotations import DataError
-from unveil.data.predictions.faces import Annotation, Broken, Role, annotation
-
-Faces: TypeAlias = Iterator[Annotation | Broken]
+from unveil.data.predictions.faces import Broken, Faces, annotation
 
 COORDINATE = re.compile(r"(x|y|visibility)_?(\d+)")
 NAME_COLUMNS = ("name", "image", "file", "filename", "path")
-PREFERRED: Mapping[Role, tuple[str, ...]] = {"truth": ("truth", "points"), "predictions": ("predictions", "points")}
 
 
 def read_json(path: Path) -> Faces:
@@ -62,7 +54,7 @@ def read_csv(path: Path) -> Faces:
         raise DataError(f"{path}: not CSV ({error})") from None
     if not rows:
         return
-    if _is_number(rows[0][1][-1]):
+    if any(_is_number(cell) for cell in rows[0][1][1:]):
         for line, row in rows:
             pairs = [row[i : i + 2] for i in range(1, len(row), 2)]
             yield annotation(row[0], f"{path}, line {line}", pairs)
@@ -73,7 +65,8 @@ def read_csv(path: Path) -> Faces:
     for line, row in rows[1:]:
         where = f"{path}, line {line}"
         if len(row) != len(header):
-            yield Broken.of(row[min(name, len(row) - 1)], f"{where}: {len(row)} cells, but the header has {len(header)}")
+            problem = f"{where}: {len(row)} cells, but the header has {len(header)}"
+            yield Broken.of(row[min(name, len(row) - 1)], problem)
             continue
         points = [(row[i], row[j]) for i, j in zip(x, y, strict=True)]
         seen = [row[i] for i in visibility] or None
@@ -103,45 +96,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def read_npz(path: Path, array: str | None, role: Role) -> Faces:
-    """`names` and one array of landmarks, the named one or the one that the role makes plain."""
-    arrays = _load(path)
-    array = array or _plain(path, arrays, role)
-    if array not in arrays:
-        raise DataError(f"{path}: no array {array!r} in it; it has {', '.join(sorted(arrays))}")
-    points, names = arrays[array], arrays.get("names")
-    if not _holds_landmarks(points):
-        raise DataError(f"{path}:{array}: an array of shape {points.shape}; landmarks are numbers (N, L, 2)")
-    if names is None or names.dtype.kind != "U" or names.shape != points.shape[:1]:
-        raise DataError(f"{path}: no array 'names' of {len(points)} strings beside {array!r}; add it")
-    kind = "visible" if role == "truth" else "visibility"
-    flags = arrays.get(kind)
-    if flags is not None and flags.shape != points.shape[:2]:
-        raise DataError(f"{path}:{kind}: an array of shape {flags.shape}, but {array!r} has {points.shape}")
-    for i, name in enumerate(names.tolist()):
-        seen = {kind: None if flags is None else flags[i]}
-        yield annotation(name, f"{path}:{array}: {name!r}", points[i], **seen)
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: not an .npz of plain arrays, or cut short ({error})") from None
-
-
-def _plain(path: Path, arrays: Mapping[str, NDArray[Any]], role: Role) -> str:
-    """The array that is meant when none is named: by its name, else the only one there is."""
-    others = [key for key in arrays if _holds_landmarks(arrays[key]) and not (role == "predictions" and key == "truth")]
-    named = [key for key in PREFERRED[role] if key in others]
-    if not named and len(others) != 1:
-        has = ", ".join(f"{path}:{key}" for key in others) if others else "none of its arrays is (N, L, 2)"
-        raise DataError(f"{path}: which array are the {role}? {'One of ' * bool(others)}{has}")
-    return (named or others)[0]
-
-
-def _holds_landmarks(values: NDArray[Any]) -> bool:
-    return values.ndim == 3 and values.shape[2] == 2 and values.dtype.kind in "fiu"

@@ -1,0 +1,248 @@
+"""Metrics against values worked out by hand, and what must hold for any faces."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from unveil.face.schemes import COFW29, IBUG68, SCHEMES, Scheme
+from unveil.metrics import (
+    auc,
+    ced,
+    covered,
+    failed,
+    failure_rate,
+    immeasurable,
+    interval,
+    nme,
+    nme_by_region,
+    nme_over,
+    normaliser_lengths,
+    normaliser_names,
+    nrmse,
+    point_errors,
+    recall_at_precision,
+    reliability,
+    resamples,
+    summarise,
+)
+from unveil.metrics.curves import simpson_weights
+
+Floats = NDArray[np.float64]
+
+face_errors = arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 0.3))
+thresholds = st.sampled_from([0.05, 0.07, 0.08, 0.1, 0.12345])
+judgements = st.integers(1, 40).flatmap(
+    lambda n: st.tuples(arrays(np.bool_, n), arrays(np.float64, n, elements=st.floats(0, 1)))
+)
+
+
+def known_face() -> Floats:
+    """68 points: outer eye corners 100 px apart, eye means 80 px apart, tight box 180 x 80 px, sqrt(w h) = 120."""
+    points_px = np.zeros((68, 2))
+    points_px[36:42, 0] = [0, 12, 12, 12, 12, 12]
+    points_px[42:48, 0] = [88, 88, 88, 100, 88, 88]
+    points_px[0], points_px[16], points_px[8] = (-40, 0), (140, 0), (50, 80)
+    return points_px
+
+
+def random_faces(seed: int, count: int = 4, scheme: Scheme = IBUG68) -> tuple[Floats, Floats]:
+    """Predictions and truth, (N, L, 2) each."""
+    rng = np.random.default_rng(seed)
+    truth_px = rng.uniform(0, 200, (count, scheme.points, 2))
+    return truth_px + rng.normal(0, 8, truth_px.shape), truth_px
+
+
+@pytest.mark.parametrize(("normaliser", "share"), [("ocular", 5 / 100), ("pupil", 5 / 80), ("box", 5 / 120)])
+def test_a_known_offset_gives_the_known_error_by_every_normaliser(normaliser: str, share: float) -> None:
+    truth_px = np.stack([known_face(), 3 * known_face() + 7])
+    predicted_px = truth_px + np.array([[[3, 4]], [[9, -12]]])
+    errors = point_errors(predicted_px, truth_px, IBUG68, normaliser)
+    np.testing.assert_allclose(errors, np.full((2, 68), share))
+    percent = summarise(predicted_px, truth_px, IBUG68).percent
+    assert percent[f"nme_{normaliser}"] == pytest.approx(100 * share)
+    assert percent[f"nrmse_{normaliser}"] == pytest.approx(100 * share)
+
+
+def test_nrmse_punishes_the_one_landmark_that_is_far_off() -> None:
+    predicted_px = known_face()
+    predicted_px[30] += (68, 0)
+    errors = point_errors(predicted_px[None], known_face()[None], IBUG68)
+    assert nme(errors) == pytest.approx([0.01])
+    assert nrmse(errors) == pytest.approx([np.sqrt(0.68**2 / 68)])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 50), shift=st.tuples(*2 * [st.floats(-1e4, 1e4)]))
+def test_errors_stay_when_face_and_prediction_are_scaled_and_moved(
+    scheme: Scheme, seed: int, scale: float, shift: tuple[float, float]
+) -> None:
+    predicted_px, truth_px = random_faces(seed, 3, scheme)
+    for normaliser in normaliser_names(scheme):
+        moved = point_errors(scale * predicted_px + shift, scale * truth_px + shift, scheme, normaliser)
+        np.testing.assert_allclose(
+            moved, point_errors(predicted_px, truth_px, scheme, normaliser), rtol=1e-5, atol=1e-6
+        )
+
+
+@given(st.integers(0, 2**32 - 1), st.permutations(range(6)))
+def test_a_summary_does_not_depend_on_the_order_of_the_faces(seed: int, order: list[int]) -> None:
+    predicted_px, truth_px = random_faces(seed, 6)
+    visible = np.random.default_rng(seed).random((6, 68)) < 0.8
+    one = summarise(predicted_px, truth_px, IBUG68, visible=visible)
+    other = summarise(predicted_px[order], truth_px[order], IBUG68, visible=visible[order])
+    assert other.flat() == pytest.approx(one.flat())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+def test_the_truth_itself_has_no_error_no_failure_and_the_whole_area(scheme: Scheme) -> None:
+    _, truth_px = random_faces(0, 3, scheme)
+    for name, value in summarise(truth_px, truth_px, scheme).percent.items():
+        assert value == (100 if name.startswith("auc") else 0), name
+
+
+@given(face_errors, thresholds)
+def test_failures_curve_and_area_agree(errors: Floats, threshold: float) -> None:
+    curve = ced(errors, threshold)
+    assert curve.errors[0] == 0
+    assert curve.errors[-1] == threshold
+    assert (np.diff(curve.errors) <= 1e-4 * (1 + 1e-9)).all()
+    assert (np.diff(curve.shares) >= 0).all()
+    assert failure_rate(errors, threshold) == pytest.approx(1 - curve.shares[-1])
+    area = auc(errors, threshold)
+    assert 0 <= area <= 1
+    assert area == pytest.approx(np.average(curve.shares, weights=simpson_weights(len(curve.shares))))
+    exact = np.mean(np.maximum(0, 1 - errors / threshold))
+    assert area == pytest.approx(exact, abs=2e-4 / threshold)
+    assert covered(errors, threshold)[failed(errors, threshold)].sum() == 0
+
+
+def test_simpsons_weights_integrate_a_cubic_exactly() -> None:
+    x = np.linspace(0, 2, 5)
+    assert simpson_weights(5) @ (x**3 - x**2 + 1) * 0.5 / 3 == pytest.approx(4 - 8 / 3 + 2)
+
+
+def test_the_error_splits_into_visible_and_occluded_landmarks() -> None:
+    predicted_px, truth_px = random_faces(5)
+    visible = np.random.default_rng(5).random((4, 68)) < 0.7
+    percent = summarise(predicted_px, truth_px, IBUG68, visible=visible).percent
+    share = visible.mean()
+    both = share * percent["nme_ocular_visible"] + (1 - share) * percent["nme_ocular_occluded"]
+    assert both == pytest.approx(percent["nme_ocular"])
+    errors = point_errors(predicted_px, truth_px, IBUG68)
+    assert percent["nme_ocular_occluded"] == pytest.approx(100 * nme_over(errors, ~visible))
+    assert percent["occluded_share"] == pytest.approx(100 * (1 - share))
+    assert "nme_ocular_occluded" not in summarise(truth_px, truth_px, IBUG68, visible=np.ones((4, 68), bool)).percent
+
+
+def test_an_error_in_the_mouth_is_the_mouths_alone() -> None:
+    predicted_px = known_face()
+    predicted_px[48:] += (0, 10)
+    regions = nme_by_region(point_errors(predicted_px[None], known_face()[None], IBUG68), IBUG68)
+    assert {name: float(value[0]) for name, value in regions.items()} == pytest.approx(
+        {"left cheek": 0, "right cheek": 0, "brows": 0, "nose": 0, "eyes": 0, "mouth": 0.1}
+    )
+
+
+def test_a_summary_names_normaliser_threshold_and_region_and_is_in_per_cent() -> None:
+    predicted_px, truth_px = random_faces(1)
+    flat = summarise(
+        predicted_px, truth_px, IBUG68, thresholds=(0.1, 0.075), visible=np.zeros((4, 68), bool),
+        visibility=np.full((4, 68), 0.25, np.float32), rng=np.random.default_rng(0), repeats=20,
+    ).flat()  # fmt: skip
+    assert flat["n"] == 4
+    assert {"nme_ocular", "nrmse_pupil", "fr10_box", "auc7.5_ocular", "nme_box_region_left_cheek"} <= flat.keys()
+    assert flat["nme_ocular_ci95_low"] <= flat["nme_ocular"] <= flat["nme_ocular_ci95_high"]
+    assert flat["occluded_share"] == flat["occlusion_recall_at_precision80"] == 100
+    assert flat["visibility_ece"] == pytest.approx(25)
+
+
+def test_recall_counts_equal_scores_together_and_needs_the_precision() -> None:
+    true = np.array([1, 1, 1, 1, 0, 0, 1, 0], bool)
+    score = np.array([9, 8, 7, 6, 6, 5, 4, 3])
+    assert recall_at_precision(true, score / 10) == 4 / 5  # down to 6: four of five are true
+    assert recall_at_precision(true, score / 10, precision=0.9) == 3 / 5  # 6 would bring in a false one
+    assert recall_at_precision(~true, score / 10) == 0
+
+
+@given(judgements)
+def test_recall_stays_when_the_scores_are_stretched_and_falls_with_the_precision(judged: tuple[Floats, Floats]) -> None:
+    true, score = judged[0].astype(bool), np.round(judged[1], 3)
+    if true.any():
+        assert recall_at_precision(true, 2 * score + 1) == recall_at_precision(true, score)
+        assert 0 <= recall_at_precision(true, score, 0.95) <= recall_at_precision(true, score, 0.5) <= 1
+        assert recall_at_precision(true, score, 0) == 1
+
+
+def test_calibration_is_the_gap_between_what_was_said_and_what_was_so() -> None:
+    true, probability = np.array([1, 1, 1, 0, 0], bool), np.array([0.95, 0.95, 1.0, 0.92, 0.25])
+    judged = reliability(true, probability)
+    assert judged.count.tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 0, 4]
+    assert judged.share[[2, 9]].tolist() == [0, 0.75]
+    assert judged.ece == pytest.approx((4 * (3.82 / 4 - 0.75) + 0.25) / 5)
+
+
+def test_an_interval_is_seeded_holds_the_mean_and_narrows_with_more_faces() -> None:
+    rng = np.random.default_rng(3)
+    few, many = rng.exponential(size=50), rng.exponential(size=2000)
+    one, two = (interval(few, resamples(50, np.random.default_rng(0))) for _ in range(2))
+    narrow = interval(many, resamples(2000, np.random.default_rng(0)))
+    assert one == two
+    assert one.low < few.mean() < one.high
+    assert narrow.high - narrow.low < one.high - one.low
+    assert narrow.high - narrow.low == pytest.approx(2 * 1.96 * many.std() / np.sqrt(2000), rel=0.1)
+
+
+def test_a_face_of_no_weight_does_not_move_the_interval() -> None:
+    values, weights = np.array([1.0, 1.0, 99.0]), np.array([2.0, 1.0, 0.0])
+    assert interval(values, resamples(3, np.random.default_rng(0), 50), weights) == (1, 1)
+
+
+@pytest.mark.parametrize(("normaliser", "points"), [("ocular", [36, 45]), ("pupil", range(36, 48)), ("box", range(68))])
+def test_a_length_of_zero_is_an_error_that_names_the_face(normaliser: str, points: list[int]) -> None:
+    truth_px = np.stack([known_face(), known_face()])
+    truth_px[1, points] = 0.1
+    complaint = f"the {normaliser} length of its true landmarks is zero"
+    with pytest.raises(ValueError, match=rf"^face 1 \('b'\): {complaint}"):
+        point_errors(truth_px, truth_px, IBUG68, normaliser, names=["a", "b"])
+    assert list(immeasurable(truth_px, IBUG68, normaliser)) == [1]
+
+
+def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
+    truth_px = known_face()[None]
+    bad = truth_px.copy()
+    bad[0, 5, 1] = np.nan
+    for predicted, true, scheme, normaliser, complaint in (
+        (bad, truth_px, IBUG68, "ocular", "face 0: landmark 5 of the prediction is not a finite number"),
+        (truth_px, bad, IBUG68, "ocular", "face 0: landmark 5 of the truth is not a finite number"),
+        (
+            truth_px[:, :5],
+            truth_px,
+            IBUG68,
+            "ocular",
+            "predictions of shape (1, 5, 2), but a truth of shape (1, 68, 2)",
+        ),
+        (truth_px, truth_px, COFW29, "ocular", "landmarks of shape (1, 68, 2), but scheme 'cofw29' takes (N, 29, 2)"),
+        (truth_px[:0], truth_px[:0], IBUG68, "ocular", "landmarks of shape (0, 68, 2)"),
+        (truth_px, truth_px, IBUG68, "eyes", "unknown normaliser 'eyes': scheme 'ibug68' has ocular, pupil, box"),
+    ):
+        with pytest.raises(ValueError, match="^" + re.escape(complaint)):
+            point_errors(predicted, true, scheme, normaliser)
+    with pytest.raises(ValueError, match="2 names for 1 faces"):
+        normaliser_lengths(truth_px, IBUG68, "ocular", ["a", "b"])
+    with pytest.raises(ValueError, match=r"visibility of shape \(68,\)"):
+        summarise(truth_px, truth_px, IBUG68, visible=np.ones(68, bool))
+    with pytest.raises(ValueError, match="no landmark is chosen"):
+        nme_over(np.zeros((1, 68)), np.zeros((1, 68), bool))
+    with pytest.raises(ValueError, match="face 1: its error is not a finite number"):
+        failure_rate(np.array([0, np.inf]), 0.1)
+    with pytest.raises(ValueError, match="threshold 0 in steps"):
+        auc(np.zeros(1), 0)
+    with pytest.raises(ValueError, match="nothing is true"):
+        recall_at_precision(np.zeros(3, bool), np.zeros(3))
+    with pytest.raises(ValueError, match="not a number from 0 to 1"):
+        reliability(np.zeros(1, bool), np.array([1.5]))

@@ -1,0 +1,120 @@
+"""Training on drawn faces: it learns, it saves, it goes on where it stopped."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unveil.cli import main
+from unveil.data.pack import read_faces
+from unveil.models.weights import load_network
+from unveil.training.alignment import AlignmentTask, Draws, occluders_of, split_by_name
+from unveil.training.config import Alignment, Light, Occlusion, Schedule
+from unveil.training.loop import fit, rate_at
+
+TINY = Light(
+    size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
+)
+FEW = Schedule(steps=6, batch=4, warmup=1, decay=2)
+
+
+def config(**changes: object) -> Alignment:
+    base = Alignment(
+        model=TINY, schedule=FEW, held_out_share=0.3, threads=1, validate_every=3, checkpoint_every=3, picture_every=3
+    )
+    return base.model_copy(update=changes)
+
+
+@pytest.fixture
+def task(drawn_folder: Path) -> AlignmentTask:
+    return AlignmentTask(read_faces(drawn_folder), config())
+
+
+def test_a_face_trains_or_validates_and_never_both(task: AlignmentTask) -> None:
+    training, validation = set(task.slices.training), set(task.slices.validation)
+    assert not training & validation
+    assert training | validation == set(range(12))
+
+
+def test_the_held_out_slice_does_not_depend_on_the_other_faces() -> None:
+    names = [f"face {i}" for i in range(200)]
+    held = {names[i] for i in split_by_name(names, 0.2).validation}
+    half = names[::2]
+    assert {half[i] for i in split_by_name(half, 0.2).validation} == held & set(half)
+
+
+def test_draws_go_on_where_they_stopped() -> None:
+    indices, weights = np.arange(10), np.full(10, 0.1)
+    whole, resumed = iter(Draws(indices, weights, 4, 1, 0)), iter(Draws(indices, weights, 4, 1, 3))
+    expected = [next(whole) for _ in range(6)][3:]
+    assert [next(resumed) for _ in range(3)] == expected
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    schedule = Schedule(steps=100, warmup=10, decay=40)
+    assert [rate_at(step, schedule) for step in (0, 9, 50, 80, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0])
+
+
+def test_a_run_writes_weights_that_load(task: AlignmentTask, tmp_path: Path) -> None:
+    outcome = fit(task, tmp_path)
+    assert outcome.step == 6
+    network, blueprint = load_network(tmp_path / "last.safetensors")
+    assert blueprint.scheme == "ibug68"
+    assert network(torch.zeros(1, 3, 64, 64)).points_unit.shape == (1, 68, 2)
+    assert {"best.safetensors", "best.json", "checkpoint.pt", "config.json"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+
+
+def test_a_resumed_run_ends_like_one_that_was_never_stopped(drawn_folder: Path, tmp_path: Path) -> None:
+    faces = read_faces(drawn_folder)
+    fit(AlignmentTask(faces, config()), tmp_path / "whole")
+    short = FEW.model_copy(update={"steps": 3, "decay": 0})
+    assert [rate_at(step, FEW) for step in range(3)] == [rate_at(step, short) for step in range(3)]
+    fit(AlignmentTask(faces, config(schedule=short)), tmp_path / "parts")
+    fit(AlignmentTask(faces, config()), tmp_path / "parts", resume=True)
+    whole, parts = (load_network(tmp_path / run / "last.safetensors")[0] for run in ("whole", "parts"))
+    for (name, a), b in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_ctrl_c_saves(task: AlignmentTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = task.losses
+
+    def interrupt(*arguments: object) -> dict[str, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return losses(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(task, "losses", interrupt)
+    outcome = fit(task, tmp_path)
+    assert outcome.interrupted
+    assert outcome.step == 1
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
+
+
+def test_occluders_that_need_pictures_ask_for_a_library() -> None:
+    with pytest.raises(ValueError, match="template"):
+        occluders_of(Occlusion(template=1.0))
+
+
+def test_train_and_export_from_the_command_line(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack, run, model = tmp_path / "faces.npz", tmp_path / "run", tmp_path / "tiny"
+    assert main(["prepare", "folder", "--root", str(drawn_folder), "--out", str(pack), "--side", "96"]) == 0
+    sizes = "--size 64 --dim 16 --whole 24 --part-widths 16 12 8 --spacings-unit 0.1 --channels 8 --width 0.25"
+    few = "--no-imagenet --steps 2 --batch 2 --held-out-share 0.3 --threads 1"
+    assert main(["train", "glomface-light", "--data", str(pack), "--out", str(run), *sizes.split(), *few.split()]) == 0
+    assert main(["export", str(run / "last.safetensors"), "--out", str(model)]) == 0
+    assert "12 faces" in capsys.readouterr().out
+    assert {path.name for path in model.iterdir()} == {"model.onnx", "model.safetensors", "config.json"}
+
+
+def test_resuming_nothing_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["train", "glomface-light", "--data", str(tmp_path), "--out", str(tmp_path / "absent"), "--resume"]) == 2
+    )
+    assert "absent: no checkpoint to resume" in capsys.readouterr().err

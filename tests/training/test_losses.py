@@ -1,0 +1,55 @@
+"""Losses against values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from unveil.training.calibration import calibrate_spread, calibrate_visibility
+from unveil.training.losses import shape_loss, spread_loss, wing
+
+
+def test_wing_is_a_logarithm_below_its_width_and_a_line_above() -> None:
+    error = torch.tensor([0.0, 2.0, -2.0, 20.0])
+    constant = 10 - 10 * math.log(6)
+    expected = torch.tensor([0.0, 10 * math.log(2), 10 * math.log(2), 20 - constant])
+    torch.testing.assert_close(wing(error), expected)
+
+
+def test_wing_has_no_jump_at_its_width() -> None:
+    below, above = wing(torch.tensor([10 - 1e-4, 10 + 1e-4]))
+    assert abs(float(below - above)) < 1e-3
+
+
+def test_steps_are_summed() -> None:
+    truth, ocular = torch.zeros(2, 5, 2), torch.ones(2)
+    one = torch.full((2, 1, 5, 2), 3.0)
+    assert float(shape_loss(one, truth, "l2", ocular)) == pytest.approx(5 * 18)  # equation 3: summed over landmarks
+    assert float(shape_loss(one.expand(2, 3, 5, 2), truth, "l2", ocular)) == pytest.approx(3 * 5 * 18)
+
+
+def test_nme_loss_is_the_mean_distance_over_the_eyes_distance() -> None:
+    shapes = torch.zeros(1, 1, 4, 2)
+    shapes[..., 0] = 3.0
+    shapes[..., 1] = 4.0
+    assert float(shape_loss(shapes, torch.zeros(1, 4, 2), "nme", torch.tensor([50.0]))) == pytest.approx(0.1, abs=1e-4)
+
+
+def test_the_best_spread_is_the_mean_error() -> None:
+    error = torch.rand(1, 1000)
+    losses = [float(spread_loss(torch.full((1, 1000), math.log(s)), error)) for s in (0.3, 0.5, 0.8)]
+    assert losses[1] == min(losses)
+
+
+def test_calibration_finds_the_gain_and_offset_that_made_the_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(20_000, generator=generator)
+    visible = torch.rand(20_000, generator=generator) < torch.sigmoid(0.5 * logits + 0.8)
+    gain, offset = calibrate_visibility(logits, visible)
+    assert gain == pytest.approx(0.5, abs=0.03)
+    assert offset == pytest.approx(0.8, abs=0.06)
+
+
+def test_calibrated_spread_promises_the_mean_error() -> None:
+    spread, error = torch.rand(100), torch.rand(100)
+    assert float((spread * calibrate_spread(spread, error)).mean()) == pytest.approx(float(error.mean()))
