@@ -12,13 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from unveil.inference.images import read_image
 from unveil.types import Image
 
 SIZE = 32
 
 
-def face_unit() -> NDArray[np.float32]:
+def drawn_face() -> NDArray[np.float32]:
     """A drawn face of 68 landmarks in crop units, (68, 2), the same as its mirror image."""
 
     def arc(centre: tuple[float, float], radii: tuple[float, float], angles: list[float]) -> list[tuple[float, float]]:
@@ -38,7 +37,7 @@ def face_unit() -> NDArray[np.float32]:
 
 
 def save_model(folder: Path, points_unit: NDArray[np.float32], size: int = SIZE) -> Path:
-    """A model folder: the given landmarks, visibility the crop's mean brightness, uncertainty a tenth of a crop unit."""
+    """A model folder: the landmarks given, visibility the crop's mean brightness, uncertainty a tenth of a unit."""
     folder.mkdir(parents=True)
     constants = {"points": points_unit[None], "ones": np.ones((1, len(points_unit)), np.float32)}
     constants |= {"zero": np.zeros(1, np.float32), "tenth": np.full(1, 0.1, np.float32)}
@@ -75,7 +74,19 @@ def save_model(folder: Path, points_unit: NDArray[np.float32], size: int = SIZE)
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_model(tmp_path_factory.mktemp("models") / "constant", face_unit())
+    return save_model(tmp_path_factory.mktemp("models") / "constant", drawn_face())
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[[NDArray[np.float32]], Path]:
+    """Writes a model that answers with the given landmarks in crop units."""
+    return lambda points_unit: save_model(tmp_path / "made", points_unit)
+
+
+@pytest.fixture
+def face_unit() -> NDArray[np.float32]:
+    """What the model of `model_dir` answers, (68, 2) in crop units."""
+    return drawn_face()
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +111,3 @@ def picture(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-def pixels(path: Path) -> Image:
-    return read_image(path)

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a network",
     "export": "turn a trained network into a model that align loads",
     "occlude": "put a data set under synthetic occluders",
+    "evaluate": "measure models on a data set",
 }
 OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 

@@ -8,8 +8,13 @@ import cv2
 import numpy as np
 
 from unveil.data.annotations import DataError, write_pts, written_whole
-from unveil.data.landmarks import DataSet, read_image
+from unveil.data.landmarks import DataSet
 from unveil.data.occlusion import Occluder
+
+
+def generator_of(name: str, seed: int) -> np.random.Generator:
+    """The randomness that falls on one face: the same whatever other faces are in the set."""
+    return np.random.default_rng((seed, zlib.crc32(name.encode())))
 
 
 def occlude_data_set(
@@ -28,8 +33,7 @@ def occlude_data_set(
     if out.resolve() in sources:
         raise DataError(f"{out}: the data set itself lies there; give another folder")
     for done, sample in enumerate(faces.samples, start=1):
-        rng = np.random.default_rng((seed, zlib.crc32(sample.name.encode())))
-        occluded = occlude(read_image(sample.image), sample.points_px, rng)
+        occluded = occlude(sample.load(), sample.points_px, generator_of(sample.name, seed))
         target = out / f"{sample.name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         content = cv2.imencode(".png", cv2.cvtColor(occluded.image, cv2.COLOR_RGB2BGR))[1]

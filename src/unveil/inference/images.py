@@ -1,13 +1,12 @@
 """Pictures in: whatever OpenCV decodes becomes upright RGB, anything else one line that says why not."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from unveil.inference.quiet import quiet_opencv
 from unveil.types import Image
 
 IMAGE_SUFFIXES = frozenset(
@@ -59,7 +58,7 @@ def decode_image(data: bytes, name: str = "image") -> Image:
     kind = next((kind for magic, kind in SIGNATURES if data.startswith(magic)), None)
     if (kind == "JPEG" and not _jpeg_ends(data)) or (kind == "PNG" and b"IEND\xaeB`\x82" not in data):
         raise ImageError(f"{name}: the {kind} is cut short after {len(data)} bytes; copy or download it again")
-    with _silent_opencv():
+    with quiet_opencv():
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         except (cv2.error, MemoryError) as error:
@@ -94,18 +93,6 @@ def _jpeg_ends(data: bytes) -> bool:
         if code not in JPEG_STANDALONE:
             at += int.from_bytes(data[at : at + 2], "big")
     return False
-
-
-@contextmanager
-def _silent_opencv() -> Iterator[None]:
-    """OpenCV logs each file it cannot decode to stderr; our own line says it with the file's name."""
-    logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,233 @@
+"""Predictions and truth from every kind of file, and what is said of pairs that are none."""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unveil.data.annotations import DataError, write_pts
+from unveil.data.predictions import Pairs, read_pairs
+from unveil.face.schemes import IBUG68, Scheme
+from unveil.inference.outputs import csv_table, face_json, picture_json
+from unveil.types import Box, Face, Image, Points, Pose
+
+Set = Mapping[str, Points]
+Write = Callable[[Path, Set], Path | str]
+PICTURE: Image = np.zeros((9, 9, 3), np.uint8)
+
+
+def shape(seed: int, points: int = 68) -> Points:
+    """Landmarks to the hundredth of a pixel, as every kind of file keeps them."""
+    return np.round(np.random.default_rng(seed).uniform(0, 200, (points, 2)), 2).astype(np.float32)
+
+
+TRUTH = {"a": shape(0), "b": shape(1), "image.003": shape(2)}
+PREDICTED = {name: points_px + np.float32(1) for name, points_px in TRUTH.items()}
+
+
+def aligned(points_px: Points) -> Face:
+    box, each = Box(0, 0, 9, 9), np.full(len(points_px), 0.25, np.float32)
+    return Face(box, 0.9, points_px, each, each, Pose(0, 0, 0), points_px[:5])
+
+
+def as_pts(folder: Path, faces: Set) -> Path:
+    for name, points_px in faces.items():
+        path = folder / "pts" / f"{name}.pts"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_pts(path, points_px)
+    return folder / "pts"
+
+
+def as_json(folder: Path, faces: Set) -> Path:
+    path = folder / "faces.json"
+    path.write_text(json.dumps({f"{name}.jpg": points_px.tolist() for name, points_px in faces.items()}), "utf-8")
+    return path
+
+
+def as_csv(folder: Path, faces: Set, header: bool = True) -> Path:
+    path = folder / "faces.csv"
+    rows = [[f"{name}.png", *map(float, points_px.ravel())] for name, points_px in faces.items()]
+    titles = ["name", *(f"{axis}{i}" for i in range(len(rows[0]) // 2) for axis in "xy")]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([titles, *rows] if header else rows)
+    return path
+
+
+def as_npz(folder: Path, faces: Set, **more: object) -> Path:
+    np.savez(folder / "faces.npz", names=list(faces), points=np.stack(list(faces.values())), **more)  # type: ignore[arg-type]
+    return folder / "faces.npz"
+
+
+def as_align_json(folder: Path, faces: Set) -> Path:
+    for name, points_px in faces.items():
+        path = folder / "out" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = picture_json(f"photos/{name}.jpg", PICTURE, "glomface-light", "ibug68", [aligned(points_px)])
+        path.write_text(text, "utf-8")
+    return folder / "out"
+
+
+def as_align_csv(folder: Path, faces: Set) -> Path:
+    with csv_table(folder / "aligned.csv", 68) as add:
+        for name, points_px in faces.items():
+            add(f"photos/{name}.jpg", [aligned(points_px)])
+    return folder / "aligned.csv"
+
+
+KINDS: dict[str, Write] = {
+    "pts": as_pts,
+    "align's pts": lambda folder, faces: as_pts(folder, {f"{name}.0": points for name, points in faces.items()}),
+    "json": as_json,
+    "csv": as_csv,
+    "csv without header": lambda folder, faces: as_csv(folder, faces, header=False),
+    "npz": as_npz,
+    "npz array": lambda folder, faces: f"{as_npz(folder, faces, truth=np.zeros((3, 68, 2)))}:points",
+    "align's json": as_align_json,
+    "align's csv": as_align_csv,
+}
+
+
+def pairs_of(tmp_path: Path, predicted: Set, true: Set = TRUTH, **options: bool) -> Pairs:
+    (tmp_path / "predicted").mkdir(exist_ok=True)
+    return read_pairs(as_json(tmp_path / "predicted", predicted), as_pts(tmp_path, true), **options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
+    pairs = read_pairs(KINDS[kind](tmp_path, PREDICTED), as_pts(tmp_path / "truth", TRUTH))
+    assert pairs.names == ("a", "b", "image.003")
+    assert pairs.problems == ()
+    assert pairs.scheme is IBUG68
+    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 1, atol=2e-3)
+    assert (pairs.visibility is not None) == (kind in {"align's json", "align's csv"})
+
+
+@pytest.mark.parametrize("kind", set(KINDS) - {"align's pts"})
+def test_the_truth_comes_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "predicted").mkdir()
+    pairs = read_pairs(as_json(tmp_path / "predicted", PREDICTED), KINDS[kind](tmp_path, TRUTH), strict=True)
+    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 1, atol=2e-3)
+
+
+def test_one_npz_can_hold_both_and_which_landmarks_are_visible(tmp_path: Path) -> None:
+    path, truth_px = tmp_path / "oracle.npz", np.stack([shape(0), shape(1)])
+    visible = np.random.default_rng(0).random((2, 68)) < 0.5
+    np.savez(path, names=["a.jpg", "b.jpg"], truth=truth_px, one=truth_px + 1, two=truth_px + 2, visible=visible)
+    pairs = read_pairs(f"{path}:two", path)
+    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 2, atol=1e-4)
+    np.testing.assert_array_equal(pairs.visible, visible)
+    with pytest.raises(
+        DataError, match=r"which array are the predictions\? One of .*oracle\.npz:one, .*oracle\.npz:two"
+    ):
+        read_pairs(path, path)
+    with pytest.raises(DataError, match="no array 'three' in it; it has names, one, truth, two, visible"):
+        read_pairs(f"{path}:three", path)
+
+
+def test_of_several_faces_in_a_picture_the_one_like_the_truth_is_taken(tmp_path: Path) -> None:
+    faces = [face_json(aligned(points_px)) for points_px in (shape(0) + 300, shape(0) + 2, shape(0) * 2)]
+    (tmp_path / "a.json").write_text(json.dumps({"image": "a.jpg", "scheme": "ibug68", "faces": faces}), "utf-8")
+    pairs = read_pairs(tmp_path / "a.json", as_pts(tmp_path, {"a": shape(0)}), strict=True)
+    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 2, atol=2e-3)
+
+
+def test_where_a_stem_is_there_twice_the_folders_decide(tmp_path: Path) -> None:
+    truth = {"helen/1": shape(0), "lfpw/1": shape(1)}
+    pairs = pairs_of(tmp_path, {"/data/300w/lfpw/1": shape(1), "/data/300w/helen/1": shape(0)}, truth, strict=True)
+    np.testing.assert_allclose(pairs.predicted_px, pairs.truth_px, atol=2e-3)
+    with pytest.raises(DataError, match=r"'1\.jpg': the truth is twice, in .*helen/1\.pts and .*lfpw/1\.pts"):
+        pairs_of(tmp_path, {"1": shape(0)}, truth)
+    with pytest.raises(DataError, match=r"'x/1\.jpg' and .*'y/1\.jpg': two predictions for .*a/1\.pts; take one out"):
+        pairs_of(tmp_path / "other", {"x/1": shape(0), "y/1": shape(0)}, {"a/1": shape(0)})
+
+
+NAN = shape(1)
+NAN[7] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("predicted", "problem"),
+    [
+        ({"a": shape(0)}, r"faces\.json: no prediction for .*b\.pts; add one named 'b'"),
+        ({"a": shape(0), "b": shape(1, 98)}, r"'b\.jpg': 98 points, but scheme 'ibug68' has 68; mend it or evaluate"),
+        ({"a": shape(0), "b": NAN}, r"'b\.jpg': landmark 7 is not a finite number; mend it or take the face out"),
+        ({"a": shape(0), "b": shape(1)[:, :1]}, r"'b\.jpg': landmarks of shape \(68, 1\); give \[\[x, y\], …\]"),
+        ({"a": shape(0), "b": shape(1), "c": NAN + 1}, r"'c\.jpg': landmark 7"),
+        ({"a": shape(0), "b": shape(1), "c": shape(2)}, r"'c\.jpg' has no truth in .*pts; add it or take"),
+    ],
+    ids=["missing", "wrong count", "NaN", "wrong shape", "broken and extra", "extra"],
+)
+def test_one_broken_pair_is_named_and_does_not_lose_the_rest(tmp_path: Path, predicted: Set, problem: str) -> None:
+    truth = {"a": shape(0), "b": shape(1)}
+    pairs = pairs_of(tmp_path, predicted, truth)
+    assert len(pairs.problems) == 1
+    assert re.search(problem, pairs.problems[0])
+    assert pairs.names == ("a", "b")[: len(pairs)]
+    with pytest.raises(DataError, match=problem):
+        pairs_of(tmp_path, predicted, truth, strict=True)
+
+
+def test_a_broken_truth_is_told_once_and_the_rest_goes_on(tmp_path: Path) -> None:
+    truth = as_pts(tmp_path, TRUTH)
+    (truth / "b.pts").write_text("1 2\n3 nan\n", "ascii")
+    pairs = read_pairs(as_json(tmp_path, PREDICTED), truth)
+    assert pairs.names == ("a", "image.003")
+    assert pairs.problems == (f"{truth / 'b.pts'}, line 2: '3 nan' is not finite",)
+
+
+def test_predictions_of_another_scheme_are_refused_by_its_name(tmp_path: Path) -> None:
+    out, own = (
+        as_align_json(tmp_path, PREDICTED),
+        Scheme("own", IBUG68.point_names, IBUG68.flip_order, IBUG68.hierarchy),
+    )
+    with pytest.raises(DataError, match=r"a\.json: face 0: scheme 'ibug68', but the truth has 'own'; evaluate each"):
+        read_pairs(out, as_pts(tmp_path / "truth", TRUTH), own)
+    with pytest.raises(DataError, match="faces of 5 points, which no built-in scheme has; name its scheme file"):
+        read_pairs(out, as_pts(tmp_path / "five", {"a": shape(0, 5)}))
+
+
+def test_faces_can_be_left_out_for_a_reason(tmp_path: Path) -> None:
+    pairs = pairs_of(tmp_path, PREDICTED).without({1: "its length is zero"})
+    assert pairs.names == ("a", "image.003")
+    assert len(pairs.truth_px) == len(pairs.predicted_px) == 2
+    assert pairs.problems == (f"{tmp_path / 'pts' / 'b.pts'}: its length is zero",)
+    with pytest.raises(DataError, match="no pair is left: "):
+        pairs.without({0: "x", 1: "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.json", "{", r"a\.json: not JSON, or cut short"),
+        ("a.json", "[1]", r"a\.json: not an object; give"),
+        ("a.json", '{"a": null}', r"a\.json: 'a': landmarks of shape \(\)"),
+        ("a.json", '{"a": [[1, 2], [3]]}', r"a\.json: 'a': its landmarks are not numbers of equal rows"),
+        ("a.json", '{"faces": 3}', r"a\.json: its faces are not a list"),
+        ("a.json", '{"image": "a.jpg", "faces": []}', r"a\.json: no face was found in a\.jpg; align it again"),
+        ("a.csv", "", r"a\.csv: no faces in it"),
+        ("a.csv", "name,left,right\na,1,2\n"[:-6], r"a\.csv: its header has no columns x0, y0"),
+        ("a.csv", "name,x0,y0\na,1\n", r"a\.csv, line 2: 2 cells, but the header has 3"),
+        ("a.csv", "a,1,2,3\n", r"a\.csv, line 1: its landmarks are not numbers of equal rows"),
+        ("a.csv", "name,x0,y0\na,1,\n", r"a\.csv, line 2: its landmarks are not numbers"),
+        ("a.npz", "PK\x03\x04", r"a\.npz: not an \.npz of plain arrays, or cut short"),
+        ("a.txt", "1 2", r"a\.txt: not a \.json, \.csv or \.npz file"),
+        ("b/a.txt", "1 2", r"a\.txt: not a"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, complaint: str) -> None:
+    path = tmp_path / "in" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=complaint):
+        read_pairs(path, as_pts(tmp_path, TRUTH))
+
+
+def test_a_folder_without_landmarks_and_a_path_to_nothing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no faces in it; give a .json"):
+        read_pairs(tmp_path, tmp_path)
+    with pytest.raises(DataError, match=r"none\.npz: no such file or folder"):
+        read_pairs(f"{tmp_path}/none.npz:spiga", tmp_path)

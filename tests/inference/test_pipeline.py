@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unveil.inference.looks import Detection
+from unveil.inference.pipeline import Pipeline
+from unveil.types import Box, Image
+
+GREY = np.full((100, 120, 3), 128, np.uint8)
+FOUND = [Detection(Box(10, 10, 50, 60), 0.9), Detection(Box(60, 10, 100, 60), 0.8)]
+
+
+def told(_: Image) -> list[Detection]:
+    """A detector of one's own is any function from a picture to detections."""
+    return FOUND
+
+
+def test_faces_have_all_their_fields_in_the_detectors_order(model_dir: Path) -> None:
+    faces = Pipeline(model_dir, told)(GREY)
+    assert [face.box for face in faces] == [detection.box for detection in FOUND]
+    assert [face.score for face in faces] == [0.9, 0.8]
+    for face in faces:
+        assert face.landmarks.shape == (68, 2)
+        assert face.visibility.shape == face.uncertainty.shape == (68,)
+        assert face.five_points.shape == (5, 2)
+        assert abs(face.pose.yaw) < 3
+        assert abs(face.pose.roll) < 3
+
+
+def test_given_boxes_are_taken_as_they_are_and_nothing_is_detected(model_dir: Path) -> None:
+    (face,) = Pipeline(model_dir, detector=None)(GREY, boxes=[(10, 10, 50, 60)])
+    assert face.box == Box(10, 10, 50, 60)
+    assert face.score == 1.0
+    assert Pipeline(model_dir, detector=None)(GREY, boxes=[]) == []
+
+
+def test_a_pipeline_without_detector_needs_boxes(model_dir: Path) -> None:
+    with pytest.raises(ValueError, match="give boxes"):
+        Pipeline(model_dir, detector=None)(GREY)
+
+
+def test_a_face_cut_by_the_pictures_edge_is_aligned(model_dir: Path) -> None:
+    (face,) = Pipeline(model_dir, detector=None)(GREY, boxes=[(-30, -20, 30, 40)])
+    assert np.isfinite(face.landmarks).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "complaint"),
+    [
+        ((200, 10, 250, 60), "lies outside the picture of 120x100"),
+        ((10, -80, 50, -20), "lies outside"),
+        ((float("nan"), 10, 50, 60), "not finite"),
+        ((10, 10, float("inf"), 60), "not finite"),
+        ((50, 10, 10, 60), "is empty"),
+        ((10, 10, 10, 60), "is empty"),
+        ((-1e6, -1e6, 1e6, 1e6), "far larger than the picture"),
+    ],
+)
+def test_a_box_that_holds_no_face_is_named(model_dir: Path, box: tuple[float, ...], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Pipeline(model_dir, detector=None)(GREY, boxes=[box])
+
+
+@pytest.mark.parametrize("image", [GREY[..., 0], GREY / 255, GREY[..., :1], "face.jpg"])
+def test_what_is_not_rgb_of_8_bits_is_refused(model_dir: Path, image: Image) -> None:
+    with pytest.raises(ValueError, match="expected an RGB picture"):
+        Pipeline(model_dir, told)(image)
