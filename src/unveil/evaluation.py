@@ -40,7 +40,7 @@ def noisy_box(share: float, seed: int = 0) -> BoxOf:
 
 
 def detected_box(detector: Detector) -> BoxOf:
-    """The detector's box that overlaps the true one most; the true box, as a whole picture would be, if it finds none."""
+    """The detector's box that overlaps the true one most; the picture's middle half where it finds none."""
 
     def box_of(image: Image, points_px: Points, _name: str) -> Box:
         truth = tight_box(points_px)

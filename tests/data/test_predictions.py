@@ -1,8 +1,7 @@
-"""Predictions and truth from every kind of file, and what is said of pairs that are none."""
+"""Predictions and truth from every kind of file, and what is said of files that are none."""
 
 import csv
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 
 from unveil.data.annotations import DataError, write_pts
-from unveil.data.predictions import Pairs, read_pairs
-from unveil.face.schemes import IBUG68, Scheme
-from unveil.inference.outputs import csv_table, face_json, picture_json
+from unveil.data.predictions import read_pairs
+from unveil.face.schemes import IBUG68
+from unveil.inference.outputs import csv_table, picture_json
 from unveil.types import Box, Face, Image, Points, Pose
 
 Set = Mapping[str, Points]
@@ -91,11 +90,6 @@ KINDS: dict[str, Write] = {
 }
 
 
-def pairs_of(tmp_path: Path, predicted: Set, true: Set = TRUTH, **options: bool) -> Pairs:
-    (tmp_path / "predicted").mkdir(exist_ok=True)
-    return read_pairs(as_json(tmp_path / "predicted", predicted), as_pts(tmp_path, true), **options)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
     pairs = read_pairs(KINDS[kind](tmp_path, PREDICTED), as_pts(tmp_path / "truth", TRUTH))
@@ -120,83 +114,10 @@ def test_one_npz_can_hold_both_and_which_landmarks_are_visible(tmp_path: Path) -
     pairs = read_pairs(f"{path}:two", path)
     np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 2, atol=1e-4)
     np.testing.assert_array_equal(pairs.visible, visible)
-    with pytest.raises(
-        DataError, match=r"which array are the predictions\? One of .*oracle\.npz:one, .*oracle\.npz:two"
-    ):
+    with pytest.raises(DataError, match=r"which array are the predictions\? One of .*npz:one, .*npz:two"):
         read_pairs(path, path)
     with pytest.raises(DataError, match="no array 'three' in it; it has names, one, truth, two, visible"):
         read_pairs(f"{path}:three", path)
-
-
-def test_of_several_faces_in_a_picture_the_one_like_the_truth_is_taken(tmp_path: Path) -> None:
-    faces = [face_json(aligned(points_px)) for points_px in (shape(0) + 300, shape(0) + 2, shape(0) * 2)]
-    (tmp_path / "a.json").write_text(json.dumps({"image": "a.jpg", "scheme": "ibug68", "faces": faces}), "utf-8")
-    pairs = read_pairs(tmp_path / "a.json", as_pts(tmp_path, {"a": shape(0)}), strict=True)
-    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 2, atol=2e-3)
-
-
-def test_where_a_stem_is_there_twice_the_folders_decide(tmp_path: Path) -> None:
-    truth = {"helen/1": shape(0), "lfpw/1": shape(1)}
-    pairs = pairs_of(tmp_path, {"/data/300w/lfpw/1": shape(1), "/data/300w/helen/1": shape(0)}, truth, strict=True)
-    np.testing.assert_allclose(pairs.predicted_px, pairs.truth_px, atol=2e-3)
-    with pytest.raises(DataError, match=r"'1\.jpg': the truth is twice, in .*helen/1\.pts and .*lfpw/1\.pts"):
-        pairs_of(tmp_path, {"1": shape(0)}, truth)
-    with pytest.raises(DataError, match=r"'x/1\.jpg' and .*'y/1\.jpg': two predictions for .*a/1\.pts; take one out"):
-        pairs_of(tmp_path / "other", {"x/1": shape(0), "y/1": shape(0)}, {"a/1": shape(0)})
-
-
-NAN = shape(1)
-NAN[7] = np.nan
-
-
-@pytest.mark.parametrize(
-    ("predicted", "problem"),
-    [
-        ({"a": shape(0)}, r"faces\.json: no prediction for .*b\.pts; add one named 'b'"),
-        ({"a": shape(0), "b": shape(1, 98)}, r"'b\.jpg': 98 points, but scheme 'ibug68' has 68; mend it or evaluate"),
-        ({"a": shape(0), "b": NAN}, r"'b\.jpg': landmark 7 is not a finite number; mend it or take the face out"),
-        ({"a": shape(0), "b": shape(1)[:, :1]}, r"'b\.jpg': landmarks of shape \(68, 1\); give \[\[x, y\], …\]"),
-        ({"a": shape(0), "b": shape(1), "c": NAN + 1}, r"'c\.jpg': landmark 7"),
-        ({"a": shape(0), "b": shape(1), "c": shape(2)}, r"'c\.jpg' has no truth in .*pts; add it or take"),
-    ],
-    ids=["missing", "wrong count", "NaN", "wrong shape", "broken and extra", "extra"],
-)
-def test_one_broken_pair_is_named_and_does_not_lose_the_rest(tmp_path: Path, predicted: Set, problem: str) -> None:
-    truth = {"a": shape(0), "b": shape(1)}
-    pairs = pairs_of(tmp_path, predicted, truth)
-    assert len(pairs.problems) == 1
-    assert re.search(problem, pairs.problems[0])
-    assert pairs.names == ("a", "b")[: len(pairs)]
-    with pytest.raises(DataError, match=problem):
-        pairs_of(tmp_path, predicted, truth, strict=True)
-
-
-def test_a_broken_truth_is_told_once_and_the_rest_goes_on(tmp_path: Path) -> None:
-    truth = as_pts(tmp_path, TRUTH)
-    (truth / "b.pts").write_text("1 2\n3 nan\n", "ascii")
-    pairs = read_pairs(as_json(tmp_path, PREDICTED), truth)
-    assert pairs.names == ("a", "image.003")
-    assert pairs.problems == (f"{truth / 'b.pts'}, line 2: '3 nan' is not finite",)
-
-
-def test_predictions_of_another_scheme_are_refused_by_its_name(tmp_path: Path) -> None:
-    out, own = (
-        as_align_json(tmp_path, PREDICTED),
-        Scheme("own", IBUG68.point_names, IBUG68.flip_order, IBUG68.hierarchy),
-    )
-    with pytest.raises(DataError, match=r"a\.json: face 0: scheme 'ibug68', but the truth has 'own'; evaluate each"):
-        read_pairs(out, as_pts(tmp_path / "truth", TRUTH), own)
-    with pytest.raises(DataError, match="faces of 5 points, which no built-in scheme has; name its scheme file"):
-        read_pairs(out, as_pts(tmp_path / "five", {"a": shape(0, 5)}))
-
-
-def test_faces_can_be_left_out_for_a_reason(tmp_path: Path) -> None:
-    pairs = pairs_of(tmp_path, PREDICTED).without({1: "its length is zero"})
-    assert pairs.names == ("a", "image.003")
-    assert len(pairs.truth_px) == len(pairs.predicted_px) == 2
-    assert pairs.problems == (f"{tmp_path / 'pts' / 'b.pts'}: its length is zero",)
-    with pytest.raises(DataError, match="no pair is left: "):
-        pairs.without({0: "x", 1: "x"})
 
 
 @pytest.mark.parametrize(
@@ -209,13 +130,12 @@ def test_faces_can_be_left_out_for_a_reason(tmp_path: Path) -> None:
         ("a.json", '{"faces": 3}', r"a\.json: its faces are not a list"),
         ("a.json", '{"image": "a.jpg", "faces": []}', r"a\.json: no face was found in a\.jpg; align it again"),
         ("a.csv", "", r"a\.csv: no faces in it"),
-        ("a.csv", "name,left,right\na,1,2\n"[:-6], r"a\.csv: its header has no columns x0, y0"),
+        ("a.csv", "name,left,right\na,b,c\n", r"a\.csv: its header has no columns x0, y0"),
         ("a.csv", "name,x0,y0\na,1\n", r"a\.csv, line 2: 2 cells, but the header has 3"),
         ("a.csv", "a,1,2,3\n", r"a\.csv, line 1: its landmarks are not numbers of equal rows"),
         ("a.csv", "name,x0,y0\na,1,\n", r"a\.csv, line 2: its landmarks are not numbers"),
         ("a.npz", "PK\x03\x04", r"a\.npz: not an \.npz of plain arrays, or cut short"),
         ("a.txt", "1 2", r"a\.txt: not a \.json, \.csv or \.npz file"),
-        ("b/a.txt", "1 2", r"a\.txt: not a"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, complaint: str) -> None:
@@ -227,7 +147,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
 
 
 def test_a_folder_without_landmarks_and_a_path_to_nothing_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no faces in it; give a .json"):
+    with pytest.raises(DataError, match=r"no faces in it; give a \.json"):
         read_pairs(tmp_path, tmp_path)
     with pytest.raises(DataError, match=r"none\.npz: no such file or folder"):
         read_pairs(f"{tmp_path}/none.npz:spiga", tmp_path)

@@ -54,7 +54,11 @@ def save_model(folder: Path, points_unit: NDArray[np.float32], size: int = SIZE)
     constants_of = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
     constants_of += [numpy_helper.from_array(np.array([2, 3]), "last"), numpy_helper.from_array(np.array([1]), "one")]
     count = len(points_unit)
-    outputs = {"points_unit": ["B", count, 2], "visibility": ["B", count], "uncertainty_unit": ["B", count]}
+    outputs: dict[str, list[int | str | None]] = {
+        "points_unit": ["B", count, 2],
+        "visibility": ["B", count],
+        "uncertainty_unit": ["B", count],
+    }
     graph = helper.make_graph(
         nodes,
         "constants",
@@ -94,7 +98,7 @@ def portrait() -> Image:
     """NASA's public-domain portrait of Eileen Collins, 512 x 512, one face."""
     from skimage import data
 
-    return np.asarray(data.astronaut(), np.uint8)
+    return np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_the_picture_given_is_not_drawn_on(face: Face) -> None:
 
 
 def test_pixels_away_from_the_face_stay_as_they_were(portrait: Image, face: Face) -> None:
-    small = replace(face, landmarks=face.landmarks / 6, box=Box(*(value / 6 for value in face.box)))
+    small = replace(face, landmarks=face.landmarks / np.float32(6), box=Box(*(value / 6 for value in face.box)))
     drawn = draw_faces(portrait, [small], IBUG68)
     changed = (drawn != portrait).any(axis=2)
     assert 0 < changed.sum() < 2500

@@ -2,12 +2,12 @@ import csv
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from unveil.data.annotations import read_pts
 from unveil.face.schemes import IBUG68
+from unveil.inference.images import read_image
 from unveil.inference.outputs import csv_table, picture_json, picture_writers, write_together
 from unveil.inference.pipeline import Pipeline
 from unveil.types import Face
@@ -39,14 +39,13 @@ def test_the_json_has_the_documented_keys_and_no_others(faces: list[Face]) -> No
 
 def test_every_kind_is_written_for_every_face(faces: list[Face], tmp_path: Path) -> None:
     base = tmp_path / "deep" / "a.b"
-    save = ("json", "pts", "overlay", "aligned")
-    write_together(picture_writers(base, GREY, text(faces), faces, IBUG68, save))
+    write_together(picture_writers(base, GREY, text(faces), faces, IBUG68, ("json", "pts", "overlay", "aligned")))
     per_face = [f"a.b.{i}.{end}" for i in (0, 1) for end in ("aligned-112.png", "aligned-256.png", "pts")]
     assert sorted(path.name for path in base.parent.iterdir()) == sorted(["a.b.json", "a.b.overlay.png", *per_face])
     np.testing.assert_allclose(read_pts(base.parent / "a.b.1.pts"), faces[1].landmarks, atol=1e-3)
-    assert cv2.imread(str(base.parent / "a.b.overlay.png")).shape == GREY.shape
+    assert read_image(base.parent / "a.b.overlay.png").shape == GREY.shape
     for size in (112, 256):
-        assert cv2.imread(str(base.parent / f"a.b.0.aligned-{size}.png")).shape == (size, size, 3)
+        assert read_image(base.parent / f"a.b.0.aligned-{size}.png").shape == (size, size, 3)
 
 
 def test_pts_count_from_one(faces: list[Face], tmp_path: Path) -> None:
@@ -63,9 +62,11 @@ def test_if_one_file_fails_none_appears_and_old_ones_stay(tmp_path: Path, troubl
         path.write_bytes(b"half")
         raise trouble
 
-    writers = {tmp_path / "a.json": lambda path: None if path.write_text("new") else None, tmp_path / "a.png": fail}
+    def succeed(path: Path) -> None:
+        path.write_text("new")
+
     with pytest.raises(type(trouble)):
-        write_together(writers)
+        write_together({tmp_path / "a.json": succeed, tmp_path / "a.png": fail})
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_text() == "old"
 
@@ -83,7 +84,11 @@ def test_the_csv_has_one_row_a_face(faces: list[Face], tmp_path: Path) -> None:
 
 
 def test_an_interrupted_csv_leaves_nothing(faces: list[Face], tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), csv_table(tmp_path / "faces.csv", 68) as add_rows:
-        add_rows("a.jpg", faces)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with csv_table(tmp_path / "faces.csv", 68) as add_rows:
+            add_rows("a.jpg", faces)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []

@@ -64,18 +64,19 @@ def run(options: Options) -> int:
         print("error: no SOURCE given: name an image, a glob or a folder", file=sys.stderr)
         return 2
     sources = find_sources(options.source, options.out)
+    faces = 0
     with Batch(len(sources.pictures), "aligning") as batch:
         for problem in sources.problems:
             batch.fail(problem)
         if sources.pictures:
             try:
                 faces = _align_all(options, sources, batch)
-            except (ValueError, OSError, RuntimeError) as error:  # of the model, the detector, the boxes or the folder
+            except (ValueError, OSError) as error:  # of the model, the detector, the boxes or the folder
                 batch.fail(reason(error))
                 return 2
-            if batch.done:
-                saved = ", ".join(options.save)
-                print(f"{_count(batch.done, 'picture')}, {_count(faces, 'face')}: {saved} in {options.out}")
+    if batch.done:
+        saved = ", ".join(options.save)
+        print(f"{_count(batch.done, 'picture')}, {_count(faces, 'face')}: {saved} in {options.out}")
     return batch.status
 
 

@@ -23,9 +23,9 @@ class Augmentation(BaseModel):
 
     rotation: float = 18.0
     """Standard deviation of the in-plane turn, degrees."""
-    shift: float = 0.05
+    shift: float = 0.06
     """Standard deviation of the crop's centre, in crop sides."""
-    scale: tuple[float, float] = (0.85, 1.25)
+    scale: tuple[float, float] = (0.82, 1.27)
     """Range of the crop's side, relative to the box's diagonal."""
     flip: float = 0.5
     occlude: float = 0.7

@@ -1,0 +1,1 @@
+"""Pictures in, faces out: detection, the trained model under onnxruntime, drawing and files. Never imports torch."""

