@@ -1,4 +1,4 @@
-"""Cold start, time a face, memory: what `make bench` prints. Each figure in a fresh process or as a median of many runs."""
+"""Cold start, time a face, memory: what `make bench` prints. Fresh processes, or medians of many runs."""
 
 import json
 import statistics
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,10 +14,9 @@ import numpy as np
 from skimage.data import astronaut
 
 import unveil
-from unveil.geometry import Crop
 from unveil.inference.detector import load_detector
 from unveil.inference.runtime import AlignmentModel, shipped_models
-from unveil.types import Box
+from unveil.types import Box, Image
 
 COLD_START = """
 import resource, sys, time
@@ -59,14 +59,12 @@ def _cold_start(path: Path) -> tuple[float, float]:
     return float(seconds), float(megabytes)
 
 
-def _milliseconds(model: AlignmentModel, image: np.ndarray, box: Box, faces: int) -> float:  # type: ignore[type-arg]
-    Crop.around(box).extract(image, model.config.input_size)
+def _milliseconds(model: AlignmentModel, image: Image, box: Box, faces: int) -> float:
     return _median(lambda: model(image, [box] * faces)) / faces
 
 
-def _median(call: object) -> float:
+def _median(call: Callable[[], object]) -> float:
     """The median time of a call in milliseconds, after three that do not count."""
-    assert callable(call)
     times = []
     for _ in range(RUNS + 3):
         start = time.perf_counter()
