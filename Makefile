@@ -20,7 +20,7 @@ step = printf '\n== %s\n' "$(1)"; $(2) || { printf '\nmake: the gate stops at "%
 test: $(VENV)/.dev
 	@$(call step,format,$(BIN)/ruff format --check .,Run: make format)
 	@$(call step,lint,$(BIN)/ruff check .,Mend the lines above; make format mends some of them.)
-	@$(call step,types,$(BIN)/mypy src tests examples benchmarks,Mend the lines above.)
+	@$(call step,types,$(BIN)/mypy,Mend the lines above.)
 	@$(call step,imports,$(BIN)/lint-imports,The layers are in pyproject.toml.)
 	@$(call step,tests,OMP_NUM_THREADS=1 $(BIN)/pytest -n 2,One test alone: $(BIN)/pytest PATH::NAME)
 	@printf '\nThe gate is passed.\n'

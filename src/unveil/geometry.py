@@ -68,10 +68,10 @@ class Crop:
             offset = np.array([[(fx - 1) / 2], [(fy - 1) / 2]])
             matrix = self.unit_to_px() * scale
             matrix[:, 2:] += offset
-            image = small
+            image = np.asarray(small, np.uint8)
         else:
             matrix = self.unit_to_px()
         pixel_to_unit = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
         warp = matrix @ pixel_to_unit
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(image, warp, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+        return np.asarray(cv2.warpAffine(image, warp, (size, size), flags=flags), np.uint8)

@@ -100,7 +100,7 @@ def test_predictions_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> 
     assert (pairs.visibility is not None) == (kind in {"align's json", "align's csv"})
 
 
-@pytest.mark.parametrize("kind", set(KINDS) - {"align's pts"})
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"align's pts"}))
 def test_the_truth_comes_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
     (tmp_path / "predicted").mkdir()
     pairs = read_pairs(as_json(tmp_path / "predicted", PREDICTED), KINDS[kind](tmp_path, TRUTH), strict=True)

@@ -151,4 +151,4 @@ def blurred(image: Image, rng: np.random.Generator) -> Image:
         small = cv2.resize(image, None, fx=(f := rng.uniform(0.25, 0.7)), fy=f, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR))
     noise = rng.normal(0, rng.uniform(3, 14), image.shape).astype(np.float32)
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)

@@ -18,7 +18,7 @@ def mean_shape(points_px: NDArray[np.float32], scheme: Scheme) -> Points:
     """The mean of the shapes and of their mirror images, (L, 2), in unit coordinates."""
     mean = unit_shapes(points_px).mean(axis=0)
     mirrored = mean[list(scheme.flip_order)] * np.array([-1, 1], dtype=np.float32)
-    return ((mean + mirrored) / 2).astype(np.float32)
+    return np.asarray((mean + mirrored) / 2, np.float32)
 
 
 def balanced_weights(points_px: NDArray[np.float32], clusters: int, power: float, seed: int) -> NDArray[np.float64]:
