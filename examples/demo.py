@@ -138,7 +138,7 @@ def in_tile(face: Face, crop: Crop) -> Face:
         box=Box(*corners),
         landmarks=moved(face.landmarks),
         uncertainty=face.uncertainty * np.float32(TILE / crop.side),
-        five_points=moved(face.five_points),
+        five_points=None if face.five_points is None else moved(face.five_points),
     )
 
 

@@ -135,6 +135,7 @@ def export_alignment(weights: Path, out: Path, name: str, *, opset: int = OPSET)
         "format": 1,
         "name": name,
         "scheme": blueprint.scheme,
+        **({} if blueprint.own_scheme is None else {"own_scheme": dict(blueprint.own_scheme)}),
         "input_size": blueprint.input_size,
         "margin": blueprint.margin,
         "outputs": list(OUTPUTS),

@@ -43,6 +43,7 @@ class Face:
     landmarks: Points
     visibility: NDArray[np.float32]
     uncertainty: NDArray[np.float32]
-    pose: Pose
-    five_points: Points
+    pose: Pose | None
+    """None, as are the five points, if the model's scheme does not name them."""
+    five_points: Points | None
     """Left eye, right eye, nose tip, left and right mouth corner, (5, 2), as recognition models want them."""

@@ -115,10 +115,26 @@ def test_a_pack_of_ones_own_scheme_is_read_with_that_scheme(faces: DataSet, tmp_
     samples = tuple(Sample(s.name, s.image, s.points_px[:3]) for s in faces.samples)
     path = write_pack(DataSet("mine", samples, MINE), tmp_path / "mine.npz", 32).path
     assert read_faces(path, MINE).scheme is MINE
-    with pytest.raises(DataError, match=r"mine\.npz: its scheme 'mine' is not built in; name its scheme file"):
-        read_faces(path)
+    assert read_faces(path).scheme == MINE
     with pytest.raises(DataError, match="faces of 3 points of scheme 'mine', but scheme 'ibug68' has 68"):
         read_faces(path, IBUG68)
+
+
+def test_an_old_pack_that_only_names_its_own_scheme_asks_for_the_file(faces: DataSet, tmp_path: Path) -> None:
+    samples = tuple(Sample(s.name, s.image, s.points_px[:3]) for s in faces.samples)
+    path = write_pack(DataSet("mine", samples, MINE), tmp_path / "mine.npz", 32).path
+    rewritten(path, header={"own_scheme": None})
+    assert read_faces(path, MINE).scheme is MINE
+    with pytest.raises(DataError, match=r"mine\.npz: its scheme 'mine' is not built in; name its scheme file with --s"):
+        read_faces(path)
+
+
+def test_a_pack_whose_carried_scheme_is_damaged_is_named(faces: DataSet, tmp_path: Path) -> None:
+    samples = tuple(Sample(s.name, s.image, s.points_px[:3]) for s in faces.samples)
+    path = write_pack(DataSet("mine", samples, MINE), tmp_path / "mine.npz", 32).path
+    rewritten(path, header={"own_scheme": {"name": "mine"}})
+    with pytest.raises(DataError, match=r"mine\.npz: its own_scheme: points is missing; add it"):
+        read_faces(path)
 
 
 def test_a_split_of_300w_is_prepared_with_its_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

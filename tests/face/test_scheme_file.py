@@ -1,14 +1,17 @@
 """Schemes from TOML files: what is read, and what is said when a file is wrong."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unveil.face.hierarchy import Part
+from unveil.face.carried import carried_scheme, own_scheme
+from unveil.face.hierarchy import Hierarchy, Level, Part
 from unveil.face.pose import five_points
-from unveil.face.scheme_file import read_scheme
-from unveil.face.schemes import Contour
+from unveil.face.scheme_file import describe, find_scheme, read_scheme, scheme_from
+from unveil.face.schemes import IBUG68, SCHEMES, Contour, Scheme
 
 FIVE = """
 name = "five"
@@ -78,6 +81,7 @@ def test_a_scheme_without_parts_has_only_the_whole(tmp_path: Path) -> None:
         ("[parts.regions]", "[parts.areas]", "parts.areas is not known; "),
         ("ocular = [[0], [1]]", "ocular = [[0], [9]]", "normalisers.ocular: there is no landmark 9"),
         ("ocular = [[0], [1]]", "ocular = [[0]]", "normalisers.ocular: it should have at least 2 items, not 1"),
+        ("ocular = [[0], [1]]", "box = [[0], [1]]", "normalisers.box: every scheme has that one, the tight box"),
         ("points = [0, 1] }", "points = [0, 8] }", "contours.0: there is no landmark 8"),
         ("[[0], [1], [2], [3], [4]]", "[[0], [1], [2], [3], [6]]", "five_points: there is no landmark 6"),
         ("[[0], [1], [2], [3], [4]]", "[[0], [1]]", "five_points: it should have at least 5 items, not 2"),
@@ -100,3 +104,37 @@ def test_a_mistake_is_named_on_one_line_with_its_file(tmp_path: Path, old: str, 
 def test_a_missing_scheme_file_is_answered_with_the_built_in_ones(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.toml: No such file or directory; .*ibug68"):
         read_scheme(tmp_path / "nowhere.toml")
+
+
+def test_a_scheme_is_found_by_name_or_by_file(tmp_path: Path) -> None:
+    assert find_scheme("wflw98") is SCHEMES["wflw98"]
+    assert find_scheme(str(written(tmp_path, FIVE))).name == "five"
+    with pytest.raises(ValueError, match=r"unknown scheme 'wflw89': did you mean 'wflw98'\? \(or name a scheme file"):
+        find_scheme("wflw89")
+    with pytest.raises(ValueError, match=r"gone\.toml: No such file or directory"):
+        find_scheme("gone.toml")
+
+
+def test_a_description_says_all_that_a_scheme_is(tmp_path: Path) -> None:
+    own = [read_scheme(written(tmp_path, FIVE)), *(replace(scheme, name="mine") for scheme in SCHEMES.values())]
+    for scheme in own:
+        assert scheme_from(json.loads(json.dumps(describe(scheme)))) == scheme
+
+
+def test_files_carry_a_scheme_of_ones_own_whole_and_a_built_in_one_by_name(tmp_path: Path) -> None:
+    five = read_scheme(written(tmp_path, FIVE))
+    assert carried_scheme("five", own_scheme(five)) == five
+    assert own_scheme(IBUG68) is None
+    assert carried_scheme("ibug68", None) is IBUG68
+
+
+def test_a_scheme_made_in_python_that_no_file_can_say_is_not_carried() -> None:
+    parts, face = (Part("half", (0,)), Part("half", (1,))), Level("whole", (Part("face", (0, 1)),))
+    for levels, complaint in (
+        ((Level("regions", parts), face), "landmark 0 is in 0"),
+        ((Level("all", face.parts),), "all"),
+    ):
+        with pytest.raises(ValueError, match=f"scheme 'odd': parts.*{complaint}"):
+            own_scheme(Scheme("odd", ("a", "b"), (1, 0), Hierarchy(levels)))
+    with pytest.raises(ValueError, match="'ibug68' is a built-in scheme; choose another"):
+        own_scheme(replace(IBUG68, contours=()))

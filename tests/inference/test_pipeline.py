@@ -23,6 +23,8 @@ def test_faces_have_all_their_fields_in_the_detectors_order(model_dir: Path) -> 
     for face in faces:
         assert face.landmarks.shape == (68, 2)
         assert face.visibility.shape == face.uncertainty.shape == (68,)
+        assert face.five_points is not None
+        assert face.pose is not None
         assert face.five_points.shape == (5, 2)
         assert abs(face.pose.yaw) < 3
         assert abs(face.pose.roll) < 3

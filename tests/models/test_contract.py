@@ -1,5 +1,6 @@
 """What every landmark network keeps, at reduced width."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from unveil.export import parity, to_onnx
+from unveil.face.hierarchy import Hierarchy
 from unveil.face.schemes import SCHEMES, Scheme
 from unveil.models.glomface import GlomFaceLight, Prediction
 from unveil.models.weights import Blueprint, load_network, weights_bytes
@@ -40,6 +42,32 @@ def test_forward_and_backward_reach_every_weight(scheme: Scheme, faces: int) -> 
     loss.backward()  # type: ignore[no-untyped-call]
     unreached = [name for name, weight in network.named_parameters() if weight.grad is None]
     assert unreached == []
+
+
+def with_levels(*names: str) -> Scheme:
+    """The 29 points with these of their four levels."""
+    scheme = SCHEMES["cofw29"]
+    return replace(
+        scheme,
+        name="mine",
+        hierarchy=Hierarchy(tuple(level for level in scheme.hierarchy.levels if level.name in names)),
+    )
+
+
+@pytest.mark.parametrize(
+    "names", [("whole",), ("regions", "whole"), ("neighbourhoods", "groups", "whole")], ids="-".join
+)
+def test_a_scheme_of_fewer_levels_takes_part_in_every_weight(names: tuple[str, ...]) -> None:
+    scheme = with_levels(*names)
+    network = light(scheme)
+    prediction: Prediction = network(torch.rand(3, 3, INPUT, INPUT))
+    (prediction.shapes_unit.square().sum() + prediction.visibility.sum() + prediction.log_spread.sum()).backward()  # type: ignore[no-untyped-call]
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+def test_more_levels_than_widths_are_one_clear_line() -> None:
+    with pytest.raises(ValueError, match="part_widths has 1 widths, but scheme 'ibug68' has 3 levels below its whole"):
+        GlomFaceLight(SCHEMES["ibug68"], torch.zeros(68, 2), **SIZES | {"part_widths": (16,)})  # type: ignore[arg-type]
 
 
 def test_a_face_is_aligned_alike_alone_and_in_a_batch() -> None:
@@ -92,5 +120,5 @@ def test_glomface_light_keeps_its_budget() -> None:
     network = GlomFaceLight(SCHEMES["ibug68"], torch.zeros(68, 2)).eval()
     assert sum(weight.numel() for weight in network.parameters()) <= 5e6
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.rand(1, 3, 192, 192))
+        network(torch.rand(1, 3, 160, 160))
     assert counter.get_total_flops() <= 1.0e9

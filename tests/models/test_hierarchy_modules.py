@@ -1,11 +1,10 @@
 """The two halves keep to the hierarchy."""
 
 import torch
-from torch import nn
 
 from unveil.face.schemes import IBUG68
 from unveil.models.part_whole import PartAttention, PartWhole, attention_mixers
-from unveil.models.whole_part import Disentangle
+from unveil.models.whole_part import Disentangle, ParseLevel
 
 
 def test_a_landmark_hears_its_own_part_and_no_other() -> None:
@@ -31,16 +30,27 @@ def test_the_whole_is_reached_through_the_levels() -> None:
 
 def test_every_neighbourhood_gets_a_vector_of_the_last_width() -> None:
     parse = Disentangle(IBUG68.hierarchy, 24, (16, 12, 8))
-    parts = parse(torch.randn(2, 24))
-    assert [part.shape for part in parts] == [(2, 8)] * 12
+    assert parse(torch.randn(2, 24)).shape == (12, 2, 8)
 
 
 def test_children_come_from_their_part_its_partner_and_its_parent_alone() -> None:
-    """Equations 4 and 5: the chin's neighbourhood hangs on both cheeks and on their group, not on the mouth."""
-    parse = Disentangle(IBUG68.hierarchy, 24, (16, 12, 8))
-    neighbourhoods = parse.levels[2]
-    assert isinstance(neighbourhoods, nn.ModuleList)
-    first = neighbourhoods[0]
-    assert isinstance(first, nn.Sequential)
-    cheeks, group = 2 * 12, 16
-    assert first[0].in_features == cheeks + group
+    """Equations 4 and 5: what the left jaw is hangs on both cheeks and their group, not on the mouth."""
+    torch.manual_seed(0)
+    parse = ParseLevel(IBUG68.hierarchy, 0, 12, 16, 8)
+    regions, groups = torch.randn(6, 1, 12), torch.randn(3, 1, 16)
+    names = [part.name for part in IBUG68.hierarchy.levels[1].parts]
+
+    def moves_the_left_jaw(region: str | None, group: int | None) -> bool:
+        changed_regions, changed_groups = regions.clone(), groups.clone()
+        if region is not None:
+            changed_regions[names.index(region)] += 1
+        if group is not None:
+            changed_groups[group] += 1
+        moved = parse(changed_regions, changed_groups)[0] - parse(regions, groups)[0]
+        return bool(moved.abs().sum() > 1e-6)
+
+    assert moves_the_left_jaw("left cheek", None)
+    assert moves_the_left_jaw("right cheek", None)
+    assert moves_the_left_jaw(None, 0)
+    assert not moves_the_left_jaw("mouth", None)
+    assert not moves_the_left_jaw(None, 2)

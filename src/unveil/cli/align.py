@@ -86,13 +86,14 @@ def _align_all(options: Options, sources: "Sources", batch: Batch) -> int:
 
     from unveil.inference.boxes import BoxFile
     from unveil.inference.images import ImageError
-    from unveil.inference.outputs import CSV_NAME, csv_table
+    from unveil.inference.outputs import CSV_NAME, check_save, csv_table
 
     _check(options)
     box_file = BoxFile.read(options.boxes) if options.boxes else None
     for stray in box_file.without([source.path for source in sources.pictures]) if box_file else ():
         batch.warn(f"{options.boxes}: no picture of this run is {stray}")
     pipeline = _pipeline(options)
+    check_save(options.save, pipeline.model.scheme)
     cv2.setNumThreads(options.threads)
     count = 0
     with ExitStack() as stack:

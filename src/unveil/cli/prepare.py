@@ -26,8 +26,8 @@ class Options:
     """Pixels of a cut-out's side, which is twice the longer side of the face."""
     quality: int = 90
     """JPEG quality, 0 to 100."""
-    scheme: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """For a folder annotated in a scheme of your own: its scheme file."""
+    scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
+    """Of a folder that is not annotated in ibug68: its scheme file, or a built-in scheme. The pack carries it."""
 
 
 def run(options: Options) -> int:
@@ -36,12 +36,13 @@ def run(options: Options) -> int:
 
     from unveil.data.landmarks import folder, read_data_set
     from unveil.data.pack import write_pack
-    from unveil.face.scheme_file import read_scheme
+    from unveil.face.scheme_file import find_scheme
 
     try:
         if options.dataset == "folder":
-            scheme = None if options.scheme is None else read_scheme(options.scheme)
-            faces = folder(options.root) if scheme is None else folder(options.root, scheme)
+            faces = folder(options.root, find_scheme(options.scheme or "ibug68"))
+        elif options.scheme is not None:
+            raise ValueError(f"--scheme {options.scheme}: {options.dataset} has its own; leave --scheme out")
         else:
             faces = read_data_set(f"{options.dataset}/{options.split}", options.root, partial=options.partial)
         with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -1,7 +1,9 @@
 """`unveil train`: a preset, a pack or folder of faces, and any setting of the preset changed on the command line."""
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +13,8 @@ import tyro
 if TYPE_CHECKING:
     from unveil.training.config import Alignment
 
+LATEST = Path("runs/latest")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -18,14 +22,16 @@ class Options:
 
     data: Path
     config: "Alignment"
+    scheme: str | None
     out: Path
     resume: bool
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """The preset's name first, then its settings; of a run that is resumed, its own settings. Exits as tyro does."""
-    from unveil.training.config import Alignment
-    from unveil.training.presets import PRESETS, preset_named
+    with _training_libraries():
+        from unveil.training.config import Alignment
+        from unveil.training.presets import PRESETS, preset_named
 
     if not arguments or arguments[0].startswith("-"):
         if arguments and arguments[0] in ("-h", "--help"):
@@ -34,8 +40,7 @@ def parse(arguments: Sequence[str]) -> Options:
             raise SystemExit(0)
         raise ValueError(f"name a preset first: unveil train PRESET --data PATH; there are {', '.join(PRESETS)}")
     config, rest = preset_named(arguments[0]), list(arguments[1:])
-    if "--resume" in rest:
-        run = Path(rest[rest.index("--out") + 1]) if "--out" in rest[:-1] else Path("runs/latest")
+    if (run := _resumed_run(rest)) is not None:
         if not (run / "checkpoint.pt").is_file() or not (run / "config.json").is_file():
             raise ValueError(f"{run}: no checkpoint to resume; leave --resume out to start the run")
         config = Alignment.model_validate_json((run / "config.json").read_bytes())
@@ -44,7 +49,8 @@ def parse(arguments: Sequence[str]) -> Options:
     def options(
         data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
         config: tyro.conf.OmitArgPrefixes[Alignment] = config,
-        out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = Path("runs/latest"),
+        scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
+        out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = LATEST,
         resume: tyro.conf.FlagCreatePairsOff[bool] = False,
     ) -> Options:
         """Trains a network. Ctrl-C saves; --resume goes on with the same order of faces.
@@ -52,32 +58,57 @@ def parse(arguments: Sequence[str]) -> Options:
         Args:
             data: A pack that `unveil prepare` wrote, or a folder of pictures with .pts files.
             config: The preset's settings.
+            scheme: Of a folder not annotated in ibug68: its scheme file, or a built-in scheme. A pack carries its own.
             out: Where weights, checkpoint, settings and TensorBoard scalars go.
             resume: Go on from RUN's checkpoint, with RUN's settings and whatever else is given.
         """
-        return Options(data, config, out, resume)
+        return Options(data, config, scheme, out, resume)
 
     return tyro.cli(options, prog=prog, args=rest)
+
+
+def _resumed_run(arguments: Sequence[str]) -> Path | None:
+    """The run that --resume goes on with, whose settings are the command line's defaults, so needed before tyro's."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--out", type=Path, nargs="?", default=LATEST)
+    peek.add_argument("--resume", action="store_true")
+    found = peek.parse_known_args(arguments)[0]
+    return (found.out or LATEST) if found.resume else None
+
+
+@contextmanager
+def _training_libraries() -> Iterator[None]:
+    """Around what imports them: ValueError, in one line, for a library that only the extra [train] installs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(f"training needs {error.name}: pip install 'unveil[train]'") from None
 
 
 def run(options: Options) -> int:
     from rich.console import Console
 
     from unveil.data.pack import read_faces
-    from unveil.training.alignment import AlignmentTask
-    from unveil.training.loop import fit
-    from unveil.training.memory import keep_freed_memory
+    from unveil.face.scheme_file import find_scheme
 
-    keep_freed_memory()
     try:
-        faces = read_faces(options.data)
-        task = AlignmentTask(faces, options.config)
+        with _training_libraries():
+            from unveil.training.alignment import AlignmentTask
+            from unveil.training.loop import fit
+            from unveil.training.memory import keep_freed_memory
+
+            keep_freed_memory()
+            faces = read_faces(options.data, None if options.scheme is None else find_scheme(options.scheme))
+            task = AlignmentTask(faces, options.config)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     console = Console(stderr=True)
     parameters = sum(weight.numel() for weight in task.model.parameters()) / 1e6
     training, held_out = len(task.slices.training), len(task.slices.validation)
+    if left_out := options.config.occlusion.weights.keys() - task.config.occlusion.weights.keys():
+        kinds = ", ".join(sorted(left_out))
+        console.print(f"scheme {faces.scheme.name}: without {kinds}, which are drawn from the 68 points of ibug68")
     console.print(f"{faces.label}: {training} faces train, {held_out} validate; {parameters:.2f} M parameters")
     outcome = fit(task, options.out, resume=options.resume, console=console)
     best = ", ".join(f"{name} {value:.3f}" for name, value in outcome.best.items())

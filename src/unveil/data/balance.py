@@ -24,7 +24,7 @@ def mean_shape(points_px: NDArray[np.float32], scheme: Scheme) -> Points:
 def balanced_weights(points_px: NDArray[np.float32], clusters: int, power: float, seed: int) -> NDArray[np.float64]:
     """A probability for each face: k-means clusters of shapes are drawn in proportion to their size to `1 - power`.
 
-    `power` 0 draws every face alike, 1 draws every cluster alike (paper's code; k-means over shapes).
+    `power` 0 draws every face alike, 1 draws every cluster alike (k-means over shapes, as the code of Zhu et al. 2022).
     """
     shapes = unit_shapes(points_px).reshape(len(points_px), -1)
     count = min(clusters, len(shapes))

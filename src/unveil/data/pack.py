@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from unveil.data.annotations import DataError, written_whole
 from unveil.data.landmarks import DataSet, Faces, Sample, decode_image, folder, read_data_set
+from unveil.face.carried import carried_scheme, own_scheme
 from unveil.face.schemes import SCHEMES, Scheme
 from unveil.geometry import tight_box
 from unveil.types import Image, Points
@@ -45,11 +46,12 @@ class Pack:
 
     @classmethod
     def read(cls, path: Path, scheme: Scheme | None = None) -> "Pack":
-        """Opens a pack; one of a scheme of one's own needs the scheme. DataError if it is damaged or no pack at all."""
+        """Opens a pack, in the scheme that it carries unless another of that name is given.
+
+        DataError if it is damaged, no pack at all, or of another scheme.
+        """
         header, arrays = _read_arrays(path)
-        if scheme is None and header["scheme"] not in SCHEMES:
-            raise DataError(f"{path}: its scheme {header['scheme']!r} is not built in; name its scheme file")
-        scheme = scheme or SCHEMES[header["scheme"]]
+        scheme = scheme or _carried(path, header)
         points_px, names, jpeg, offsets = (arrays[key] for key in ("points_px", "names", "jpeg", "offsets"))
         if scheme.name != header["scheme"] or points_px.shape != (len(names), scheme.points, 2):
             has = f"{points_px.shape[1]} points of scheme {header['scheme']!r}"
@@ -107,7 +109,14 @@ def write_pack(
         points_px.append(points)
         if progress is not None:
             progress(done, data_set.found)
-    header = {"format": FORMAT, "version": VERSION, "label": data_set.label, "scheme": data_set.scheme.name}
+    header: dict[str, object] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "label": data_set.label,
+        "scheme": data_set.scheme.name,
+    }
+    if own := own_scheme(data_set.scheme):
+        header["own_scheme"] = own
     header |= {"found": data_set.found, "expected": data_set.expected, "side": side, "quality": quality}
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary, temporary.open("wb") as file:
@@ -140,6 +149,17 @@ def cut_out(sample: Sample, side: int) -> tuple[Image, Points]:
     how = cv2.INTER_AREA if window > side else cv2.INTER_CUBIC
     points_px = (sample.points_px - (left, top) + 0.5) * (side / window) - 0.5
     return np.asarray(cv2.resize(cut, (side, side), interpolation=how), np.uint8), points_px.astype(np.float32)
+
+
+def _carried(path: Path, header: dict[str, Any]) -> Scheme:
+    """The scheme of a pack; packs that were written before they carried schemes of one's own have its name only."""
+    own = header.get("own_scheme")
+    if own is None and header["scheme"] not in SCHEMES:
+        raise DataError(f"{path}: its scheme {header['scheme']!r} is not built in; name its scheme file with --scheme")
+    try:
+        return carried_scheme(header["scheme"], own)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _jpeg(picture: Image, quality: int) -> NDArray[np.uint8]:

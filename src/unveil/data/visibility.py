@@ -25,5 +25,5 @@ def turned_away(scheme: Scheme, points: Points) -> NDArray[np.bool_]:
     side = "right" if yaw > 0 else "left"
     for name, limit in FAR_JAW:
         if abs(yaw) > limit:
-            hidden[list(parts[f"{side} {name}"])] = True
+            hidden[list(parts.get(f"{side} {name}", ()))] = True
     return hidden

@@ -28,7 +28,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """Levels from low to high, each nested in the next; the last has one part, the whole (paper 000, figure 4)."""
+    """Levels from low to high, each nested in the next; the last has one part, the whole (Zhu et al. 2022, fig. 4)."""
 
     levels: tuple[Level, ...]
 

@@ -20,13 +20,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unveil.face.hierarchy import Hierarchy, Level, Part
-from unveil.face.schemes import SCHEMES, Contour, Indices, Scheme
+from unveil.face.schemes import SCHEMES, Contour, Indices, Scheme, scheme_named
 
+BOX = "box"  # what `unveil.metrics` calls the tight box
 Landmarks: TypeAlias = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
@@ -58,20 +59,52 @@ class _SchemeFile(_Table):
     parts: _Parts = _Parts()
 
 
+def find_scheme(name_or_path: str) -> Scheme:
+    """The built-in scheme of that name, else that of the TOML file; ValueError on one line if it is neither."""
+    path = Path(name_or_path)
+    if name_or_path not in SCHEMES and (path.suffix == ".toml" or path.is_file()):
+        return read_scheme(path)
+    try:
+        return scheme_named(name_or_path)
+    except ValueError as error:
+        raise ValueError(f"{error} (or name a scheme file, as in five.toml)") from None
+
+
 def read_scheme(path: Path) -> Scheme:
     """The scheme of a TOML file; ValueError on one line names the file, what is wrong in it and how to mend it."""
     try:
-        written = _SchemeFile.model_validate(tomllib.loads(path.read_text("utf-8")))
+        description = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; name a scheme file, or one of {', '.join(SCHEMES)}") from error
-    except ValidationError as error:
-        raise ValueError(f"{path}: {_first_mistake(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path}: not TOML: {error}") from error
     try:
-        return _scheme(written)
+        return scheme_from(description)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def scheme_from(description: Mapping[str, Any]) -> Scheme:
+    """The scheme that has the keys of a scheme file; ValueError on one line says what is wrong and how to mend it."""
+    try:
+        return _scheme(_SchemeFile.model_validate(dict(description)))
+    except ValidationError as error:
+        raise ValueError(_first_mistake(error)) from None
+
+
+def describe(scheme: Scheme) -> dict[str, Any]:
+    """The keys of a scheme file, as JSON has them. `scheme_from` reads them back, unless the scheme is built in."""
+    description: dict[str, Any] = {
+        "name": scheme.name,
+        "points": list(scheme.point_names),
+        "flip": list(scheme.flip_order),
+        "contours": [{"points": list(contour.points), "closed": contour.closed} for contour in scheme.contours],
+        "normalisers": {name: _lists(pair) for name, pair in scheme.normalisers.items()},
+        "parts": {
+            level.name: {part.name: list(part.points) for part in level.parts} for level in scheme.hierarchy.levels
+        },
+    }
+    return description | ({} if scheme.five_points is None else {"five_points": _lists(scheme.five_points)})
 
 
 def _scheme(written: _SchemeFile) -> Scheme:
@@ -82,6 +115,8 @@ def _scheme(written: _SchemeFile) -> Scheme:
         raise ValueError(f"points: {twice[0]!r} is there twice; give each landmark its own name")
     if len(written.flip) != count:
         raise ValueError(f"flip: {len(written.flip)} landmarks, but points has {count}; give one for each")
+    if BOX in written.normalisers:
+        raise ValueError(f"normalisers.{BOX}: every scheme has that one, the tight box; choose another name")
     for name, pair in written.normalisers.items():
         _need_known(f"normalisers.{name}", (i for side in pair for i in side), count)
     for i, contour in enumerate(written.contours):
@@ -127,6 +162,10 @@ def _need_known(where: str, landmarks: Iterable[int], count: int) -> None:
 
 def _tuples(lists: Iterable[Iterable[int]]) -> tuple[Indices, ...]:
     return tuple(tuple(indices) for indices in lists)
+
+
+def _lists(tuples: Iterable[Indices]) -> list[list[int]]:
+    return [list(indices) for indices in tuples]
 
 
 def _first_mistake(error: ValidationError) -> str:

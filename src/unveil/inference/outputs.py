@@ -35,7 +35,7 @@ def face_json(face: Face) -> dict[str, object]:
         "landmarks": _rounded(face.landmarks, 2),
         "visibility": _rounded(face.visibility, 4),
         "uncertainty": _rounded(face.uncertainty, 3),
-        "pose": {name: round(float(value), 2) for name, value in face.pose._asdict().items()},
+        "pose": face.pose and {name: round(float(value), 2) for name, value in face.pose._asdict().items()},
     }
 
 
@@ -46,10 +46,21 @@ def picture_json(image: str, image_rgb: Image, model: str, scheme: str, faces: S
     return json.dumps(record | {"faces": [face_json(face) for face in faces]}, allow_nan=False) + "\n"
 
 
+def check_save(save: Sequence[Save], scheme: Scheme) -> None:
+    """ValueError, in one line, if faces of this scheme cannot be written as one of these."""
+    if "aligned" in save and scheme.five_points is None:
+        why = f"scheme {scheme.name!r} does not name five_points, by which faces are turned upright"
+        raise ValueError(f"--save aligned: {why}; leave it out, or add them to the scheme and train again")
+
+
 def picture_writers(
     base: Path, image_rgb: Image, text: str, faces: Sequence[Face], scheme: Scheme, save: Sequence[Save]
 ) -> dict[Path, Writer]:
-    """The files of one picture and how each is written: `base.json`, `base.0.pts`, `base.overlay.png` and so on."""
+    """The files of one picture and how each is written: `base.json`, `base.0.pts`, `base.overlay.png` and so on.
+
+    ValueError if `save` names what faces of this scheme cannot be written as.
+    """
+    check_save(save, scheme)
     writers: dict[Path, Writer] = {}
     if "json" in save:
         writers[_beside(base, ".json")] = partial(_write_text, text=text)
@@ -58,7 +69,7 @@ def picture_writers(
     for i, face in enumerate(faces):
         if "pts" in save:
             writers[_beside(base, f".{i}.pts")] = partial(write_pts, points_px=face.landmarks)
-        if "aligned" in save:
+        if "aligned" in save and face.five_points is not None:
             crop = aligned_crop(face.five_points)
             for size in ALIGNED_SIZES:
                 path = _beside(base, f".{i}.aligned-{size}.png")
@@ -86,8 +97,9 @@ def csv_table(path: Path, points: int) -> Iterator[AddRows]:
 
         def add(image: str, faces: Sequence[Face]) -> None:
             for i, face in enumerate(faces):
+                pose: Sequence[float | str] = _rounded(face.pose, 2) if face.pose else ["", "", ""]
                 columns = np.column_stack([face.landmarks, face.visibility, face.uncertainty])
-                numbers = [*_rounded(face.box, 2), *_rounded(face.pose, 2), *_rounded(columns.ravel(), 4)]
+                numbers = [*_rounded(face.box, 2), *pose, *_rounded(columns.ravel(), 4)]
                 table.writerow([image, i, round(float(face.score), 4), *numbers])
 
         yield add

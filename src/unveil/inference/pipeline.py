@@ -57,14 +57,15 @@ class Pipeline:
         return self.detector(image_rgb)
 
     def _face(self, detection: Detection, aligned: Alignment) -> Face:
-        five = five_points(self.model.scheme, aligned.points_px)
+        scheme = self.model.scheme
+        five = None if scheme.five_points is None else five_points(scheme, aligned.points_px)
         return Face(
             box=detection.box,
             score=detection.score,
             landmarks=aligned.points_px,
             visibility=aligned.visibility,
             uncertainty=aligned.uncertainty_px,
-            pose=head_pose(five),
+            pose=None if five is None else head_pose(five),
             five_points=five,
         )
 

@@ -12,7 +12,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from unveil.face.schemes import Scheme, scheme_named
+from unveil.face.carried import carried_scheme
+from unveil.face.schemes import Scheme
 from unveil.geometry import Crop
 from unveil.types import Box, Image, Points
 
@@ -35,6 +36,8 @@ class ModelConfig(BaseModel):
     format: Literal[1]
     name: str
     scheme: str
+    own_scheme: dict[str, Any] | None = None
+    """A scheme that is not built in, with the keys of a scheme file."""
     input_size: int = Field(gt=0)
     margin: float = Field(gt=0)
     """The crop's side is the diagonal of the tight landmark box times this."""
@@ -66,7 +69,7 @@ class AlignmentModel:
         config = _read_config(folder / "config.json")
         weights = _checked(folder / "model.onnx", config)
         try:
-            scheme = scheme_named(config.scheme)
+            scheme = carried_scheme(config.scheme, config.own_scheme)
         except ValueError as error:
             raise ModelError(f"{folder / 'config.json'}: {error}") from error
         return cls(config, scheme, _session(weights, folder / "model.onnx", threads, provider))

@@ -48,7 +48,7 @@ def nme(errors: Floats) -> Floats:
 def nrmse(errors: Floats) -> Floats:
     """Each face's root mean square error, (N, L) to (N,): sqrt(mean_k |d_k|²) / length.
 
-    Equation 5 of the second paper (paper 001) is garbled as printed; this is what its text says.
+    Equation 5 of the GAN-IA paper is garbled as printed; this is what its text says.
     """
     roots: Floats = np.sqrt(np.mean(errors**2, axis=1))
     return roots

@@ -54,7 +54,9 @@ class LiteFeatures(nn.Module):
         self.lateral4 = ScaledConv(widths[1], channels, 1, gain=0.1)
         self.lateral8 = ScaledConv(widths[2], channels, 1, gain=0.1)
         self.lateral16 = ScaledConv(widths[4], channels, 1, gain=0.1)
-        self.smooth = ScaledConv(channels, channels, 3, relu=True)
+        self.smooth = nn.Sequential(
+            ScaledConv(channels, channels, 3, groups=channels), ScaledConv(channels, channels, 1, relu=True)
+        )
         self.channels = channels
 
     def forward(
@@ -68,4 +70,5 @@ class LiteFeatures(nn.Module):
         coarse = self.lateral16(maps[4])
         middle = self.lateral8(maps[2]) + F.interpolate(coarse, scale_factor=2.0, mode="nearest")
         fine = self.lateral4(maps[1]) + F.interpolate(middle, scale_factor=2.0, mode="nearest")
-        return self.smooth(fine), coarse
+        smooth: Tensor = self.smooth(fine)
+        return smooth, coarse

@@ -1,4 +1,4 @@
-"""GlomFace: a shape is refined in T steps that gather evidence upward and reason downward (paper 000, figure 3).
+"""GlomFace: a shape is refined in T steps that gather evidence upward and reason downward (Zhu et al. 2022, figure 3).
 
 B faces, L landmarks, D features of a landmark, W of the whole, T steps. Coordinates are unit coordinates of the crop.
 """
@@ -42,15 +42,19 @@ class LandmarkHead(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(
-        self, tokens: Float[Tensor, "B L D"], parts: list[Float[Tensor, "B P"]]
+        self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]
     ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-        context = torch.stack(parts, dim=1)[:, self.get_buffer("owners")]
-        decided = self.decide(torch.cat([tokens, context], dim=-1))
+        context = parts.transpose(0, 1)[:, self.get_buffer("owners")]
+        decided = self.decide(torch.cat([tokens, context], dim=-1).flatten(0, 1)).reshape(*tokens.shape[:2], 4)
         return 0.1 * decided[..., :2], decided[..., 2], decided[..., 3] - 4.0
 
 
 class GlomFaceLight(nn.Module):
-    """The hierarchy over one shared feature map: the paper's future work, a face in under a GFLOP."""
+    """The hierarchy over one shared feature map: the paper's future work, a face in under a GFLOP.
+
+    `part_widths` are the features of a part, from the level below the whole down; a scheme with fewer levels takes the
+    last of them, one with only the whole none.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,11 @@ class GlomFaceLight(nn.Module):
     ) -> None:
         super().__init__()
         hierarchy, landmarks = scheme.hierarchy, scheme.points
+        below = len(hierarchy.levels) - 1
+        if below > len(part_widths):
+            has = f"scheme {scheme.name!r} has {below} levels below its whole"
+            raise ValueError(f"part_widths has {len(part_widths)} widths, but {has}; give one for each")
+        part_widths = part_widths[len(part_widths) - below :]
         self.register_buffer("mean_shape", mean_shape)
         # Gain and offset of the visibility's logit, gain of the spread: measured on held-out faces after training.
         self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))
@@ -78,7 +87,7 @@ class GlomFaceLight(nn.Module):
         self.disentangle = Disentangle(hierarchy, whole, part_widths)
         smallest = enumerate(hierarchy.levels[0].parts)
         owners = torch.tensor([i for _, i in sorted((point, i) for i, part in smallest for point in part.points)])
-        self.head = LandmarkHead(owners, dim, part_widths[-1])
+        self.head = LandmarkHead(owners, dim, part_widths[-1] if part_widths else whole)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
         """RGB in [0, 1], channels first."""

@@ -1,7 +1,7 @@
 """Part-to-whole half of GlomFace (PHM): patches exchange evidence inside ever larger parts.
 
-Paper 000, section 3.2. B faces, L landmarks, D features. A mixer lets the landmarks of each part of one level exchange
-evidence; how is the mixer's business, so the paper's non-local blocks and our attention are two lists of mixers.
+Zhu et al. 2022, section 3.2. B faces, L landmarks, D features. A mixer lets the landmarks of each part of one level
+exchange evidence; how is its own business, so the paper's non-local blocks and our attention are two lists of mixers.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from unveil.face.hierarchy import Hierarchy, Level
 from unveil.models.layers import mlp
@@ -30,7 +29,7 @@ class PartWhole(nn.Module):
 
 
 class PartAttention(nn.Module):
-    """A transformer block in which a landmark attends to its own part only."""
+    """A transformer block in which a landmark attends to its own part only; attention alone without `expansion`."""
 
     def __init__(self, level: Level, dim: int, heads: int = 4, expansion: int = 2) -> None:
         super().__init__()
@@ -38,19 +37,20 @@ class PartAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.merge = nn.Linear(dim, dim)
-        self.think_norm = nn.LayerNorm(dim)
-        self.think = mlp(dim, expansion * dim, dim)
+        self.think = nn.Sequential(nn.LayerNorm(dim), *mlp(dim, expansion * dim, dim)) if expansion else None
         self.register_buffer("same_part", same_part(level), persistent=False)
 
     def forward(self, tokens: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        query, key, value = (
-            t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, L, D / heads)
-            for t in self.query_key_value(self.norm(tokens)).chunk(3, dim=-1)
-        )
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=self.get_buffer("same_part"))
-        tokens = tokens + self.merge(heard.transpose(1, 2).flatten(2))
-        thought: Tensor = self.think(self.think_norm(tokens))
-        return tokens + thought
+        landmarks, dim = tokens.shape[1:]
+        rows = tokens.flatten(0, 1)  # two axes: a matrix product with its bias is then one operation of ONNX
+        triple = self.query_key_value(self.norm(rows)).reshape(-1, landmarks, 3, self.heads, dim // self.heads)
+        query, key, value = triple.permute(2, 0, 3, 1, 4).unbind()  # (B, heads, L, D / heads) each
+        scores = query @ key.transpose(-1, -2) * (dim // self.heads) ** -0.5 + self.get_buffer("same_part")
+        heard = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(-1, dim)
+        flat: Tensor = rows + self.merge(heard)
+        if self.think is not None:
+            flat = flat + self.think(flat)
+        return flat.reshape(-1, landmarks, dim)
 
 
 def same_part(level: Level) -> Float[Tensor, "L L"]:
@@ -61,5 +61,6 @@ def same_part(level: Level) -> Float[Tensor, "L L"]:
 
 
 def attention_mixers(hierarchy: Hierarchy, dim: int) -> list[nn.Module]:
-    """One attention block a level, lowest first."""
-    return [PartAttention(level, dim) for level in hierarchy.levels]
+    """One attention block a level, lowest first; the upper two, where there is most to weigh, also think."""
+    upper = hierarchy.levels[-2:]
+    return [PartAttention(level, dim, expansion=2 if level in upper else 0) for level in hierarchy.levels]

@@ -16,7 +16,7 @@ from unveil.models.layers import mlp
 def sample(features: Float[Tensor, "B C H W"], points_unit: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K C"]:
     """The map at points between pixels, bilinear, zero outside."""
     sampled = F.grid_sample(features, points_unit[:, :, None], mode="bilinear", align_corners=False)  # (B, C, K, 1)
-    return sampled[..., 0].transpose(1, 2)
+    return sampled.flatten(2).transpose(1, 2)
 
 
 def square_grid(count: int, spacing_unit: float) -> Float[Tensor, "K 2"]:
@@ -54,5 +54,7 @@ class FeaturePatches(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         grid = self.get_buffer("grids")[step]
         seen = patches(features, points_unit, grid).flatten(2)
-        tokens: Tensor = self.embed(seen) + self.place(points_unit) + self.identity
+        # Two axes instead of three: a matrix product with its bias is then one operation of ONNX.
+        embedded = self.embed(seen.flatten(0, 1)) + self.place(points_unit.flatten(0, 1))
+        tokens: Tensor = embedded.reshape(-1, *self.identity.shape) + self.identity
         return tokens

@@ -12,23 +12,29 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from unveil.face.schemes import Scheme, scheme_named
+from unveil.face.carried import carried_scheme
+from unveil.face.schemes import Scheme
 from unveil.models.glomface import GlomFaceLight
 
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What it takes to build a network again: its name here, its sizes, its scheme, and the crop it looks at."""
+    """What it takes to build a network again: its name here, its sizes, its scheme, and the crop it looks at.
+
+    `own_scheme` describes a scheme that is not built in, with the keys of a scheme file.
+    """
 
     network: str
     scheme: str
     input_size: int
     margin: float
     sizes: Mapping[str, Any]
+    own_scheme: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         fields = {"network": self.network, "scheme": self.scheme, "input_size": self.input_size, "margin": self.margin}
-        return json.dumps(fields | {"sizes": dict(self.sizes)})
+        own = {} if self.own_scheme is None else {"own_scheme": dict(self.own_scheme)}
+        return json.dumps(fields | {"sizes": dict(self.sizes)} | own)
 
 
 def _glomface_light(scheme: Scheme, sizes: Mapping[str, Any]) -> nn.Module:
@@ -41,10 +47,10 @@ NETWORKS: Mapping[str, Callable[[Scheme, Mapping[str, Any]], nn.Module]] = Mappi
 
 
 def build(blueprint: Blueprint) -> nn.Module:
-    """The network, with fresh weights. ValueError if its name is not known."""
+    """The network, with fresh weights. ValueError if its name or its scheme is not known."""
     if blueprint.network not in NETWORKS:
         raise ValueError(f"unknown network {blueprint.network!r}: there are {', '.join(NETWORKS)}")
-    return NETWORKS[blueprint.network](scheme_named(blueprint.scheme), blueprint.sizes)
+    return NETWORKS[blueprint.network](carried_scheme(blueprint.scheme, blueprint.own_scheme), blueprint.sizes)
 
 
 def weights_bytes(model: nn.Module, blueprint: Blueprint, *, half: bool = False) -> bytes:
@@ -69,6 +75,9 @@ def load_network(path: Path) -> tuple[nn.Module, Blueprint]:
     if "unveil" not in metadata:
         raise ValueError(f"{path}: safetensors, but not of a network of ours; name one that `unveil train` wrote")
     blueprint = Blueprint(**json.loads(metadata["unveil"]))
-    model = build(blueprint)
+    try:
+        model = build(blueprint)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
     return model.eval(), blueprint

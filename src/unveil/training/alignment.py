@@ -20,12 +20,14 @@ from unveil.data.landmarks import Faces
 from unveil.data.occlusion import Library, Occluder, covered, occluder
 from unveil.data.visibility import turned_away
 from unveil.geometry import Crop, tight_box
+from unveil.metrics import normaliser_lengths
 from unveil.models.glomface import Prediction
 from unveil.models.imagenet import load_imagenet
 from unveil.models.weights import build
 from unveil.training.calibration import calibrate_spread, calibrate_visibility
 from unveil.training.config import Alignment, Occlusion
 from unveil.training.losses import alignment_loss
+from unveil.training.normaliser import face_lengths, training_normaliser
 
 Batch: TypeAlias = dict[str, Tensor]
 
@@ -47,8 +49,7 @@ def split_by_name(names: Sequence[str], share: float) -> Slices:
 def occluders_of(config: Occlusion) -> list[tuple[float, Occluder]]:
     """The occluders with a weight; ValueError if a kind needs pictures and there is no library."""
     library = Library() if config.library is None else Library.read(config.library, exclude=config.held_out)
-    weights = {kind: getattr(config, kind) for kind in ("noise", "polygon", "mask", "template", "sunglasses", "sprite")}
-    return [(weight, occluder(kind, library)) for kind, weight in weights.items() if weight > 0]
+    return [(weight, occluder(kind, library)) for kind, weight in config.weights.items()]
 
 
 class TrainingFaces(Dataset[Batch]):
@@ -104,18 +105,25 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class AlignmentTask:
-    """What the loop needs to know about landmark training."""
+    """What the loop needs to know about landmark training. Its `config` lacks what the faces' scheme does not allow.
+
+    ValueError if the faces are too few for a batch, or one of them has no length to divide its error by.
+    """
 
     def __init__(self, faces: Faces, config: Alignment) -> None:
         cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
+        config = config.model_copy(update={"occlusion": config.occlusion.on(faces.scheme)})
         self.faces, self.config = faces, config
         self.slices = split_by_name(faces.names, config.held_out_share)
         if len(self.slices.training) < config.schedule.batch or not len(self.slices.validation):
             sizes = f"{len(self.slices.training)} faces to train and {len(self.slices.validation)} to validate"
-            raise ValueError(f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch or add faces")
+            raise ValueError(
+                f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch or add faces"
+            )
         training = faces.points_px[self.slices.training]
-        self.eyes = faces.scheme.normalisers["ocular"]
-        self.blueprint = config.model.blueprint(faces.scheme.name)
+        self.normaliser = training_normaliser(faces.scheme)
+        normaliser_lengths(faces.points_px, faces.scheme, self.normaliser, faces.names)
+        self.blueprint = config.model.blueprint(faces.scheme)
         torch.manual_seed(config.schedule.seed)
         self.model = build(self.blueprint)
         self.model.get_buffer("mean_shape").copy_(torch.from_numpy(mean_shape(training, faces.scheme)))
@@ -160,7 +168,7 @@ class AlignmentTask:
             batch["visible"],
             size=config.model.size,
             kind=config.shape_loss,
-            eyes=self.eyes,
+            lengths_unit=face_lengths(batch["points_unit"], self.faces.scheme, self.normaliser),
             visibility_weight=config.visibility_weight,
             spread_weight=config.spread_weight,
         )
@@ -184,7 +192,7 @@ class AlignmentTask:
         return Example(picture, points_unit, visible)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Inter-ocular NME in percent on the held-out slice, clean and occluded; `score` is their mean.
+        """NME in percent of the normaliser on the held-out slice, clean and occluded; `score` is their mean.
 
         Sets the model's calibration from the same faces.
         """
@@ -197,12 +205,12 @@ class AlignmentTask:
                 batch = to_device({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
                 with torch.no_grad():
                     prediction: Prediction = model(batch["images"])
-                left, right = (batch["points_unit"][:, list(side)].mean(dim=1) for side in self.eyes)
+                lengths = face_lengths(batch["points_unit"], self.faces.scheme, self.normaliser)
                 distance = (prediction.points_unit - batch["points_unit"]).norm(dim=-1)
-                errors.append(distance.mean(dim=1) / (right - left).norm(dim=-1))
+                errors.append(distance.mean(dim=1) / lengths)
                 spread = prediction.log_spread.exp()
                 told.append([t.flatten() for t in (prediction.visibility, batch["visible"], spread, distance)])
-            figures[f"nme_ocular_{kind}"] = float(torch.cat(errors).mean()) * 100
+            figures[f"nme_{self.normaliser}_{kind}"] = float(torch.cat(errors).mean()) * 100
         logits, visible, spread, distance = (torch.cat(column).float().cpu() for column in zip(*told, strict=True))
         calibration = (*calibrate_visibility(logits, visible > 0), calibrate_spread(spread, distance))
         model.get_buffer("calibration").copy_(torch.tensor(calibration))

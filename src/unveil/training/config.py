@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from unveil.data.augment import Augmentation
+from unveil.data.occlusion import KINDS, KINDS_OF_IBUG68
+from unveil.face.carried import own_scheme
+from unveil.face.schemes import IBUG68, Scheme
 from unveil.models.weights import Blueprint
 from unveil.training.losses import ShapeLoss
 
@@ -31,7 +34,10 @@ class Schedule(Frozen):
 
 
 class Occlusion(Frozen):
-    """Which occluders fall on training faces, by weight, and where pictures of them lie."""
+    """Which occluders fall on training faces, by weight, and where pictures of them lie.
+
+    Masks, templates and sunglasses are placed by the 68 points of ibug68 and never fall on faces of other schemes.
+    """
 
     noise: float = 1.5
     polygon: float = 2.0
@@ -44,12 +50,22 @@ class Occlusion(Frozen):
     held_out: tuple[str, ...] = ("surgical", "N95", "cloth")
     """Template names, or beginnings of them, that never enter training."""
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The kinds that occur, and how often."""
+        weights: dict[str, float] = {kind: getattr(self, kind) for kind in KINDS}
+        return {kind: weight for kind, weight in weights.items() if weight > 0}
+
+    def on(self, scheme: Scheme) -> "Occlusion":
+        """The same, without the kinds that cannot be placed on faces of the scheme."""
+        return self if scheme == IBUG68 else self.model_copy(update=dict.fromkeys(KINDS_OF_IBUG68, 0.0))
+
 
 class Light(Frozen):
     """Sizes of the light GlomFace; see `unveil.models.glomface.GlomFaceLight`."""
 
     network: Literal["glomface-light"] = "glomface-light"
-    size: int = 192
+    size: int = 160
     dim: int = 128
     whole: int = 256
     part_widths: tuple[int, ...] = (128, 96, 64)
@@ -59,9 +75,9 @@ class Light(Frozen):
     imagenet: bool = True
     """Start from ImageNet weights; else from random ones."""
 
-    def blueprint(self, scheme: str) -> Blueprint:
+    def blueprint(self, scheme: Scheme) -> Blueprint:
         sizes = self.model_dump(exclude={"network", "size", "imagenet"})
-        return Blueprint(self.network, scheme, self.size, 1.0, sizes)
+        return Blueprint(self.network, scheme.name, self.size, 1.0, sizes, own_scheme(scheme))
 
 
 class Alignment(Frozen):

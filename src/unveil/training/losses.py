@@ -21,18 +21,19 @@ def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.
 
 
 def shape_loss(
-    shapes: Float[Tensor, "B T L 2"], truth: Float[Tensor, "B L 2"], kind: ShapeLoss, ocular: Float[Tensor, "B"]
+    shapes: Float[Tensor, "B T L 2"], truth: Float[Tensor, "B L 2"], kind: ShapeLoss, lengths: Float[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """The error of every step's shape, summed over the steps.
 
-    `l2` is the paper's equation 3, `nme` its code's point distance over the distance `ocular` between the eyes (B,).
+    `l2` is the paper's equation 3, `nme` its code's point distance over the faces' `lengths`, in the paper
+    those between the eyes.
     """
     error = shapes - truth[:, None]
     if kind == "wing":
         return wing(error).mean(dim=(0, 2, 3)).sum()
     if kind == "l2":
         return error.square().sum(dim=(2, 3)).mean(dim=0).sum()
-    return (error.square().sum(dim=-1).add(1e-9).sqrt() / ocular[:, None, None]).mean(dim=(0, 2)).sum()
+    return (error.square().sum(dim=-1).add(1e-9).sqrt() / lengths[:, None, None]).mean(dim=(0, 2)).sum()
 
 
 def visibility_loss(logits: Float[Tensor, "B L"], visible: Bool[Tensor, "B L"]) -> Float[Tensor, ""]:
@@ -51,19 +52,17 @@ def alignment_loss(
     *,
     size: int,
     kind: ShapeLoss,
-    eyes: tuple[tuple[int, ...], tuple[int, ...]],
+    lengths_unit: Float[Tensor, "B"],
     visibility_weight: float,
     spread_weight: float,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The sum under `loss`, and its terms."""
+    """The sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths."""
     half = size / 2
-    left, right = (points_unit[:, list(side)].mean(dim=1) for side in eyes)
-    ocular = (right - left).norm(dim=-1) * half
     error = (prediction.points_unit - points_unit).norm(dim=-1)
     terms = {
-        "shape": shape_loss(prediction.shapes_unit * half, points_unit * half, kind, ocular),
+        "shape": shape_loss(prediction.shapes_unit * half, points_unit * half, kind, lengths_unit * half),
         "visibility": visibility_loss(prediction.visibility, visible),
         "spread": spread_loss(prediction.log_spread, error),
     }
     loss = terms["shape"] + visibility_weight * terms["visibility"] + spread_weight * terms["spread"]
-    return {"loss": loss, **terms, "nme": (error.mean(dim=1) * half / ocular).mean() * 100}
+    return {"loss": loss, **terms, "nme": (error.mean(dim=1) / lengths_unit).mean() * 100}

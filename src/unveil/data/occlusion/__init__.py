@@ -10,9 +10,22 @@ from unveil.data.occlusion.sprite import sprite_occluder
 from unveil.data.occlusion.sunglasses import sunglasses
 from unveil.data.occlusion.template import template_occluder
 
-__all__ = ["KINDS", "Library", "Occluded", "Occluder", "Sprite", "Template", "covered", "face_region", "occluder"]
+__all__ = [
+    "KINDS",
+    "KINDS_OF_IBUG68",
+    "Library",
+    "Occluded",
+    "Occluder",
+    "Sprite",
+    "Template",
+    "covered",
+    "face_region",
+    "occluder",
+]
 
 KINDS = ("noise", "polygon", "mask", "template", "sunglasses", "sprite")
+KINDS_OF_IBUG68 = ("mask", "template", "sunglasses")
+"""Those that are drawn from the 68 points of that scheme; the others fall on faces of any."""
 NOTHING = Library()
 
 
