@@ -1,0 +1,52 @@
+"""A data set under occluders, on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unveil.cli import main
+from unveil.data.landmarks import folder
+
+
+def occlude(root: Path, out: Path, *more: str) -> int:
+    return main(["occlude", "folder", "--root", str(root), "--out", str(out), *more])
+
+
+def test_names_and_landmarks_are_kept_and_pictures_change(drawn_folder: Path, tmp_path: Path) -> None:
+    assert occlude(drawn_folder, tmp_path / "masked", "--kind", "mask") == 0
+    before, after = folder(drawn_folder), folder(tmp_path / "masked")
+    assert after.names == before.names
+    np.testing.assert_allclose(after.points_px, before.points_px, atol=1e-3)
+    assert all((before.image(i) != after.image(i)).any() for i in range(len(before)))
+
+
+def test_a_seed_gives_the_same_pictures_and_another_gives_others(drawn_folder: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", "3"), ("again", "3"), ("b", "4")):
+        assert occlude(drawn_folder, tmp_path / name, "--kind", "noise", "--seed", seed) == 0
+    a, again, b = (folder(tmp_path / name) for name in ("a", "again", "b"))
+    assert all((a.image(i) == again.image(i)).all() for i in range(len(a)))
+    assert any((a.image(i) != b.image(i)).any() for i in range(len(a)))
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (("--kind", "template"), "template"),
+        (("--kind", "noise", "--share", "1.5"), "share"),
+        (("--kind", "sprite", "--sprites", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
+) -> None:
+    assert occlude(drawn_folder, tmp_path / "out", *more) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: ")
+    assert complaint in said
+    assert "\n" not in said
+
+
+def test_the_set_itself_is_never_overwritten(drawn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert occlude(drawn_folder, drawn_folder, "--kind", "noise") == 2
+    assert "the data set itself lies there" in capsys.readouterr().err
