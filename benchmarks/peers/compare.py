@@ -1,0 +1,180 @@
+"""Every peer and our models on the same faces, boxes and core, clean and masked: one command, one table.
+
+python -m benchmarks.peers.install
+python -m benchmarks.peers.compare --root 300W --sprites OCCLUDERS --json peers.json
+"""
+
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import tyro
+from benchmarks.peers.figures import CLEAN, Row, markdown, measured
+from benchmarks.peers.jobs import Answer, Face
+from benchmarks.peers.peers import PEERS, Peer, PeerError, unveil_peer
+from numpy.typing import NDArray
+
+import unveil
+from unveil.data.annotations import written_whole
+from unveil.data.landmarks import DataSet, three_hundred_w
+from unveil.data.occluded import generator_of
+from unveil.data.occlusion import Library, Occluder, occluder
+from unveil.geometry import tight_box
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measures every peer and our models on the same test faces, clean and under masks, and prints one table."""
+
+    root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Where 300W lies, in its official layout."""
+    split: str = "common"
+    """Which faces: common, challenging or full."""
+    partial: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take a set that is shorter than the official one."""
+    limit: int | None = None
+    """Only so many faces, evenly from all."""
+    models: tuple[str, ...] = ("glomface-light",)
+    """Ours: shipped ones by name, or folders with model.onnx and config.json."""
+    peers: tuple[str, ...] = tuple(PEERS)
+    """Which of the others."""
+    masked: tuple[str, ...] = ("surgical", "N95", "cloth")
+    """Kinds of masks, by the beginning of the templates' names."""
+    sprites: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of occluders with masks/ in it; without it only clean faces are measured."""
+    seed: int = 0
+    """Where the masks' randomness starts; the same as `unveil evaluate --occlude template --only KIND` puts on."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write all figures, versions and times."""
+    save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write the predictions, DIR/PEER/CONDITION.json, as `unveil evaluate --predictions` reads them."""
+
+
+def main() -> int:
+    options = tyro.cli(Options, description=Options.__doc__)
+    try:
+        faces = _faces(options)
+        conditions = _conditions(options)
+        peers = {**{Path(model).name: unveil_peer(model) for model in options.models}, **_peers(options)}
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="unveil-peers-") as folder:
+        pictures = dict(_pictures(faces, conditions, options.seed, Path(folder)))
+        rows = dict(_rows(peers, faces, pictures, options, Path(folder)))
+    if not rows:
+        return 2
+    masks = f" and under {', '.join(options.masked)} masks (seed {options.seed})" if len(conditions) > 1 else ""
+    print(f"{faces.label}, clean{masks}; the true landmarks' box, mapped for each; one thread of {_processor()}\n")
+    print(markdown(list(rows.values())))
+    if options.json is not None:
+        _write(options.json, _report(rows, faces, options))
+    return 0 if len(rows) == len(peers) else 1
+
+
+def _faces(options: Options) -> DataSet:
+    whole = three_hundred_w(options.root, options.split, options.partial)
+    if options.limit is None:
+        return whole
+    chosen = np.unique(np.linspace(0, len(whole) - 1, options.limit).round().astype(int))
+    return DataSet(whole.name, tuple(whole.samples[index] for index in chosen), whole.scheme, whole.expected)
+
+
+def _conditions(options: Options) -> dict[str, Occluder | None]:
+    conditions: dict[str, Occluder | None] = {CLEAN: None}
+    if options.sprites is not None:
+        library = Library.read(options.sprites)
+        conditions |= {kind: occluder("template", library.only((kind,))) for kind in options.masked}
+    return conditions
+
+
+def _peers(options: Options) -> dict[str, Peer]:
+    unknown = [name for name in options.peers if name not in PEERS]
+    if unknown:
+        raise ValueError(f"no peer {unknown[0]!r}: there are {', '.join(PEERS)}")
+    return {name: PEERS[name] for name in options.peers}
+
+
+def _pictures(
+    faces: DataSet, conditions: Mapping[str, Occluder | None], seed: int, folder: Path
+) -> Iterator[tuple[str, list[str]]]:
+    """The faces' pictures under each condition as PNG files, which all peers decode alike."""
+    for condition, occlude in conditions.items():
+        (folder / condition).mkdir()
+        paths = [str(folder / condition / f"{index}.png") for index in range(len(faces))]
+        for path, sample in zip(paths, faces.samples, strict=True):
+            image = sample.load()
+            if occlude is not None:
+                image = occlude(image, sample.points_px, generator_of(sample.name, seed)).image
+            cv2.imwrite(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        yield condition, paths
+
+
+def _rows(
+    peers: Mapping[str, Peer], faces: DataSet, pictures: Mapping[str, list[str]], options: Options, folder: Path
+) -> Iterator[tuple[str, Row]]:
+    """Each peer's row; one that cannot be run is told on stderr, and the others go on."""
+    for name, peer in peers.items():
+        print(f"{peer.title} ...", file=sys.stderr, flush=True)
+        job = [
+            Face(f"{condition}/{sample.name}", path, peer.box_of(tight_box(sample.points_px)))
+            for condition, paths in pictures.items()
+            for sample, path in zip(faces.samples, paths, strict=True)
+        ]
+        try:
+            answer = peer.answer(job, folder / f"run-{name}")
+            found = {condition: _of(answer, condition) for condition in pictures}
+            rng = np.random.default_rng(options.seed)
+            row = Row(peer, answer.timing, {kind: measured(found[kind], faces, rng) for kind in found})
+        except (PeerError, ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        for condition, points_px in found.items():
+            if options.save is not None:
+                points = {face: values.tolist() for face, values in points_px.items()}
+                _write(options.save / name / f"{condition}.json", points)
+        yield name, row
+
+
+def _of(answer: Answer, condition: str) -> dict[str, NDArray[np.float64]]:
+    """The answers for the faces of one condition, by the faces' own names."""
+    start = f"{condition}/"
+    return {name.removeprefix(start): points for name, points in answer.points_px.items() if name.startswith(start)}
+
+
+def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[str, object]:
+    """All that the table rests on."""
+    report: dict[str, object] = {"data": faces.label, "boxes": "gt", "seed": options.seed}
+    report |= {"threads": 1, "processor": _processor(), "unveil": unveil.__version__}
+    for name, row in rows.items():
+        box = None if row.peer.square is None else asdict(row.peer.square)
+        by_condition = {condition: asdict(figures) for condition, figures in row.figures.items()}
+        about = {"title": row.peer.title, "trained_on": row.peer.trained_on, "box": box}
+        report[name] = {**about, **asdict(row.timing), "conditions": by_condition}
+    return report
+
+
+def _write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _processor() -> str:
+    """The processor's own name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""What a peer's answers come to, and the table of all peers. N faces, L landmarks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from benchmarks.peers.jobs import Timing
+from benchmarks.peers.peers import Peer
+from numpy.typing import NDArray
+
+from unveil.data.landmarks import DataSet
+from unveil.face.schemes import IBUG68
+from unveil.metrics import failed, interval, nme, point_errors, resamples
+
+CLEAN = "clean"
+FAILURE = 0.10
+JAW = frozenset(
+    point for level in IBUG68.hierarchy.levels for part in level.parts if part.name == "cheeks" for point in part.points
+)
+INNER = [point for point in range(IBUG68.points) if point not in JAW]
+"""The 51 landmarks inside the face: where the jaw's lie on its outline, each annotator decides differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One peer on the faces of one condition; all but the counts are percentages of the inter-ocular distance."""
+
+    n: int
+    unanswered: int
+    """Faces that it found nothing for: they are failures, and NME is over the others."""
+    nme_ocular: float
+    nme_ocular_ci95: tuple[float, float]
+    nme_ocular_inner51: float
+    fr10_ocular: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One peer's row."""
+
+    peer: Peer
+    timing: Timing
+    figures: Mapping[str, Figures]
+    """By condition: `clean`, then each kind of mask."""
+
+
+def measured(predicted_px: Mapping[str, NDArray[np.float64]], faces: DataSet, rng: np.random.Generator) -> Figures:
+    """The figures of landmarks by face name; ValueError if there are none at all or one is not finite."""
+    known = [index for index, name in enumerate(faces.names) if name in predicted_px]
+    if not known:
+        raise ValueError(f"none of {len(faces)} faces was answered")
+    names = [faces.names[index] for index in known]
+    predicted = np.stack([predicted_px[name] for name in names])
+    errors = point_errors(predicted, faces.points_px[known], faces.scheme, names=names)
+    face_errors = nme(errors)
+    unanswered = len(faces) - len(known)
+    low, high = interval(face_errors, resamples(len(known), rng))
+    return Figures(
+        n=len(faces),
+        unanswered=unanswered,
+        nme_ocular=100 * float(face_errors.mean()),
+        nme_ocular_ci95=(100 * low, 100 * high),
+        nme_ocular_inner51=100 * float(errors[:, INNER].mean()),
+        fr10_ocular=100 * (int(failed(face_errors, FAILURE).sum()) + unanswered) / len(faces),
+    )
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table as it goes into `docs/results.md`; masked is the mean over the kinds of masks."""
+    kinds = [kind for kind in rows[0].figures if kind != CLEAN]
+    summed = ("clean", "masked") if kinds else ("clean",)
+    heads = [
+        "model",
+        *(f"NME {condition}" for condition in (CLEAN, *kinds)),
+        *(f"inner-51 NME {part}" for part in summed),
+        *(f"FR10 {part}" for part in summed),
+        "unanswered",
+        "ms a face",
+        "model MB",
+        "trained on",
+    ]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 2), "---"], *(_cells(row, kinds) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cells(row: Row, kinds: Sequence[str]) -> list[str]:
+    masked = [row.figures[kind] for kind in kinds]
+    every = list(row.figures.values())
+    values = [
+        *(figures.nme_ocular for figures in every),
+        *_clean_and_masked(row.figures[CLEAN].nme_ocular_inner51, [figures.nme_ocular_inner51 for figures in masked]),
+        *_clean_and_masked(row.figures[CLEAN].fr10_ocular, [figures.fr10_ocular for figures in masked]),
+    ]
+    unanswered, asked = sum(figures.unanswered for figures in every), sum(figures.n for figures in every)
+    return [
+        row.peer.title,
+        *(f"{value:.2f}" for value in values),
+        f"{unanswered} of {asked}",
+        f"{row.timing.ms_per_face:.1f}",
+        f"{row.timing.model_mb:.1f}",
+        row.peer.trained_on,
+    ]
+
+
+def _clean_and_masked(clean: float, masked: Sequence[float]) -> list[float]:
+    return [clean, float(np.mean(masked))] if masked else [clean]

@@ -1,0 +1,102 @@
+"""What passes between the comparison and a peer's runner: faces with boxes there, points and times back. L landmarks.
+
+Runs in every peer's own environment, so it knows numpy and OpenCV alone, nothing of unveil.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""An RGB picture, (H, W, 3)."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels, the first pixel's centre being (0, 0)."""
+Align: TypeAlias = Callable[[Image, Box], NDArray[Any] | None]
+"""A peer: from a picture and a box of its own kind to (L, 2) in pixels, or None where it finds no face."""
+
+WARM_UP = 3  # calls that do not count
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face of a job."""
+
+    name: str
+    image: str
+    """The path of a PNG, which every peer decodes alike."""
+    box: Box
+    """Already of the kind that the peer was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a runner says of itself."""
+
+    ms_per_face: float
+    """Median, from the decoded picture to landmarks in its pixels."""
+    model_mb: float
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a runner found: landmarks by name, without the faces it found nothing for."""
+
+    points_px: Mapping[str, NDArray[np.float64]]
+    timing: Timing
+
+
+def write_job(path: Path, faces: Iterable[Face]) -> None:
+    path.write_text(json.dumps([asdict(face) for face in faces]))
+
+
+def read_job(path: Path) -> list[Face]:
+    return [Face(item["name"], item["image"], tuple(item["box"])) for item in json.loads(path.read_bytes())]
+
+
+def read_answer(folder: Path) -> Answer:
+    found = json.loads((folder / "predictions.json").read_bytes())
+    timing = Timing(**json.loads((folder / "timing.json").read_bytes()))
+    return Answer({name: np.array(points, np.float64) for name, points in found.items()}, timing)
+
+
+def run(align: Align, weights: Sequence[Path], versions: Mapping[str, str]) -> None:
+    """The whole of a runner, `RUNNER JOB FOLDER`; its `predictions.json` is one that `unveil evaluate` reads."""
+    job, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    cv2.setNumThreads(1)
+    faces = read_job(job)
+    for face in faces[:1] * WARM_UP:
+        align(_picture(face.image), face.box)
+    found: dict[str, list[list[float]]] = {}
+    times = []
+    for face in faces:
+        image = _picture(face.image)
+        start = time.perf_counter()
+        points_px = align(image, face.box)
+        times.append(1e3 * (time.perf_counter() - start))
+        if points_px is not None:
+            found[face.name] = np.asarray(points_px, np.float64).round(3).tolist()
+    megabytes = sum(path.stat().st_size for path in weights) / 1e6
+    python = {"python": ".".join(map(str, sys.version_info[:3]))}
+    (folder / "predictions.json").write_text(json.dumps(found))
+    (folder / "timing.json").write_text(
+        json.dumps(asdict(Timing(statistics.median(times), megabytes, {**versions, **python})))
+    )
+
+
+@lru_cache(maxsize=1)  # while boxes are tuned, many faces of a job are one picture
+def _picture(path: str) -> Image:
+    decoded = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
+    if decoded is None:
+        raise SystemExit(f"{path}: not a picture that OpenCV can read")
+    return np.asarray(decoded, np.uint8)

