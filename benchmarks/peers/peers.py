@@ -80,7 +80,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             "dlib 68-point predictor",
             _python("dlib", "dlib_68"),
             "all of iBUG's 300-W and its mirror images, **these test faces among them**",
-            Square(0.5, 0.5, 0.0),
+            Square(0.65, 0.47, -0.06),
         ),
         "mediapipe": Peer(
             "MediaPipe Face Mesh",
@@ -92,13 +92,13 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             "face-api 68-point net",
             (shutil.which("node") or "node", str(ROOT / "benchmarks" / "peers" / "runners" / "face_api.mjs")),
             "some 35 000 faces that its author does not name; **may hold these test faces**",
-            Square(0.5, 0.5, 0.0),
+            Square(0.50, 0.86, 0.12),
         ),
         "lbf": Peer(
             "OpenCV LBF",
             _python("lbf", "lbf"),
             "HELEN by its author's word, which part is not said; **may hold these test faces**",
-            Square(0.5, 0.5, 0.0),
+            Square(0.62, 0.61, -0.10),
         ),
     }
 )

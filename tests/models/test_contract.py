@@ -1,47 +1,96 @@
 """What every landmark network keeps, at reduced width."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from unveil.export import parity, to_onnx
+from unveil.face.carried import own_scheme
 from unveil.face.hierarchy import Hierarchy
 from unveil.face.schemes import SCHEMES, Scheme
 from unveil.models.glomface import GlomFaceLight, Prediction
-from unveil.models.weights import Blueprint, load_network, weights_bytes
+from unveil.models.hourglass import StackedHourglass
+from unveil.models.weights import Blueprint, build, load_network, weights_bytes
 
-SIZES = {"dim": 16, "whole": 24, "part_widths": (16, 12, 8), "spacings_unit": (0.1, 0.05), "channels": 8, "width": 0.25}
 INPUT = 64
+LIGHT: Mapping[str, Any] = {
+    "dim": 16,
+    "whole": 24,
+    "part_widths": (16, 12, 8),
+    "spacings_unit": (0.1, 0.05),
+    "channels": 8,
+    "width": 0.25,
+}
+PAPER: Mapping[str, Any] = {
+    "iterations": 2,
+    "patch_widths": (4, 6, 8),
+    "whole": 24,
+    "hidden_widths": (24, 16, 12),
+    "part_widths": (16, 12, 8),
+}
+HOURGLASS: Mapping[str, Any] = {"stacks": 2, "depth": 2, "channels": 8, "width": 0.25}
+
+# name of the case: name of the network, its sizes
+CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "light": ("glomface-light", LIGHT),
+    "light without PHM": ("glomface-light", {**LIGHT, "phm": False}),
+    "light without WHM": ("glomface-light", {**LIGHT, "whm": False}),
+    "light without memory": ("glomface-light", {**LIGHT, "memory": False}),
+    "light of two levels": ("glomface-light", {**LIGHT, "levels": 2}),
+    "light of four levels": ("glomface-light", {**LIGHT, "levels": 4}),
+    "glomface": ("glomface", PAPER),
+    "glomface-star": ("glomface", {**PAPER, "coordinates": True}),
+    "plain": ("plain", {key: value for key, value in LIGHT.items() if key != "part_widths"}),
+    "hourglass": ("hourglass", HOURGLASS),
+    "hourglass with boundaries": ("hourglass", {**HOURGLASS, "boundaries": True}),
+}
 
 
-def light(scheme: Scheme) -> GlomFaceLight:
+def blueprint(case: str, scheme: Scheme) -> Blueprint:
+    network, sizes = CASES[case]
+    return Blueprint(network, scheme.name, INPUT, 1.0, sizes)
+
+
+def network_of(case: str, scheme: Scheme) -> nn.Module:
+    """Fresh weights, but those that start at zero are random, and the mean shape too."""
     torch.manual_seed(0)
-    network = GlomFaceLight(scheme, torch.rand(scheme.points, 2) - 0.5, **SIZES)  # type: ignore[arg-type]
-    last = network.head.decide[-1]
-    assert isinstance(last, nn.Linear)
-    nn.init.normal_(last.weight, std=0.1)
+    network = build(blueprint(case, scheme))
+    for weight in network.parameters():
+        if weight.ndim > 1 and not weight.any():
+            nn.init.normal_(weight, std=0.1)
+    for start in (buffer for name, buffer in network.named_buffers() if name == "mean_shape"):
+        start.copy_(torch.rand(scheme.points, 2) - 0.5)
     return network
 
 
-def blueprint(scheme: Scheme) -> Blueprint:
-    return Blueprint("glomface-light", scheme.name, INPUT, 1.0, SIZES)
+every_case = pytest.mark.parametrize("case", CASES)
 
 
+def total(prediction: Prediction) -> torch.Tensor:
+    """Something to which every output adds."""
+    outputs = (prediction.shapes_unit.square(), prediction.visibility, prediction.log_spread, prediction.boundaries)
+    return torch.stack([output.sum() for output in outputs if output is not None]).sum()
+
+
+@every_case
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda scheme: scheme.name)
 @pytest.mark.parametrize("faces", [1, 3])
-def test_forward_and_backward_reach_every_weight(scheme: Scheme, faces: int) -> None:
-    network = light(scheme)
+def test_forward_and_backward_reach_every_weight(case: str, scheme: Scheme, faces: int) -> None:
+    network = network_of(case, scheme)
     prediction: Prediction = network(torch.rand(faces, 3, INPUT, INPUT))
     assert prediction.shapes_unit.shape == (faces, 2, scheme.points, 2)
     assert prediction.points_unit.shape == (faces, scheme.points, 2)
     assert prediction.visibility.shape == prediction.log_spread.shape == (faces, scheme.points)
-    loss = prediction.shapes_unit.square().sum() + prediction.visibility.sum() + prediction.log_spread.sum()
-    loss.backward()  # type: ignore[no-untyped-call]
-    unreached = [name for name, weight in network.named_parameters() if weight.grad is None]
-    assert unreached == []
+    if prediction.boundaries is not None:
+        assert prediction.boundaries.shape == (faces, 2, len(scheme.contours), INPUT // 4, INPUT // 4)
+    total(prediction).backward()  # type: ignore[no-untyped-call]
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
 
 
 def with_levels(*names: str) -> Scheme:
@@ -54,46 +103,53 @@ def with_levels(*names: str) -> Scheme:
     )
 
 
+@pytest.mark.parametrize("case", ["light", "light without WHM", "glomface"])
 @pytest.mark.parametrize(
     "names", [("whole",), ("regions", "whole"), ("neighbourhoods", "groups", "whole")], ids="-".join
 )
-def test_a_scheme_of_fewer_levels_takes_part_in_every_weight(names: tuple[str, ...]) -> None:
+def test_a_scheme_of_fewer_levels_takes_part_in_every_weight(case: str, names: tuple[str, ...]) -> None:
     scheme = with_levels(*names)
-    network = light(scheme)
-    prediction: Prediction = network(torch.rand(3, 3, INPUT, INPUT))
-    (prediction.shapes_unit.square().sum() + prediction.visibility.sum() + prediction.log_spread.sum()).backward()  # type: ignore[no-untyped-call]
+    described = replace(blueprint(case, scheme), own_scheme=own_scheme(scheme))
+    network = build(described)
+    total(network(torch.rand(3, 3, INPUT, INPUT))).backward()  # type: ignore[no-untyped-call]
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
 
 
 def test_more_levels_than_widths_are_one_clear_line() -> None:
     with pytest.raises(ValueError, match="part_widths has 1 widths, but scheme 'ibug68' has 3 levels below its whole"):
-        GlomFaceLight(SCHEMES["ibug68"], torch.zeros(68, 2), **SIZES | {"part_widths": (16,)})  # type: ignore[arg-type]
+        GlomFaceLight(SCHEMES["ibug68"], torch.zeros(68, 2), **{**LIGHT, "part_widths": (16,)})
 
 
-def test_a_face_is_aligned_alike_alone_and_in_a_batch() -> None:
-    network = light(SCHEMES["ibug68"]).eval()
+def test_boundaries_need_contours() -> None:
+    scheme = replace(SCHEMES["cofw29"], name="mine", contours=())
+    with pytest.raises(ValueError, match="scheme 'mine' has no contours to draw boundaries from"):
+        StackedHourglass(scheme, boundaries=True)
+
+
+@every_case
+def test_a_face_is_aligned_alike_alone_and_in_a_batch(case: str) -> None:
+    network = network_of(case, SCHEMES["ibug68"]).eval()
     images = torch.rand(3, 3, INPUT, INPUT)
     with torch.no_grad():
         together, alone = network(images).points_unit[1], network(images[1:2]).points_unit[0]
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_the_first_guess_of_a_fresh_network_is_the_mean_shape() -> None:
-    scheme = SCHEMES["ibug68"]
-    mean_shape = torch.rand(scheme.points, 2) - 0.5
-    network = GlomFaceLight(scheme, mean_shape, **SIZES)  # type: ignore[arg-type]
+@pytest.mark.parametrize("case", [case for case in CASES if "hourglass" not in case])
+def test_the_first_guess_of_a_fresh_network_is_the_mean_shape(case: str) -> None:
+    network = build(blueprint(case, SCHEMES["ibug68"]))
+    mean_shape = network.get_buffer("mean_shape").uniform_(-0.5, 0.5)
     torch.testing.assert_close(network(torch.rand(1, 3, INPUT, INPUT)).points_unit[0], mean_shape)
 
 
-def test_saved_weights_load_into_the_same_network(tmp_path: Path) -> None:
+@every_case
+def test_saved_weights_load_into_the_same_network(case: str, tmp_path: Path) -> None:
     scheme = SCHEMES["cofw29"]
-    network, images = light(scheme).eval(), torch.rand(1, 3, INPUT, INPUT)
+    network, images = network_of(case, scheme).eval(), torch.rand(1, 3, INPUT, INPUT)
     path = tmp_path / "best.safetensors"
-    path.write_bytes(weights_bytes(network, blueprint(scheme)))
+    path.write_bytes(weights_bytes(network, blueprint(case, scheme)))
     loaded, described = load_network(path)
-    assert described == Blueprint(
-        "glomface-light", "cofw29", INPUT, 1.0, SIZES | {"part_widths": [16, 12, 8], "spacings_unit": [0.1, 0.05]}
-    )
+    assert json.loads(described.to_json()) == json.loads(blueprint(case, scheme).to_json())
     torch.testing.assert_close(loaded(images).points_unit, network(images).points_unit)
 
 
@@ -106,10 +162,13 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
         load_network(tmp_path / "absent.safetensors")
 
 
-def test_onnx_says_what_torch_says_for_any_number_of_faces() -> None:
+@pytest.mark.parametrize(
+    "case", ["light", "light without WHM", "glomface", "glomface-star", "plain", "hourglass with boundaries"]
+)
+def test_onnx_says_what_torch_says_for_any_number_of_faces(case: str) -> None:
     scheme = SCHEMES["ibug68"]
-    network = light(scheme).eval()
-    content = to_onnx(network, blueprint(scheme))
+    network = network_of(case, scheme).eval()
+    content = to_onnx(network, blueprint(case, scheme))
     for faces in (1, 3):
         assert max(parity(network, content, INPUT, faces).values()) < 5e-3  # its weights are float16
 

@@ -30,13 +30,14 @@ def test_the_whole_is_reached_through_the_levels() -> None:
 
 def test_every_neighbourhood_gets_a_vector_of_the_last_width() -> None:
     parse = Disentangle(IBUG68.hierarchy, 24, (16, 12, 8))
-    assert parse(torch.randn(2, 24)).shape == (12, 2, 8)
+    parts, regions = parse(torch.randn(2, 24))
+    assert (parts.shape, regions.shape) == ((12, 2, 8), (6, 2, 12))
 
 
 def test_children_come_from_their_part_its_partner_and_its_parent_alone() -> None:
     """Equations 4 and 5: what the left jaw is hangs on both cheeks and their group, not on the mouth."""
     torch.manual_seed(0)
-    parse = ParseLevel(IBUG68.hierarchy, 0, 12, 16, 8)
+    parse = ParseLevel(IBUG68.hierarchy, 0, 12, 16, 8, 8)
     regions, groups = torch.randn(6, 1, 12), torch.randn(3, 1, 16)
     names = [part.name for part in IBUG68.hierarchy.levels[1].parts]
 

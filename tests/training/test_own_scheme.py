@@ -24,7 +24,8 @@ from unveil.inference.runtime import AlignmentModel, ModelError
 from unveil.metrics import normaliser_lengths, normaliser_names
 from unveil.models.weights import Blueprint, load_network, weights_bytes
 from unveil.training.alignment import AlignmentTask
-from unveil.training.config import Alignment, Light, Occlusion, Schedule
+from unveil.training.config import Alignment, Occlusion, Schedule
+from unveil.training.networks import Light
 from unveil.training.normaliser import face_lengths, training_normaliser
 
 POINTS = """

@@ -1,6 +1,7 @@
 """`unveil train`: a preset, a pack or folder of faces, and any setting of the preset changed on the command line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
     def options(
         data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
-        config: tyro.conf.OmitArgPrefixes[Alignment] = config,
+        config: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[Alignment]] = config,
         scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
         out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = LATEST,
         resume: tyro.conf.FlagCreatePairsOff[bool] = False,
@@ -103,7 +104,8 @@ def run(options: Options) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console = Console(stderr=True)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that accelerate or torchrun started
+    console = Console(stderr=True, quiet=not first)
     parameters = sum(weight.numel() for weight in task.model.parameters()) / 1e6
     training, held_out = len(task.slices.training), len(task.slices.validation)
     if left_out := options.config.occlusion.weights.keys() - task.config.occlusion.weights.keys():
@@ -113,5 +115,6 @@ def run(options: Options) -> int:
     outcome = fit(task, options.out, resume=options.resume, console=console)
     best = ", ".join(f"{name} {value:.3f}" for name, value in outcome.best.items())
     ended = ", interrupted: go on with --resume" if outcome.interrupted else ""
-    print(f"{options.out}: step {outcome.step}{ended}; best {best}")
+    if first:
+        print(f"{options.out}: step {outcome.step}{ended}; best {best}")
     return 130 if outcome.interrupted else 0

@@ -72,3 +72,8 @@ class LiteFeatures(nn.Module):
         fine = self.lateral4(maps[1]) + F.interpolate(middle, scale_factor=2.0, mode="nearest")
         smooth: Tensor = self.smooth(fine)
         return smooth, coarse
+
+
+def context(channels: int, whole: int) -> nn.Module:
+    """The coarse map (B, C, H, W) to what a memory of the whole face (B, W) starts from."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * channels, whole), nn.Tanh())

@@ -6,15 +6,16 @@ B faces, L landmarks, D features of a landmark, W of the whole, T steps. Coordin
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from unveil.face.hierarchy import Hierarchy
 from unveil.face.schemes import Scheme
-from unveil.models.features import LiteFeatures
-from unveil.models.layers import mlp
-from unveil.models.part_whole import PartWhole, attention_mixers
-from unveil.models.patches import FeaturePatches
-from unveil.models.whole_part import Disentangle, Recall
+from unveil.models.features import LiteFeatures, context
+from unveil.models.heads import LandmarkHead, LocalShapes, owners_of
+from unveil.models.part_whole import PartWhole, attention_mixers, non_local_mixers
+from unveil.models.patches import FeaturePatches, PicturePatches
+from unveil.models.whole_part import Disentangle, Memory, Recall
 
 
 class Prediction(NamedTuple):
@@ -23,37 +24,77 @@ class Prediction(NamedTuple):
     shapes_unit: Float[Tensor, "B T L 2"]
     visibility: Float[Tensor, "B L"]
     log_spread: Float[Tensor, "B L"]
+    boundaries: Float[Tensor, "B T K H W"] | None = None
+    """Logits of the maps of the K contours, of a network that draws them."""
 
     @property
     def points_unit(self) -> Float[Tensor, "B L 2"]:
         return self.shapes_unit[:, -1]
 
 
-class LandmarkHead(nn.Module):
-    """Offset, visibility and spread of each landmark from its own evidence and from its smallest part's reasoning."""
+class GlomFace(nn.Module):
+    """The network of the paper: picture patches, non-local blocks within parts, and a tree below a recurrent memory.
 
-    def __init__(self, owners: Int[Tensor, "L"], dim: int, part: int) -> None:
+    `part_widths` are the features of a part, from the level below the whole down, `hidden_widths` those inside the MLPs
+    that make them; `coordinates` is the paper's GlomFace*. Visibility and spread, which the paper lacks, are read by
+    one linear layer from each landmark's mixed features.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        mean_shape: Float[Tensor, "L 2"],
+        *,
+        iterations: int = 4,
+        patch: int = 40,
+        spacing_unit: float = 2 / 224,
+        patch_widths: tuple[int, ...] = (32, 64, 128),
+        whole: int = 1024,
+        hidden_widths: tuple[int, ...] = (1024, 512, 128),
+        part_widths: tuple[int, ...] = (1024, 256, 64),
+        coordinates: bool = False,
+        frozen_norm: bool = False,
+    ) -> None:
         super().__init__()
-        self.register_buffer("owners", owners, persistent=False)
-        self.decide = mlp(dim + part, dim, 4)
-        last = self.decide[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)  # the first guess is the mean shape
-        nn.init.zeros_(last.bias)
+        hierarchy = scheme.hierarchy
+        widths = widths_below(scheme, hierarchy, part_widths, "part_widths")
+        hidden = widths_below(scheme, hierarchy, hidden_widths, "hidden_widths")
+        self.register_buffer("mean_shape", mean_shape)
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))  # as of the light variant
+        self.iterations, self.whole = iterations, whole
+        self.patches = PicturePatches(
+            patch_widths, count=patch, spacing_unit=spacing_unit, coordinates=coordinates, frozen_norm=frozen_norm
+        )
+        dim = self.patches.places * self.patches.channels
+        self.part_whole = PartWhole(non_local_mixers(hierarchy, self.patches.places, self.patches.channels))
+        self.memory = Memory(scheme.points * dim, whole)
+        self.disentangle = Disentangle(hierarchy, whole, widths, hidden=hidden, evidence=scheme.points * dim)
+        self.shapes = LocalShapes(hierarchy, self.disentangle.smallest, self.disentangle.above_smallest)
+        self.tell = nn.Linear(dim, 2)
 
-    def forward(
-        self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]
-    ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-        context = parts.transpose(0, 1)[:, self.get_buffer("owners")]
-        decided = self.decide(torch.cat([tokens, context], dim=-1).flatten(0, 1)).reshape(*tokens.shape[:2], 4)
-        return 0.1 * decided[..., :2], decided[..., 2], decided[..., 3] - 4.0
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
+        """RGB in [0, 1], channels first."""
+        memory = images.new_zeros(images.shape[0], self.whole)
+        points = self.get_buffer("mean_shape").expand(images.shape[0], -1, -1)
+        shapes = []
+        for _ in range(self.iterations):
+            patches = self.patches(images, points.detach())
+            mixed = self.part_whole(patches)
+            memory = self.memory(mixed, memory)
+            parts, above = self.disentangle(memory, mixed.flatten(1))
+            points = points.detach() + self.shapes(parts, above)
+            shapes.append(points)
+        visibility, log_spread = self.tell(mixed).unbind(dim=-1)
+        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread - 4.0)
 
 
 class GlomFaceLight(nn.Module):
     """The hierarchy over one shared feature map: the paper's future work, a face in under a GFLOP.
 
     `part_widths` are the features of a part, from the level below the whole down; a scheme with fewer levels takes the
-    last of them, one with only the whole none.
+    last of them, one with only the whole none. The rest switches parts off, to measure what they are worth: `levels`
+    counts the levels that are kept, from the whole down, with the landmarks as the last; without `phm` landmarks do not
+    exchange evidence; without `whm` they hear the whole and no parts; without `memory` a step knows of no other.
     """
 
     def __init__(
@@ -67,27 +108,27 @@ class GlomFaceLight(nn.Module):
         spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045),
         channels: int = 64,
         width: float = 1.0,
+        levels: int | None = None,
+        phm: bool = True,
+        whm: bool = True,
+        memory: bool = True,
     ) -> None:
         super().__init__()
-        hierarchy, landmarks = scheme.hierarchy, scheme.points
-        below = len(hierarchy.levels) - 1
-        if below > len(part_widths):
-            has = f"scheme {scheme.name!r} has {below} levels below its whole"
-            raise ValueError(f"part_widths has {len(part_widths)} widths, but {has}; give one for each")
-        part_widths = part_widths[len(part_widths) - below :]
+        landmarks = scheme.points
+        hierarchy = scheme.hierarchy if levels is None else Hierarchy(scheme.hierarchy.levels[1 - levels :])
+        parsed = hierarchy if whm else Hierarchy(hierarchy.levels[-1:])
+        widths = widths_below(scheme, parsed, part_widths, "part_widths")
         self.register_buffer("mean_shape", mean_shape)
         # Gain and offset of the visibility's logit, gain of the spread: measured on held-out faces after training.
         self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))
-        self.steps = len(spacings_unit)
+        self.steps, self.remembers = len(spacings_unit), memory
         self.features = LiteFeatures(channels, width)
-        self.context = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * channels, whole), nn.Tanh())
+        self.context = context(channels, whole)
         self.patches = FeaturePatches(landmarks, channels, dim, spacings_unit)
-        self.part_whole = PartWhole(attention_mixers(hierarchy, dim))
+        self.part_whole = PartWhole(attention_mixers(hierarchy, dim)) if phm else nn.Identity()
         self.recall = Recall(landmarks, dim, 16, whole)
-        self.disentangle = Disentangle(hierarchy, whole, part_widths)
-        smallest = enumerate(hierarchy.levels[0].parts)
-        owners = torch.tensor([i for _, i in sorted((point, i) for i, part in smallest for point in part.points)])
-        self.head = LandmarkHead(owners, dim, part_widths[-1] if part_widths else whole)
+        self.disentangle = Disentangle(parsed, whole, widths)
+        self.head = LandmarkHead(owners_of(parsed), dim, self.disentangle.smallest)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
         """RGB in [0, 1], channels first."""
@@ -98,8 +139,19 @@ class GlomFaceLight(nn.Module):
         for step in range(self.steps):
             patches = self.patches(features, points.detach(), step)
             mixed = self.part_whole(patches)
-            memory = self.recall(mixed, memory)
-            offsets, visibility, log_spread = self.head(mixed, self.disentangle(memory))
+            whole = self.recall(mixed, memory)
+            memory = whole if self.remembers else memory
+            parts, _ = self.disentangle(whole)
+            offsets, visibility, log_spread = self.head(mixed, parts)
             points = points.detach() + offsets
             shapes.append(points)
         return Prediction(torch.stack(shapes, dim=1), visibility, log_spread)
+
+
+def widths_below(scheme: Scheme, hierarchy: Hierarchy, widths: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The last of the widths, one for each level below the whole; ValueError if there are too few."""
+    below = len(hierarchy.levels) - 1
+    if below > len(widths):
+        has = f"scheme {scheme.name!r} has {below} levels below its whole"
+        raise ValueError(f"{name} has {len(widths)} widths, but {has}; give one for each")
+    return tuple(widths[len(widths) - below :])

@@ -1,4 +1,4 @@
-"""Small layers that several networks share. B faces, C channels, H and W pixels."""
+"""Small layers that several networks share. B faces, C channels, H and W pixels, P parts."""
 
 import math
 from itertools import pairwise
@@ -49,3 +49,27 @@ def mlp(*widths: int) -> nn.Sequential:
             layers.append(nn.ReLU())
         layers.append(nn.Linear(before, after))
     return nn.Sequential(*layers)
+
+
+class PartLinear(nn.Module):
+    """A linear layer for each part, all in one product."""
+
+    def __init__(self, parts: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        reach = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(parts, inputs, outputs).uniform_(-reach, reach))
+        self.bias = nn.Parameter(torch.empty(parts, 1, outputs).uniform_(-reach, reach))
+
+    def forward(self, x: Float[Tensor, "P B I"]) -> Float[Tensor, "P B O"]:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch norm whose statistics can be frozen: faces of a batch then know nothing of each other, in training too."""
+
+    def __init__(self, channels: int, *, frozen: bool = False) -> None:
+        super().__init__(channels)
+        self.frozen = frozen
+
+    def train(self, mode: bool = True) -> "Norm":
+        return super().train(mode and not self.frozen)

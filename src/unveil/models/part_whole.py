@@ -1,7 +1,8 @@
 """Part-to-whole half of GlomFace (PHM): patches exchange evidence inside ever larger parts.
 
-Zhu et al. 2022, section 3.2. B faces, L landmarks, D features. A mixer lets the landmarks of each part of one level
-exchange evidence; how is its own business, so the paper's non-local blocks and our attention are two lists of mixers.
+Zhu et al. 2022, section 3.2. B faces, L landmarks, D features, P parts. A mixer lets the landmarks of each part of
+one level exchange evidence; how is its own business, so the paper's non-local blocks and our attention are two lists
+of mixers.
 """
 
 from collections.abc import Iterable
@@ -10,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.face.hierarchy import Hierarchy, Level
-from unveil.models.layers import mlp
+from unveil.face.hierarchy import Hierarchy, Level, Part
+from unveil.models.layers import PartLinear, mlp
 
 
 class PartWhole(nn.Module):
@@ -64,3 +65,40 @@ def attention_mixers(hierarchy: Hierarchy, dim: int) -> list[nn.Module]:
     """One attention block a level, lowest first; the upper two, where there is most to weigh, also think."""
     upper = hierarchy.levels[-2:]
     return [PartAttention(level, dim, expansion=2 if level in upper else 0) for level in hierarchy.levels]
+
+
+class PartNonLocal(nn.Module):
+    """A non-local block (figure 5) of its own for each part of a level: softmax(X1 X2ᵀ) X3 over its patches' places.
+
+    A landmark's features are those of its patch's places one after the other, `channels` each. A level's blocks are all
+    one product: parts are filled up to the largest, and nobody listens to what fills them.
+    """
+
+    def __init__(self, level: Level, places: int, channels: int) -> None:
+        super().__init__()
+        parts, widest = len(level.parts), max(len(part.points) for part in level.parts)
+        filled = [[*part.points, *part.points[:1] * (widest - len(part.points))] for part in level.parts]
+        filling = [[i >= len(part.points) for i in range(widest) for _ in range(places)] for part in level.parts]
+        found = {point: p * widest + i for p, part in enumerate(level.parts) for i, point in enumerate(part.points)}
+        self.register_buffer("filled", torch.tensor(filled), persistent=False)
+        self.register_buffer("silence", torch.tensor(filling)[:, None, None] * -1e4, persistent=False)  # (P, 1, 1, M S)
+        self.register_buffer("found", torch.tensor([found[i] for i in range(len(found))]), persistent=False)
+        self.embed = PartLinear(parts, channels, 3 * channels)
+        self.merge = PartLinear(parts, channels, channels)
+        self.places, self.channels = places, channels
+
+    def forward(self, patches: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        filled: Tensor = self.get_buffer("filled")
+        (parts, widest), dim = filled.shape, self.places * self.channels
+        own = patches[:, filled].transpose(0, 1).reshape(parts, -1, self.channels)  # (P, B M S, C)
+        x1, x2, x3 = self.embed(own).reshape(parts, -1, widest * self.places, 3 * self.channels).chunk(3, dim=-1)
+        weights = (x1 @ x2.transpose(-1, -2) + self.get_buffer("silence")).softmax(dim=-1)  # (P, B, M S, M S)
+        mixed = self.merge((weights @ x3).reshape(parts, -1, self.channels)).reshape(parts, -1, widest, dim)
+        in_order: Tensor = mixed.transpose(0, 1).reshape(-1, parts * widest, dim)[:, self.get_buffer("found")]
+        return in_order
+
+
+def non_local_mixers(hierarchy: Hierarchy, places: int, channels: int) -> list[nn.Module]:
+    """The paper's five levels: each patch by itself, then the levels of the scheme up to the whole."""
+    patches = Level("patches", tuple(Part(f"patch {i}", (i,)) for i in range(hierarchy.points)))
+    return [PartNonLocal(level, places, channels) for level in (patches, *hierarchy.levels)]

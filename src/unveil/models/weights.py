@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from unveil.face.carried import carried_scheme
 from unveil.face.schemes import Scheme
-from unveil.models.glomface import GlomFaceLight
+from unveil.models.glomface import GlomFace, GlomFaceLight
+from unveil.models.hourglass import StackedHourglass
+from unveil.models.plain import PlainRegressor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,18 @@ class Blueprint:
         return json.dumps(fields | {"sizes": dict(self.sizes)} | own)
 
 
-def _glomface_light(scheme: Scheme, sizes: Mapping[str, Any]) -> nn.Module:
-    return GlomFaceLight(scheme, torch.zeros(scheme.points, 2), **sizes)
+def _unplaced(scheme: Scheme) -> Tensor:
+    """In place of a mean shape, which comes with the weights."""
+    return torch.zeros(scheme.points, 2)
 
 
 NETWORKS: Mapping[str, Callable[[Scheme, Mapping[str, Any]], nn.Module]] = MappingProxyType(
-    {"glomface-light": _glomface_light}
+    {
+        "glomface-light": lambda scheme, sizes: GlomFaceLight(scheme, _unplaced(scheme), **sizes),
+        "glomface": lambda scheme, sizes: GlomFace(scheme, _unplaced(scheme), **sizes),
+        "plain": lambda scheme, sizes: PlainRegressor(scheme, _unplaced(scheme), **sizes),
+        "hourglass": lambda scheme, sizes: StackedHourglass(scheme, **sizes),
+    }
 )
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unveil.face.hierarchy import Hierarchy
+from unveil.models.layers import PartLinear
 
 
 class Disentangle(nn.Module):
@@ -17,62 +18,73 @@ class Disentangle(nn.Module):
 
     A part's children come from the part with its siblings (coupling) and its parent (constraint): equations 4 and 5,
     y_q = MLP((y_m, y_r) | y_o) for q in m, r beside m, and o above them. A face of one level is its own only part.
+    Nothing is above the whole, unless the evidence that it was made from is handed down beside it.
     """
 
-    def __init__(self, hierarchy: Hierarchy, whole: int, widths: Sequence[int]) -> None:
-        """`widths` are the features of a part at each level below the whole, highest first."""
+    def __init__(
+        self,
+        hierarchy: Hierarchy,
+        whole: int,
+        widths: Sequence[int],
+        *,
+        hidden: Sequence[int] | None = None,
+        evidence: int = 0,
+    ) -> None:
+        """`widths` are the features of a part at each level below the whole, highest first; `hidden` their MLPs'."""
         super().__init__()
         top = len(hierarchy.levels) - 1
-        size = dict(zip(range(top, -1, -1), (whole, *widths), strict=True))
+        size = dict(zip(range(top, -1, -1), (whole, *widths), strict=True)) | {top + 1: evidence}
+        inside = dict(zip(range(top - 1, -1, -1), widths if hidden is None else hidden, strict=True))
         self.levels = nn.ModuleList(
-            ParseLevel(hierarchy, level, size[level + 1], size.get(level + 2, 0), size[level])
+            ParseLevel(hierarchy, level, size[level + 1], size[level + 2], inside[level], size[level])
             for level in range(top - 1, -1, -1)
         )
+        self.smallest, self.above_smallest = size[0], size[1]
 
-    def forward(self, whole: Float[Tensor, "B W"]) -> Float[Tensor, "P B Q"]:
-        above, parts = whole[None, :, :0], whole[None]
+    def forward(
+        self, whole: Float[Tensor, "B W"], evidence: Float[Tensor, "B E"] | None = None
+    ) -> tuple[Float[Tensor, "P B Q"], Float[Tensor, "O B R"]]:
+        """The smallest parts, and the parts above them."""
+        above, parts = whole[None, :, :0] if evidence is None else evidence[None], whole[None]
         for parse in self.levels:
             above, parts = parts, parse(parts, above)
-        return parts
+        return parts, above
+
+
+class Relations(nn.Module):
+    """What a child is made from: its part with the part's siblings, given the part above, (y_m, y_r | y_o)."""
+
+    def __init__(self, hierarchy: Hierarchy, level: int, owners: Sequence[int]) -> None:
+        """`owners` are the children's parts, which lie in `level`."""
+        super().__init__()
+        is_top = level + 1 == len(hierarchy.levels)
+        related = [(owner, *(() if is_top else hierarchy.siblings(level, owner))) for owner in owners]
+        nobody = len(hierarchy.levels[level].parts)  # the place of a sibling that a part does not have
+        self.slots = max(map(len, related))
+        relation = [[*indices, *[nobody] * (self.slots - len(indices))] for indices in related]
+        parents = [0 if is_top else hierarchy.parent(level, owner) for owner in owners]
+        self.register_buffer("relation", torch.tensor(relation), persistent=False)
+        self.register_buffer("parents", torch.tensor(parents), persistent=False)
+
+    def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B I"]:
+        relation: Tensor = self.get_buffer("relation")
+        known = torch.cat([parts, torch.zeros_like(parts[:1])])
+        coupled = torch.cat([known[relation[:, slot]] for slot in range(relation.shape[1])], dim=-1)
+        return torch.cat([coupled, above[self.get_buffer("parents")]], dim=-1)
 
 
 class ParseLevel(nn.Module):
     """The parts of one level from the parts above them (P of them), and from those that are above these (O of them)."""
 
-    def __init__(self, hierarchy: Hierarchy, level: int, part: int, parent: int, width: int) -> None:
+    def __init__(self, hierarchy: Hierarchy, level: int, part: int, parent: int, hidden: int, width: int) -> None:
         super().__init__()
-        count, top = len(hierarchy.levels[level].parts), len(hierarchy.levels) - 1
-        owners = [hierarchy.parent(level, i) for i in range(count)]
-        is_top = level + 1 == top
-        related = [(owner, *(() if is_top else hierarchy.siblings(level + 1, owner))) for owner in owners]
-        nobody = len(hierarchy.levels[level + 1].parts)  # the place of a sibling that a part does not have
-        slots = max(map(len, related))
-        relation = [[*indices, *[nobody] * (slots - len(indices))] for indices in related]
-        parents = [0 if is_top else hierarchy.parent(level + 1, owner) for owner in owners]
-        self.register_buffer("relation", torch.tensor(relation), persistent=False)
-        self.register_buffer("parents", torch.tensor(parents), persistent=False)
-        self.widen = PartLinear(count, slots * part + parent, width)
-        self.decide = PartLinear(count, width, width)
+        count = len(hierarchy.levels[level].parts)
+        self.relations = Relations(hierarchy, level + 1, [hierarchy.parent(level, i) for i in range(count)])
+        self.widen = PartLinear(count, self.relations.slots * part + parent, hidden)
+        self.decide = PartLinear(count, hidden, width)
 
     def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B S"]:
-        relation: Tensor = self.get_buffer("relation")
-        known = torch.cat([parts, torch.zeros_like(parts[:1])])
-        coupled = torch.cat([known[relation[:, slot]] for slot in range(relation.shape[1])], dim=-1)
-        relations = torch.cat([coupled, above[self.get_buffer("parents")]], dim=-1)
-        return torch.relu(self.decide(torch.relu(self.widen(relations))))
-
-
-class PartLinear(nn.Module):
-    """A linear layer for each part, all in one product."""
-
-    def __init__(self, parts: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        reach = inputs**-0.5
-        self.weight = nn.Parameter(torch.empty(parts, inputs, outputs).uniform_(-reach, reach))
-        self.bias = nn.Parameter(torch.empty(parts, 1, outputs).uniform_(-reach, reach))
-
-    def forward(self, x: Float[Tensor, "P B I"]) -> Float[Tensor, "P B O"]:
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.relu(self.decide(torch.relu(self.widen(self.relations(parts, above)))))
 
 
 class Recall(nn.Module):
@@ -88,3 +100,14 @@ class Recall(nn.Module):
         notes = torch.relu(self.note(tokens)).flatten(1)
         recalled: Tensor = self.cell(torch.relu(self.digest(notes)), memory)
         return recalled
+
+
+class Memory(nn.Module):
+    """The paper's recurrent memory of the whole: h = tanh(FC[every landmark's features, h])."""
+
+    def __init__(self, features: int, whole: int) -> None:
+        super().__init__()
+        self.remember = nn.Linear(features + whole, whole)
+
+    def forward(self, tokens: Float[Tensor, "B L D"], memory: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
+        return torch.tanh(self.remember(torch.cat([tokens.flatten(1), memory], dim=-1)))

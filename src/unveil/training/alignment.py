@@ -82,18 +82,39 @@ def as_tensors(example: Example) -> Batch:
     }
 
 
-class Draws(Sampler[list[tuple[int, int]]]):
-    """An endless order of batches that depends on the seed alone, so a resumed run goes on where it stopped."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of several equal processes this is."""
 
-    def __init__(self, indices: NDArray[np.int64], weights: NDArray[np.float64], batch: int, seed: int, start: int):
+    process: int = 0
+    processes: int = 1
+
+
+class Draws(Sampler[list[tuple[int, int]]]):
+    """An endless order of batches that depends on the seed alone, so a resumed run goes on where it stopped.
+
+    Several processes draw the same faces, as many as fill all their batches, and each keeps its own part of them.
+    """
+
+    def __init__(
+        self,
+        indices: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        batch: int,
+        seed: int,
+        start: int,
+        share: Share = Share(),
+    ) -> None:
         self.indices, self.weights, self.batch, self.seed, self.start = indices, weights, batch, seed, start
+        self.share = share
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        step = self.start
+        step, together = self.start, self.batch * self.share.processes
+        own = slice(self.share.process * self.batch, (self.share.process + 1) * self.batch)
         while True:
             rng = np.random.default_rng((self.seed, step, 0))
-            chosen = rng.choice(self.indices, size=self.batch, p=self.weights, replace=False)
-            yield [(step * self.batch + i, int(index)) for i, index in enumerate(chosen)]
+            chosen = rng.choice(self.indices, size=together, p=self.weights, replace=False)
+            yield [(step * together + i, int(index)) for i, index in enumerate(chosen)][own]
             step += 1
 
 
@@ -126,7 +147,8 @@ class AlignmentTask:
         self.blueprint = config.model.blueprint(faces.scheme)
         torch.manual_seed(config.schedule.seed)
         self.model = build(self.blueprint)
-        self.model.get_buffer("mean_shape").copy_(torch.from_numpy(mean_shape(training, faces.scheme)))
+        for start in (buffer for name, buffer in self.model.named_buffers() if name == "mean_shape"):
+            start.copy_(torch.from_numpy(mean_shape(training, faces.scheme)))
         if config.model.imagenet:
             load_imagenet(self.model.get_submodule("features"))
         self.occluders = occluders_of(config.occlusion)
@@ -147,12 +169,18 @@ class AlignmentTask:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
         return groups
 
-    def batches(self, start: int) -> Iterator[Batch]:
-        """Training batches from step `start`, made in one loader process."""
+    def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
+        """Training batches from step `start`, made in one loader process; one's own part of them, of several processes.
+
+        ValueError if the faces are too few for all the processes' batches.
+        """
         config = self.config
+        if len(self.slices.training) < config.schedule.batch * processes:
+            faces = f"{len(self.slices.training)} faces to train for {processes} batches of {config.schedule.batch}"
+            raise ValueError(f"{self.faces.label}: {faces}; lower --batch or start fewer processes")
         seed = config.schedule.seed
         views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed)
-        order = Draws(self.slices.training, self.weights, config.schedule.batch, seed, start)
+        order = Draws(self.slices.training, self.weights, config.schedule.batch, seed, start, Share(process, processes))
         return iter(
             DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=_loader_process)
         )
@@ -171,6 +199,8 @@ class AlignmentTask:
             lengths_unit=face_lengths(batch["points_unit"], self.faces.scheme, self.normaliser),
             visibility_weight=config.visibility_weight,
             spread_weight=config.spread_weight,
+            contours=self.faces.scheme.contours,
+            boundary_weight=config.boundary_weight,
         )
 
     @cached_property

@@ -3,30 +3,28 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from unveil.data.augment import Augmentation
 from unveil.data.occlusion import KINDS, KINDS_OF_IBUG68
-from unveil.face.carried import own_scheme
 from unveil.face.schemes import IBUG68, Scheme
-from unveil.models.weights import Blueprint
 from unveil.training.losses import ShapeLoss
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from unveil.training.networks import Frozen, Hourglass, Light, Paper, Plain
 
 
 class Schedule(Frozen):
-    """Adam's steps: a warm-up, a plateau, and a fall to nothing over the last `decay` steps."""
+    """Adam's steps: a warm-up, a plateau, and a fall to nothing over the last `decay` steps. `batch` is a process's."""
 
-    steps: int = 6000
-    batch: int = 32
-    rate: float = 1e-3
+    steps: int = 5600
+    batch: int = 16
+    rate: float = 8e-4
     backbone_rate: float = 0.5
     """The start from ImageNet moves slower by this factor."""
-    warmup: int = 200
-    decay: int = 2000
+    warmup: int = 300
+    decay: int = 1600
+    shrink: float = 1.0
+    """What the rate is multiplied with after every `shrink_every` steps."""
+    shrink_every: Annotated[int, Field(ge=1)] = 3000
     weight_decay: float = 1e-2
     clip: float = 5.0
     ema: float = 0.998
@@ -61,35 +59,18 @@ class Occlusion(Frozen):
         return self if scheme == IBUG68 else self.model_copy(update=dict.fromkeys(KINDS_OF_IBUG68, 0.0))
 
 
-class Light(Frozen):
-    """Sizes of the light GlomFace; see `unveil.models.glomface.GlomFaceLight`."""
-
-    network: Literal["glomface-light"] = "glomface-light"
-    size: int = 160
-    dim: int = 128
-    whole: int = 256
-    part_widths: tuple[int, ...] = (128, 96, 64)
-    spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045)
-    channels: int = 64
-    width: float = 1.0
-    imagenet: bool = True
-    """Start from ImageNet weights; else from random ones."""
-
-    def blueprint(self, scheme: Scheme) -> Blueprint:
-        sizes = self.model_dump(exclude={"network", "size", "imagenet"})
-        return Blueprint(self.network, scheme.name, self.size, 1.0, sizes, own_scheme(scheme))
-
-
 class Alignment(Frozen):
     """One run that trains a landmark model."""
 
-    model: Light = Light()
+    model: Annotated[Light | Paper | Plain | Hourglass, Field(discriminator="network")] = Light()
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
     occlusion: Occlusion = Occlusion()
     shape_loss: ShapeLoss = "wing"
     visibility_weight: float = 4.0
     spread_weight: float = 0.5
+    boundary_weight: float = 10.0
+    """Of the boundary maps, where the network draws them."""
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The share of training faces, chosen by the hash of their names, that only validates."""
     clusters: int = 24

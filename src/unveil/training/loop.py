@@ -30,7 +30,7 @@ class Task(Protocol):
     config: Alignment
 
     def parameter_groups(self) -> list[dict[str, object]]: ...
-    def batches(self, start: int) -> Iterator[dict[str, Tensor]]: ...
+    def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[dict[str, Tensor]]: ...
     def prepare(self, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]: ...
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]: ...
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]: ...
@@ -47,10 +47,10 @@ class Outcome:
 
 
 def rate_at(step: int, schedule: Schedule) -> float:
-    """The learning rate's factor: rises over the warm-up, stays, falls linearly over the last `decay` steps."""
+    """The learning rate's factor: rises over the warm-up, may shrink, falls linearly over the last `decay` steps."""
     rising = min(1.0, (step + 1) / max(1, schedule.warmup))
     falling = min(1.0, max(0.0, (schedule.steps - step) / max(1, schedule.decay)))
-    return rising * falling
+    return rising * falling * float(schedule.shrink ** (step // schedule.shrink_every))
 
 
 class Average:
@@ -63,8 +63,14 @@ class Average:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = ([p.detach() for p in network.parameters()] for network in (self.model, model))
+        mine, theirs = ([*network.parameters(), *statistics(network)] for network in (self.model, model))
         torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+
+def statistics(model: nn.Module) -> list[Tensor]:
+    """The means and variances of batch norms, which are averaged like weights; other buffers never change."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    return [kept for norm in norms for kept in (norm.running_mean, norm.running_var) if kept is not None]
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -79,10 +85,15 @@ def precision_for(wish: str, device: torch.device) -> str:
 
 
 def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
-    """Trains until the schedule ends or Ctrl-C, which saves. Writes weights (last, best), checkpoint and scalars."""
+    """Trains until the schedule ends or Ctrl-C, which saves. Writes weights (last, best), checkpoint and scalars.
+
+    Of several processes, started by accelerate or torchrun, each takes its part of every batch; the first validates,
+    writes and reports.
+    """
     config, schedule = task.config, task.config.schedule
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision_for(config.precision, device))
+    first, processes = accelerator.is_main_process, accelerator.num_processes
     if device.type == "cpu":
         torch.set_num_threads(config.threads)
     optimiser = torch.optim.AdamW(task.parameter_groups(), betas=(0.9, 0.99))
@@ -96,20 +107,20 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
         average.model.load_state_dict(saved["average"])
         optimiser.load_state_dict(saved["optimiser"])
         start, best = saved["step"], saved["best"]
-    out.mkdir(parents=True, exist_ok=True)
-    with written_whole(out / "config.json") as temporary:
-        temporary.write_text(config.model_dump_json(indent=2) + "\n")
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=start or None)
+    batches = task.batches(start, accelerator.process_index, processes)
+    if first:
+        out.mkdir(parents=True, exist_ok=True)
+        with written_whole(out / "config.json") as temporary:
+            temporary.write_text(config.model_dump_json(indent=2) + "\n")
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=start or None) if first else None
 
     def save(step: int) -> None:
-        if not accelerator.is_main_process:
-            return
         state = {"model": accelerator.unwrap_model(model).state_dict(), "average": average.model.state_dict()}
         with written_whole(out / "checkpoint.pt") as temporary:
             torch.save(state | {"optimiser": optimiser.state_dict(), "step": step, "best": best}, temporary)
         save_weights(average.model, task.blueprint, out / "last.safetensors")
 
-    def validate(step: int) -> None:
+    def validate(step: int, writer: SummaryWriter) -> None:
         nonlocal best
         figures = task.validate(average.model, accelerator.device)
         for name, value in figures.items():
@@ -125,11 +136,11 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     model.train()
     step, speed, shown = start, 0.0, ""
     recent: dict[str, float] = {}
-    batches = task.batches(start)
-    with training_progress(console) as progress, interruptible() as interrupted:
+    stopped = False
+    with training_progress(console if first else Console(quiet=True)) as progress, interruptible() as interrupted:
         bar = progress.add_task("", total=schedule.steps, completed=start, faces=0.0, losses="")
         clock, since = time.monotonic(), start
-        while step < schedule.steps and not interrupted:
+        while step < schedule.steps and not (stopped := any_process(accelerator, interrupted)):
             for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
                 group["lr"] = rate * rate_at(step, schedule)
             batch = task.prepare(next(batches), accelerator.device)
@@ -141,10 +152,12 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
             optimiser.step()
             average.update(accelerator.unwrap_model(model), step)
             step += 1
+            if writer is None:  # another process reports
+                continue
             if step % 10 == 0:
                 latest = {name: loss.item() for name, loss in losses.items()}
                 recent = {name: 0.8 * recent.get(name, value) + 0.2 * value for name, value in latest.items()}
-                speed = (step - since) * schedule.batch * accelerator.num_processes / (time.monotonic() - clock)
+                speed = (step - since) * schedule.batch * processes / (time.monotonic() - clock)
                 shown = "  ".join(f"{name} {value:.3g}" for name, value in recent.items())
                 progress.update(bar, completed=step, faces=speed, losses=shown)
             if step % 50 == 0:
@@ -161,10 +174,18 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
             if step % config.checkpoint_every == 0:
                 save(step)
             if step % config.validate_every == 0 or step == schedule.steps:
-                validate(step)
-    save(step)
-    writer.close()
-    return Outcome(step, best, bool(interrupted))
+                validate(step, writer)
+    if writer is not None:
+        save(step)
+        writer.close()
+    return Outcome(step, best, stopped or bool(interrupted))
+
+
+def any_process(accelerator: Accelerator, seen: list[int]) -> bool:
+    """Whether one of the processes was told to stop: all have to leave after the same step, or some wait for ever."""
+    if accelerator.num_processes == 1:
+        return bool(seen)
+    return bool(accelerator.reduce(torch.tensor(float(len(seen)), device=accelerator.device)) > 0)
 
 
 def save_weights(model: nn.Module, blueprint: Blueprint, path: Path) -> None:

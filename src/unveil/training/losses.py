@@ -1,6 +1,7 @@
 """What training minimises. B faces, T steps, L landmarks; errors are in pixels of the crop unless said otherwise."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -8,7 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from unveil.face.schemes import Contour
 from unveil.models.glomface import Prediction
+from unveil.training.boundaries import boundary_loss
 
 ShapeLoss = Literal["l2", "nme", "wing"]
 
@@ -55,6 +58,8 @@ def alignment_loss(
     lengths_unit: Float[Tensor, "B"],
     visibility_weight: float,
     spread_weight: float,
+    contours: Sequence[Contour] = (),
+    boundary_weight: float = 0.0,
 ) -> dict[str, Float[Tensor, ""]]:
     """The sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths."""
     half = size / 2
@@ -65,4 +70,7 @@ def alignment_loss(
         "spread": spread_loss(prediction.log_spread, error),
     }
     loss = terms["shape"] + visibility_weight * terms["visibility"] + spread_weight * terms["spread"]
+    if prediction.boundaries is not None:
+        terms["boundary"] = boundary_loss(prediction.boundaries, points_unit, contours)
+        loss = loss + boundary_weight * terms["boundary"]
     return {"loss": loss, **terms, "nme": (error.mean(dim=1) / lengths_unit).mean() * 100}

@@ -1,0 +1,134 @@
+"""Pairs to learn restoration from, made on the fly: a clean face, the same with an occluder, and the occluder's mask.
+
+L landmarks, S pixels of a crop's side. Faces come from a pack (`unveil prepare faces`) or an annotated folder.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shaded, unit_to_crop_px
+from unveil.data.occlusion import Library, Occluded, face_region, occluder
+from unveil.data.samples import Faces
+from unveil.face.schemes import Scheme
+from unveil.types import Image, Points
+
+SCALED = ("noise", "polygon", "sprite")
+"""Kinds that can be drawn to cover a wanted share of the face; the others are as large as they are."""
+NONE = "none"
+
+Kinds: TypeAlias = tuple[tuple[str, float], ...]
+
+
+class Holes(BaseModel):
+    """What is laid over clean faces, and how they are framed before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kinds: Kinds = (("mask", 3.0), ("template", 2.0), ("sprite", 3.0), ("polygon", 2.0), ("sunglasses", 1.0))
+    """Kinds of occluder and how often each is drawn; those that the library has nothing for cannot be asked for."""
+    shares: tuple[float, float] = (0.1, 0.5)
+    """Range of the face's share that is covered, for the kinds that can be scaled."""
+    clean: float = 0.1
+    """Share of the faces that get no occluder: a restorer has to leave those alone."""
+    frame: Augmentation = Augmentation(rotation=8.0, shift=0.04, scale=(0.95, 1.35))
+    """How the crop varies; `scale` is the crop's side in diagonals of the landmark box."""
+    colour: float = 0.8
+    shade: float = 0.15
+    blur: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestorationPair:
+    """A crop before and after: `clean` and `occluded` (S, S, 3), `mask` (S, S) of what is covered, landmarks (L, 2).
+
+    `share` is that of the face which the mask covers, `kind` the occluder's or "none". Outside the mask the two
+    pictures differ by the occluder's shadow and soft edge, a few pixels wide.
+    """
+
+    clean: Image
+    occluded: Image
+    mask: NDArray[np.bool_]
+    points_unit: Points
+    kind: str
+    share: float
+
+
+def restoration_pair(
+    image: Image,
+    points_px: Points,
+    *,
+    scheme: Scheme,
+    size: int,
+    holes: Holes,
+    library: Library,
+    rng: np.random.Generator,
+) -> RestorationPair:
+    """A random view of a clean face and the same under a random occluder. The same generator state, the same pair."""
+    crop = random_crop(points_px, holes.frame, rng)
+    clean, points_unit = cut(image, points_px, crop, scheme, size)
+    if rng.random() < holes.colour / 2:  # a face lit otherwise than what covers it
+        clean = recoloured(clean, rng)
+    points = unit_to_crop_px(points_unit, size)
+    kind = NONE if rng.random() < holes.clean else _drawn(holes.kinds, rng)
+    occluded = occlude_face(clean, points, kind, library, holes.shares, rng)
+    before, after = _both(clean, occluded.image, holes, rng)
+    share = covered_share(occluded.mask, points)
+    return RestorationPair(before, after, occluded.mask, points_unit, kind, share)
+
+
+def occlude_face(
+    image: Image,
+    points_px: Points,
+    kind: str,
+    library: Library,
+    shares: tuple[float, float],
+    rng: np.random.Generator,
+) -> Occluded:
+    """The picture under an occluder of that kind, or as it is under "none"; scaled to a share where the kind can be."""
+    if kind == NONE:
+        return Occluded(image, np.zeros(image.shape[:2], np.bool_))
+    share = rng.uniform(*shares) if kind in SCALED else None
+    return occluder(kind, library, share)(image, points_px, rng)
+
+
+def covered_share(mask: NDArray[np.bool_], points_px: Points) -> float:
+    """The share of the face's region that a mask (H, W) covers."""
+    region = face_region(points_px, mask.shape)
+    return float((mask & region).sum() / max(int(region.sum()), 1))
+
+
+def held_out(faces: Faces, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices to train on and `count` to report on. ValueError if nothing would be left to train on.
+
+    The split depends on the names and the seed, not on the order of the faces.
+    """
+    if not 0 <= count < len(faces):
+        raise ValueError(f"{count} faces to hold out, but {faces.label} has {len(faces)}")
+    by_name = np.argsort(np.array(faces.names, np.str_), kind="stable")
+    shuffled = np.random.default_rng(seed).permutation(by_name).astype(np.int64)
+    return np.sort(shuffled[count:]), np.sort(shuffled[:count])
+
+
+def _drawn(kinds: Sequence[tuple[str, float]], rng: np.random.Generator) -> str:
+    weights = np.array([weight for _, weight in kinds])
+    return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))][0]
+
+
+def _both(clean: Image, occluded: Image, holes: Holes, rng: np.random.Generator) -> tuple[Image, Image]:
+    """The same light, colour and lens for both pictures, so that nothing but the occluder tells them apart."""
+    pair = (clean, occluded)
+    for share, change in ((holes.colour, recoloured), (holes.shade, shaded)):
+        seed = int(rng.integers(2**32))
+        if rng.random() < share:
+            pair = (change(pair[0], np.random.default_rng(seed)), change(pair[1], np.random.default_rng(seed)))
+    if rng.random() < holes.blur:
+        sigma = rng.uniform(0.3, 1.2)
+        first, second = (np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8) for picture in pair)
+        pair = (first, second)
+    return pair

@@ -1,0 +1,132 @@
+"""GAN-IA's generator: an occluded face in, the face without its occluder and the occluder's mask out.
+
+B faces, C channels, S pixels of a side. The completion network of Iizuka et al. 2017 with the skip concatenations and
+the self-attention of GAN-IA (section 3.3). Nobody tells it where the occluder is: it predicts that too (ours).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unveil.models.attention import SelfAttention
+from unveil.models.normed import NormedConv, NormedDeconv
+
+
+class Restoration(NamedTuple):
+    """What a generator says: the restored face in RGB, 0 to 1, and each pixel's logit of being covered."""
+
+    restored: Float[Tensor, "B 3 S S"]
+    mask_logits: Float[Tensor, "B 1 S S"]
+
+    @property
+    def mask(self) -> Float[Tensor, "B 1 S S"]:
+        """Each pixel's probability of being covered."""
+        return torch.sigmoid(self.mask_logits)
+
+    def composed(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
+        """mask·restored + (1 - mask)·input: what is not covered stays what it was."""
+        return images + self.mask * (self.restored - images)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSizes:
+    """How wide a generator is at each scale, from the full one down, each half of the one before."""
+
+    widths: tuple[int, ...] = (64, 128, 256)
+    dilations: tuple[int, ...] = (2, 4, 8, 16)
+    last: int = 32
+    """Channels before the picture."""
+    attention: bool = True
+
+    def times(self, width: float) -> "GeneratorSizes":
+        """The same with `width` times as many channels, in whole eights."""
+        widths = tuple(max(8, round(width * channels / 8) * 8) for channels in self.widths)
+        return GeneratorSizes(widths, self.dilations, max(8, round(width * self.last / 8) * 8), self.attention)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+SIZES: Mapping[str, GeneratorSizes] = MappingProxyType(
+    {
+        # The paper's, for 256 px (or 128).
+        "gan-ia": GeneratorSizes(),
+        # For 128 px: one scale more, so that the dilated middle is 16 px wide, where wide layers are cheap.
+        "gan-ia-light": GeneratorSizes((16, 48, 96, 192), (2, 4, 8), 16),
+    }
+)
+
+
+class Encoder(nn.Module):
+    """A 5x5 convolution, then a halving 3x3 and another at each smaller scale; every scale's map is kept."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = NormedConv(3, widths[0], 5)
+        self.scales = nn.ModuleList(
+            nn.Sequential(NormedConv(before, after, 3, stride=2), NormedConv(after, after, 3))
+            for before, after in pairwise(widths)
+        )
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B _ _ _"]]:
+        maps = [self.stem(images * 2 - 1)]
+        for scale in self.scales:
+            maps.append(scale(maps[-1]))
+        return maps
+
+
+class Decoder(nn.Module):
+    """At every scale the map from below is laid beside the encoder's of that scale (the skip concatenation)."""
+
+    def __init__(self, widths: tuple[int, ...], last: int) -> None:
+        super().__init__()
+        self.meet = nn.Sequential(NormedConv(2 * widths[-1], widths[-1], 3), NormedConv(widths[-1], widths[-1], 3))
+        self.grow = nn.ModuleList(NormedDeconv(below, above) for below, above in pairwise(widths[::-1]))
+        self.join = nn.ModuleList(
+            NormedConv(2 * above, last if scale == 0 else above, 3)
+            for scale, above in reversed(list(enumerate(widths[:-1])))
+        )
+
+    def forward(self, x: Float[Tensor, "B C H W"], skips: list[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B D S S"]:
+        *finer, coarsest = skips
+        x = self.meet(torch.cat([x, coarsest], dim=1))
+        for grow, join, skip in zip(self.grow, self.join, reversed(finer), strict=True):
+            x = join(torch.cat([grow(x), skip], dim=1))
+        return x
+
+
+class Generator(nn.Module):
+    """Encoder, dilated middle, self-attention, decoder. Sides must divide by two as often as there are halvings.
+
+    No layer pools. In phases that freeze the generator call `eval()`: its norms otherwise go on counting.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: tuple[int, ...] = (64, 128, 256),
+        dilations: tuple[int, ...] = (2, 4, 8, 16),
+        last: int = 32,
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        middle = widths[-1]
+        self.encoder = Encoder(tuple(widths))
+        self.before = NormedConv(middle, middle, 3)
+        self.dilated = nn.Sequential(*(NormedConv(middle, middle, 3, dilation=rate) for rate in dilations))
+        self.attention = SelfAttention(middle) if attention else nn.Identity()
+        self.decoder = Decoder(tuple(widths), last)
+        self.to_picture = nn.Conv2d(last, 4, 3, padding=1)
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Restoration:
+        """RGB in [0, 1], channels first."""
+        maps = self.encoder(images)
+        middle = self.attention(self.dilated(self.before(maps[-1])))
+        picture = self.to_picture(self.decoder(middle, maps))
+        return Restoration(torch.sigmoid(picture[:, :3]), picture[:, 3:])

@@ -1,0 +1,58 @@
+"""From parts to landmarks: the last step of the whole-to-part half. B faces, L landmarks, P parts, M of the largest."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unveil.face.hierarchy import Hierarchy
+from unveil.models.layers import PartLinear, mlp
+from unveil.models.whole_part import Relations
+
+REACH_UNIT = 0.1  # what a layer's output of one moves a landmark by
+
+
+def owners_of(hierarchy: Hierarchy) -> Int[Tensor, "L"]:
+    """The smallest part that each landmark lies in."""
+    smallest = enumerate(hierarchy.levels[0].parts)
+    return torch.tensor([i for _, i in sorted((point, i) for i, part in smallest for point in part.points)])
+
+
+class LandmarkHead(nn.Module):
+    """Offset, visibility and spread of each landmark from its own evidence and from its smallest part's reasoning."""
+
+    def __init__(self, owners: Int[Tensor, "L"], dim: int, part: int) -> None:
+        super().__init__()
+        self.register_buffer("owners", owners, persistent=False)
+        self.decide = mlp(dim + part, dim, 4)
+        last = self.decide[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)  # the first guess is the mean shape
+        nn.init.zeros_(last.bias)
+
+    def forward(
+        self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]
+    ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
+        context = parts.transpose(0, 1)[:, self.get_buffer("owners")]
+        decided = self.decide(torch.cat([tokens, context], dim=-1).flatten(0, 1)).reshape(*tokens.shape[:2], 4)
+        return REACH_UNIT * decided[..., :2], decided[..., 2], decided[..., 3] - 4.0
+
+
+class LocalShapes(nn.Module):
+    """The paper's end: each smallest part's local shape, linear in (the part, its siblings | its parent)."""
+
+    def __init__(self, hierarchy: Hierarchy, part: int, above: int) -> None:
+        super().__init__()
+        smallest = hierarchy.levels[0].parts
+        self.widest = max(len(one.points) for one in smallest)
+        found = {point: p * self.widest + i for p, one in enumerate(smallest) for i, point in enumerate(one.points)}
+        self.register_buffer("found", torch.tensor([found[i] for i in range(len(found))]), persistent=False)
+        self.relations = Relations(hierarchy, 0, range(len(smallest)))
+        self.decide = PartLinear(len(smallest), self.relations.slots * part + above, 2 * self.widest)
+        nn.init.zeros_(self.decide.weight)  # the first guess is the mean shape
+        nn.init.zeros_(self.decide.bias)
+
+    def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "B L 2"]:
+        decided = self.decide(self.relations(parts, above)).reshape(parts.shape[0], -1, self.widest, 2)
+        shapes = decided.transpose(0, 1).flatten(1, 2)  # (B, P M, 2)
+        moved: Tensor = REACH_UNIT * shapes[:, self.get_buffer("found")]
+        return moved

@@ -1,0 +1,172 @@
+"""Pairs for restoration, and faces without landmarks made ready for it."""
+
+from functools import cache
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from unveil.data.annotations import DataError
+from unveil.data.attributes import CLASSES, attributes_of
+from unveil.data.faces import prepare_celebamask_hq, prepare_faces
+from unveil.data.landmarks import folder, read_image
+from unveil.data.occlusion import Library
+from unveil.data.occlusion.compose import SHADOW_REACH
+from unveil.data.pack import Pack
+from unveil.data.restoration import Holes, RestorationPair, covered_share, held_out, restoration_pair
+from unveil.data.synthetic import drawn_face, frontal_shape
+from unveil.face.schemes import IBUG68
+from unveil.types import Image, Points
+
+SIZE = 64
+
+
+@cache
+def pair(kind: str, seed: int = 0, *, clean: float = 0.0, same: bool = False) -> RestorationPair:
+    image, points_px = drawn_face(np.random.default_rng((9, seed)), 160)
+    still = {"colour": 0.0, "shade": 0.0, "blur": 0.0} if same else {}
+    holes = Holes(kinds=((kind, 1.0),), clean=clean, **still)  # type: ignore[arg-type]
+    rng = np.random.default_rng((1, seed))
+    return restoration_pair(image, points_px, scheme=IBUG68, size=SIZE, holes=holes, library=Library(), rng=rng)
+
+
+@pytest.mark.parametrize("kind", ["mask", "polygon", "noise", "sunglasses"])
+def test_pictures_differ_under_the_mask_and_only_near_it(kind: str) -> None:
+    made = pair(kind, same=True)
+    assert made.clean.shape == made.occluded.shape == (SIZE, SIZE, 3)
+    assert made.kind == kind
+    changed = (made.clean != made.occluded).any(axis=2)
+    assert changed[made.mask].mean() > 0.9
+    kernel = np.ones((2 * SHADOW_REACH + 3,) * 2, np.uint8)
+    near = cv2.dilate(made.mask.astype(np.uint8), kernel).astype(bool)
+    assert not changed[~near].any()
+
+
+def test_light_and_lens_are_those_of_both_pictures() -> None:
+    for seed in range(8):
+        made = pair("polygon", seed)
+        kernel = np.ones((2 * SHADOW_REACH + 13,) * 2, np.uint8)
+        far = ~cv2.dilate(made.mask.astype(np.uint8), kernel).astype(bool)
+        np.testing.assert_array_equal(made.clean[far], made.occluded[far])
+
+
+def test_the_share_is_recorded_and_within_what_was_asked_for() -> None:
+    shares = [pair("polygon", seed).share for seed in range(8)]
+    assert all(0.05 < share < 0.55 for share in shares)
+    assert max(shares) - min(shares) > 0.05
+    made = pair("polygon")
+    assert made.share == covered_share(made.mask, (made.points_unit + 1) * (SIZE / 2) - 0.5)
+
+
+def test_some_faces_stay_as_they_are() -> None:
+    made = pair("mask", clean=1.0)
+    assert (made.kind, made.share, bool(made.mask.any())) == ("none", 0.0, False)
+    np.testing.assert_array_equal(made.clean, made.occluded)
+
+
+def test_the_same_generator_state_gives_the_same_pair() -> None:
+    pair.cache_clear()
+    first = pair("polygon", 3)
+    pair.cache_clear()
+    again, other = pair("polygon", 3), pair("polygon", 4)
+    np.testing.assert_array_equal(first.occluded, again.occluded)
+    assert (first.occluded != other.occluded).any()
+
+
+def test_held_out_faces_are_never_trained_on(drawn_folder: Path) -> None:
+    faces = folder(drawn_folder)
+    train, test = held_out(faces, 4, seed=2)
+    assert len(test) == 4
+    assert sorted([*train.tolist(), *test.tolist()]) == list(range(12))
+    np.testing.assert_array_equal(test, held_out(faces, 4, seed=2)[1])
+    assert test.tolist() != held_out(faces, 4, seed=3)[1].tolist()
+    with pytest.raises(ValueError, match="12 faces to hold out"):
+        held_out(faces, 12, seed=2)
+
+
+def portraits(root: Path) -> dict[bytes, Points]:
+    """Three drawn faces, one so far down that its chin is cut off, and a picture of nothing; landmarks by picture."""
+    root.mkdir()
+    known: dict[bytes, Points] = {}
+    for index, down in enumerate((0, 0, 75)):
+        image, points_px = drawn_face(np.random.default_rng(index), 160)
+        moved = np.roll(image, down, axis=0)
+        cv2.imwrite(str(root / f"face {index}.png"), moved[..., ::-1])
+        known[moved.tobytes()] = (points_px + np.array([0, down])).astype(np.float32)
+    cv2.imwrite(str(root / "nothing.png"), np.zeros((160, 160, 3), np.uint8))
+    return known
+
+
+def test_any_folder_becomes_a_pack_with_predicted_landmarks(tmp_path: Path) -> None:
+    known = portraits(tmp_path / "portraits")
+
+    def points_of(image: Image) -> Points | None:
+        return known.get(image.tobytes())
+
+    done: list[tuple[int, int]] = []
+    prepared = prepare_faces(
+        tmp_path / "portraits", tmp_path / "faces.npz", points_of, size=96, progress=lambda *step: done.append(step)
+    )
+    assert (prepared.faceless, prepared.cut_off) == (("nothing",), ("face 2",))
+    assert done[-1] == (4, 4)
+    pack = Pack.read(tmp_path / "faces.npz")
+    assert pack.names == ("face 0", "face 1")
+    assert pack.image(0).shape == (96, 96, 3)
+    assert pack.points_px.shape == (2, 68, 2)
+    with pytest.raises(DataError, match="4 pictures, but no whole face in any"):
+        prepare_faces(tmp_path / "portraits", tmp_path / "none.npz", lambda _: None)
+
+
+def stripes(count: int, side: int) -> NDArray[np.uint8]:
+    """RGB pictures (count, side, side, 3): red across, green down, blue the number."""
+    rows, columns = np.mgrid[:side, :side] * (255 / side)
+    return np.stack([np.stack([columns, rows, 0 * rows + 40 * i], axis=-1) for i in range(count)]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels_first", [True, False], ids=["N 3 R R", "N R R 3"])
+def test_celebamask_hq_is_read_from_hdf5(tmp_path: Path, channels_first: bool) -> None:
+    path = tmp_path / "celeba-hq.h5"
+    with h5py.File(path, "w") as file:
+        for side in (16, 64, 128):
+            faces = stripes(3, side)
+            file[f"data{side}x{side}"] = faces.transpose(0, 3, 1, 2) if channels_first else faces
+    assert prepare_celebamask_hq(path, tmp_path / "out", size=32, partial=True) == 3
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["00000.jpg", "00001.jpg", "00002.jpg"]
+    written = read_image(tmp_path / "out/00002.jpg")
+    assert written.shape == (32, 32, 3)
+    assert np.abs(written.astype(int) - stripes(3, 32)[2]).mean() < 8
+    with pytest.raises(DataError, match="it has data16x16, data64x64, data128x128, but pictures of 256 px"):
+        prepare_celebamask_hq(path, tmp_path / "out", partial=True)
+
+
+def test_celebamask_hq_is_read_from_its_folder(tmp_path: Path) -> None:
+    source = tmp_path / "CelebAMask-HQ/CelebA-HQ-img"
+    source.mkdir(parents=True)
+    for i, face in enumerate(stripes(2, 64)):
+        cv2.imwrite(str(source / f"{i}.png"), face[..., ::-1])
+    assert prepare_celebamask_hq(source.parent, tmp_path / "out", size=32, partial=True) == 2
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"0.jpg", "1.jpg"}
+    with pytest.raises(DataError, match=r"expected 30000 faces, found 2 .* --partial"):
+        prepare_celebamask_hq(source.parent, tmp_path / "out")
+    with pytest.raises(DataError, match="the pictures themselves lie there"):
+        prepare_celebamask_hq(source, source, partial=True)
+    with pytest.raises(DataError, match="not an HDF5 file"):
+        prepare_celebamask_hq(source / "0.png", tmp_path / "out")
+
+
+def test_attributes_say_how_a_face_is() -> None:
+    shape, seen = frontal_shape() * 50, np.ones(68, bool)
+    plain = attributes_of(shape, seen)
+    assert abs(float(plain.angles[0])) < 0.05
+    assert not plain.classes[CLASSES.index("profile")]
+    gaping = shape.copy()
+    gaping[66, 1] += 40
+    shut = shape.copy()
+    shut[66] = shut[62]
+    at = CLASSES.index("mouth open")
+    assert (bool(attributes_of(gaping, seen).classes[at]), bool(attributes_of(shut, seen).classes[at])) == (True, False)
+    covered = attributes_of(shape, np.arange(68) > 20)
+    assert bool(covered.classes[CLASSES.index("occluded")])

@@ -1,0 +1,93 @@
+"""Two processes with a batch each train like one with both batches."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from unveil.data.pack import read_faces
+from unveil.models.weights import load_network
+from unveil.training.alignment import AlignmentTask
+from unveil.training.config import Alignment, Occlusion, Schedule
+from unveil.training.loop import fit
+from unveil.training.networks import Light, Network, Paper
+
+LIGHT = Light(
+    size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
+)
+GLOMFACE = Paper(
+    size=64,
+    iterations=2,
+    patch_widths=(4, 6, 8),
+    whole=24,
+    hidden_widths=(24, 16, 12),
+    part_widths=(16, 12, 8),
+    frozen_norm=True,
+)
+TRAIN = """
+import sys, warnings
+from pathlib import Path
+from unveil.data.pack import read_faces
+from unveil.training.alignment import AlignmentTask
+from unveil.training.config import Alignment
+from unveil.training.loop import fit
+folder, config, out = sys.argv[1:]
+fit(AlignmentTask(read_faces(Path(folder)), Alignment.model_validate_json(config)), Path(out))
+"""
+
+
+def config(model: Network, batch: int) -> Alignment:
+    return Alignment.model_validate(
+        {
+            "model": model,
+            "schedule": Schedule(steps=2, batch=batch, warmup=1, decay=0),
+            "occlusion": Occlusion(mask=0, sunglasses=0),
+            "held_out_share": 0.3,
+            "threads": 1,
+            "precision": "float32",
+        }
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize("model", [LIGHT, GLOMFACE], ids=lambda model: model.network)
+def test_two_processes_train_like_one_with_a_doubled_batch(model: Network, drawn_folder: Path, tmp_path: Path) -> None:
+    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-c",
+        TRAIN,
+        str(drawn_folder),
+        config(model, 2).model_dump_json(),
+        str(tmp_path / "two"),
+    ]
+    processes = [
+        subprocess.Popen(command, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
+    ]
+    try:
+        fit(AlignmentTask(read_faces(drawn_folder), config(model, 4)), tmp_path / "one")
+        assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    one, two = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("one", "two"))
+    # The first moments are the gradients' mean. Weights themselves may differ where the loss does not depend on
+    # them, as on a key's bias: Adam makes steps of rounding errors there.
+    for index, state in one["optimiser"]["state"].items():
+        torch.testing.assert_close(two["optimiser"]["state"][index]["exp_avg"], state["exp_avg"], atol=1e-5, rtol=1e-3)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    fresh, *trained = (
+        AlignmentTask(read_faces(drawn_folder), config(model, 4)).model.eval()(images).shapes_unit,
+        *(load_network(tmp_path / run / "last.safetensors")[0](images).shapes_unit for run in ("one", "two")),
+    )
+    assert not torch.allclose(fresh, trained[0], atol=1e-4)
+    torch.testing.assert_close(trained[0], trained[1], atol=1e-5, rtol=1e-3)
