@@ -190,3 +190,9 @@ def test_a_pack_of_another_version_is_named(pack: Path) -> None:
 def test_a_pack_whose_pictures_do_not_fill_it_is_named(pack: Path) -> None:
     with pytest.raises(DataError, match="damaged, its pictures do not fill it"):
         Pack.read(rewritten(pack, jpeg=np.zeros(5, np.uint8)))
+
+
+def test_a_release_with_its_test_faces_is_never_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "helen" / "testset").mkdir(parents=True)
+    with pytest.raises(DataError, match="test faces and all; pack its training faces with `unveil prepare 300w`"):
+        read_faces(tmp_path)

@@ -72,6 +72,10 @@ class Pack:
 
 def read_faces(path: Path, scheme: Scheme | None = None) -> Faces:
     """The faces of a pack, or of a folder of pictures with `.pts` files, ibug68 unless another scheme is given."""
+    if (path / "helen/testset").is_dir() or (path / "lfpw/testset").is_dir():
+        raise DataError(
+            f"{path}: a 300W release, test faces and all; pack its training faces with `unveil prepare 300w`"
+        )
     if path.is_dir():
         return folder(path) if scheme is None else folder(path, scheme)
     return Pack.read(path, scheme)
