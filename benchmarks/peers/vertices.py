@@ -1,6 +1,6 @@
 """Finds which vertices of MediaPipe's mesh stand for the 68 landmarks: python -m benchmarks.peers.vertices --root DIR.
 
-For each landmark the vertex nearest to it in the mean over training faces of 300W; no test face is looked at.
+For each landmark the vertex that lies nearest to it in the mean over 300W's training faces; no test face is looked at.
 """
 
 import tempfile

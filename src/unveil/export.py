@@ -78,12 +78,21 @@ def to_onnx(network: nn.Module, blueprint: Blueprint, opset: int = OPSET) -> byt
     assert program is not None
     model = program.model_proto
     narrow_weights(model)
+    forget_where(model)
     model.producer_name = "unveil"
     onnx.helper.set_model_props(model, {"unveil": blueprint.to_json()})
     onnx.checker.check_model(model)
     buffer = io.BytesIO()
     onnx.save(model, buffer)
     return buffer.getvalue()
+
+
+def forget_where(model: onnx.ModelProto) -> None:
+    """Takes out the exporter's notes on nodes and values: they hold stack traces, with the paths of this machine."""
+    graph = model.graph
+    for noted in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del noted.metadata_props[:]
+        noted.ClearField("doc_string")
 
 
 def narrow_weights(model: onnx.ModelProto) -> None:

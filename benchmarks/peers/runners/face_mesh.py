@@ -12,14 +12,15 @@ import numpy as np
 from benchmarks.peers.jobs import Box, Image, run
 from numpy.typing import NDArray
 
-REFINE = True
+REFINE = True  # the mesh with attention to eyes and lips: NME on the same faces is 4.77 %, 5.12 % without
 SURE = 0.01  # both confidences: a doubtful face is better than none, since each crop holds one
+# Found by vertices.py: on 600 training faces of 300W, the vertex nearest to each landmark in the mean.
 VERTICES = (
-    *(127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 397, 361, 323, 454, 356),  # jaw
+    *(127, 227, 177, 215, 172, 136, 149, 148, 152, 377, 378, 365, 397, 435, 401, 447, 356),  # jaw
     *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),  # brows
-    *(168, 197, 5, 4, 75, 97, 2, 326, 305),  # nose
-    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),  # eyes
-    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),  # outer lips
+    *(168, 197, 195, 4, 75, 97, 2, 326, 305),  # nose
+    *(33, 160, 158, 155, 153, 144, 382, 385, 387, 263, 373, 380),  # eyes
+    *(61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 181),  # outer lips
     *(78, 82, 13, 312, 308, 317, 14, 87),  # inner lips
 )
 
