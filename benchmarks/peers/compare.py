@@ -156,7 +156,12 @@ def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[s
     for name, row in rows.items():
         box = None if row.peer.square is None else asdict(row.peer.square)
         by_condition = {condition: asdict(figures) for condition, figures in row.figures.items()}
-        about = {"title": row.peer.title, "trained_on": row.peer.trained_on, "box": box}
+        about = {
+            "title": row.peer.title,
+            "trained_on": row.peer.trained_on,
+            "box": box,
+            "offset_px": row.peer.offset_px,
+        }
         report[name] = {**about, **asdict(row.timing), "conditions": by_condition}
     return report
 

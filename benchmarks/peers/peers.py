@@ -39,14 +39,17 @@ class Peer:
     offset_px: tuple[float, float] = (0.0, 0.0)
     """What its landmarks are moved by, since pixels are counted in more than one way; found by `tune.py` too."""
     options: tuple[str, ...] = ()
+    needs: tuple[Path, ...] = ()
+    """What `install.py` makes for it."""
 
     def box_of(self, tight: Box) -> Box:
         return tight if self.square is None else self.square.of(tight)
 
     def answer(self, faces: Sequence[Face], folder: Path) -> Answer:
         """Runs it on faces with boxes of its own kind, on one core, by files in `folder`. PeerError if it fails."""
-        if not Path(self.command[0]).exists():
-            raise PeerError(f"{self.title}: no {self.command[0]}; run python -m benchmarks.peers.install")
+        missing = [path for path in self.needs if not path.exists()]
+        if missing:
+            raise PeerError(f"{self.title}: no {missing[0]}; run python -m benchmarks.peers.install")
         folder.mkdir(parents=True)
         job = folder / "job.json"
         write_job(job, faces)
@@ -60,8 +63,9 @@ class Peer:
             check=False,
         )
         if done.returncode:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise PeerError(f"{self.title}: stopped with {done.returncode}: {said[-1]}")
+            said = done.stderr.strip().splitlines()
+            errors = [line for line in said if "Error" in line] or said or ["it said nothing"]
+            raise PeerError(f"{self.title}: stopped with {done.returncode}: {errors[-1]}")
         found = read_answer(folder)
         moved = {name: points_px + self.offset_px for name, points_px in found.points_px.items()}
         return replace(found, points_px=moved)
@@ -74,39 +78,43 @@ def unveil_peer(model: str) -> Peer:
     return Peer(f"unveil {Path(model).name}", command, trained, options=(model,))
 
 
-def _python(environment: str, runner: str) -> tuple[str, ...]:
-    return str(VENVS / environment / "bin" / "python"), "-m", f"{RUNNERS}.{runner}"
+def _python(place: Path, runner: str) -> tuple[str, ...]:
+    return str(place / "bin" / "python"), "-m", f"{RUNNERS}.{runner}"
 
 
 PEERS: Mapping[str, Peer] = MappingProxyType(
     {
         "dlib": Peer(
             "dlib 68-point predictor",
-            _python("dlib", "dlib_68"),
+            _python(VENVS / "dlib", "dlib_68"),
             "all of iBUG's 300-W and its mirror images, **these test faces among them**",
-            Square(0.64, 0.48, -0.06),
-            (0.72, -0.01),
+            square=Square(0.63, 0.49, -0.06),
+            offset_px=(0.72, -0.01),
+            needs=(VENVS / "dlib",),
         ),
         "mediapipe": Peer(
             "MediaPipe Face Mesh",
-            _python("mediapipe", "face_mesh"),
+            _python(VENVS / "mediapipe", "face_mesh"),
             "Google's own faces; its points are a mesh's, matched to 300W's on training faces",
-            Square(0.90, 0.92, -0.04),
-            (0.87, 0.86),
+            square=Square(0.90, 0.92, -0.04),
+            offset_px=(0.87, 0.86),
+            needs=(VENVS / "mediapipe",),
         ),
         "face-api": Peer(
             "face-api 68-point net",
             (shutil.which("node") or "node", str(ROOT / "benchmarks" / "peers" / "runners" / "face_api.mjs")),
             "some 35 000 faces that its author does not name; **may hold these test faces**",
-            Square(0.60, 0.72, 0.10),
-            (0.51, -0.20),
+            square=Square(0.50, 0.78, 0.09),
+            offset_px=(1.24, 0.67),
+            needs=(VENVS / "face-api",),
         ),
         "lbf": Peer(
             "OpenCV LBF",
-            _python("lbf", "lbf"),
+            _python(VENVS / "lbf", "lbf"),
             "HELEN by its author's word, which part is not said; **may hold these test faces**",
-            Square(0.71, 0.64, -0.10),
-            (0.71, -0.23),
+            square=Square(0.71, 0.64, -0.10),
+            offset_px=(0.71, -0.23),
+            needs=(VENVS / "lbf",),
         ),
     }
 )
