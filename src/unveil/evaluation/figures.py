@@ -11,7 +11,7 @@ import numpy as np
 from unveil.data.landmarks import DataSet
 from unveil.evaluation.run import Outcome
 from unveil.face.schemes import COFW29, Scheme
-from unveil.metrics import Summary, nme, nme_over, normaliser_names, point_errors, summarise
+from unveil.metrics import Summary, nme, nme_over, normaliser_names, point_errors, spelt, summarise
 from unveil.metrics.errors import Flags, Floats
 
 HEADLINE: Mapping[str, str] = MappingProxyType({COFW29.name: "pupil"})
@@ -127,11 +127,6 @@ def cell(figures: Figures, name: str) -> str:
     if ends is None or not re.fullmatch(r"nme_\w+", name) or "_region_" in name:
         return text
     return f"{text} ({ends.low:.2f} to {ends.high:.2f})"
-
-
-def spelt(name: str) -> str:
-    """A normaliser or region as it stands in metric names: `left cheek` is `left_cheek`."""
-    return re.sub(r"\W+", "_", name.strip().lower())
 
 
 def _rows(faces: Flags, errors: Floats) -> Flags:

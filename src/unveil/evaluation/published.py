@@ -9,11 +9,11 @@ import numpy as np
 
 from unveil.data.annotations import DataError
 from unveil.data.predictions import Pairs, read_pairs
-from unveil.evaluation.figures import INTERVALS, RESAMPLES, RESAMPLING_SEED, Figures, headline_normaliser, spelt
+from unveil.evaluation.figures import INTERVALS, RESAMPLES, RESAMPLING_SEED, Figures, headline_normaliser
 from unveil.evaluation.provenance import code_facts
 from unveil.evaluation.report import Report
 from unveil.face.schemes import Scheme
-from unveil.metrics import immeasurable, nme, normaliser_names, point_errors, summarise
+from unveil.metrics import immeasurable, nme, normaliser_names, point_errors, spelt, summarise
 
 
 @dataclass(frozen=True, eq=False)

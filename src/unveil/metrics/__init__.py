@@ -12,7 +12,7 @@ from unveil.metrics.errors import (
     point_errors,
 )
 from unveil.metrics.intervals import Interval, interval, resamples
-from unveil.metrics.summary import Summary, summarise
+from unveil.metrics.summary import Summary, spelt, summarise
 from unveil.metrics.visibility import Reliability, recall_at_precision, reliability
 
 __all__ = [
@@ -37,5 +37,6 @@ __all__ = [
     "recall_at_precision",
     "reliability",
     "resamples",
+    "spelt",
     "summarise",
 ]

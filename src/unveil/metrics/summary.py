@@ -79,7 +79,7 @@ def summarise(
     means: dict[str, Mean] = {}
     for normaliser in normaliser_names(scheme) if normalisers is None else normalisers:
         errors = point_errors(predicted_px, truth_px, scheme, normaliser, names)
-        means |= dict(_means(errors, scheme, _word(normaliser), thresholds, visible))
+        means |= dict(_means(errors, scheme, spelt(normaliser), thresholds, visible))
     percent = {name: 100 * float(np.average(mean.values, weights=mean.weights)) for name, mean in means.items()}
     if visible is not None:
         percent |= _visibility(visible, visibility)
@@ -97,7 +97,7 @@ def _means(
         yield f"fr{_per_cent(threshold)}_{by}", Mean(failed(face_errors, threshold).astype(np.float64))
         yield f"auc{_per_cent(threshold)}_{by}", Mean(covered(face_errors, threshold))
     for region, values in nme_by_region(errors, scheme).items():
-        yield f"nme_{by}_region_{_word(region)}", Mean(values)
+        yield f"nme_{by}_region_{spelt(region)}", Mean(values)
     for name, chosen in () if visible is None else (("visible", visible), ("occluded", ~visible)):
         if chosen.any():
             count = chosen.sum(axis=1).astype(np.float64)
@@ -129,6 +129,6 @@ def _per_cent(share: float) -> str:
     return f"{100 * share:g}"
 
 
-def _word(name: str) -> str:
-    """`left cheek` is `left_cheek`."""
+def spelt(name: str) -> str:
+    """A normaliser or region as it stands in metric names: `left cheek` is `left_cheek`."""
     return re.sub(r"\W+", "_", name.strip().lower())
