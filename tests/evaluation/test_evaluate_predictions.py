@@ -76,6 +76,32 @@ def test_an_oracle_gives_the_figures_of_arithmetic_in_one_flat_object(
     assert any("nme_ocular " in line and "11.333 (5.00 to 20.00)" in line for line in lines)
 
 
+def test_rows_of_the_truth_are_measured_alone_and_at_the_thresholds_asked_for(
+    evaluate: Evaluate, oracle: Path, tmp_path: Path
+) -> None:
+    asked = ("--rows", "1:", "--thresholds", "12.5", "--json", "figures.json")
+    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, *asked) == 0
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert found["n"] == 2
+    assert {"fr12.5_ocular", "auc12.5_ocular"} <= found.keys()
+    assert not {"fr8_ocular", "fr10_ocular"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (("--rows", "3:"), "none of its 3 faces is in the chosen rows; choose others"),
+        (("--rows", "first"), "--rows first: give FROM:TO, the first row being 0, as in 0:554"),
+        (("--thresholds", "0"), "--thresholds 0: give per cent, above 0 and up to 100"),
+    ],
+)
+def test_rows_and_thresholds_that_cannot_be_are_one_line(
+    evaluate: Evaluate, oracle: Path, capsys: Any, asked: tuple[str, str], complaint: str
+) -> None:
+    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, *asked) == 2
+    assert capsys.readouterr().err.strip().endswith(complaint)
+
+
 def test_folders_of_pts_give_what_an_npz_gives(evaluate: Evaluate, oracle: Path, tmp_path: Path, capsys: Any) -> None:
     held = arrays()
     folder_of(tmp_path / "truth", dict(zip(NAMES, held["truth"], strict=True)))

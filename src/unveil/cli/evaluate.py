@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
     from unveil.inference.runtime import AlignmentModel
 
 WAYS = (("--models", "--dataset", "--root"), ("--predictions", "--truth"))
-OF_BOTH = ("--scheme", "--strict", "--save", "--json", "--threads")
+OF_PREDICTIONS = ("--rows",)
+OF_BOTH = ("--scheme", "--strict", "--save", "--json", "--threads", "--thresholds")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class Options:
     """Take a set that is shorter than the official one; every output then says so."""
     strict: tyro.conf.FlagCreatePairsOff[bool] = False
     """Stop at the first face that is broken or has no partner, instead of leaving it out."""
+    rows: Annotated[str | None, tyro.conf.arg(metavar="FROM:TO")] = None
+    """Of --truth, only the faces from one row up to, not including, another: 0:554."""
+    thresholds: Annotated[tuple[float, ...], tyro.conf.arg(metavar="T [T ...]")] = (8.0, 10.0)
+    """Of failure rates and areas under the curve, in per cent of the normaliser."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processor threads."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -122,7 +128,14 @@ def _evaluate_predictions(options: Options) -> Sequence[str]:
     assert options.predictions is not None  # as _check made sure
     assert options.truth is not None
     scheme = None if options.scheme is None else find_scheme(options.scheme)
-    found = measure_pairs(options.predictions, options.truth, scheme, strict=options.strict)
+    found = measure_pairs(
+        options.predictions,
+        options.truth,
+        scheme,
+        rows=_rows(options.rows),
+        thresholds=_shares(options.thresholds),
+        strict=options.strict,
+    )
     title = f"{options.predictions} beside {options.truth}"
     print_table(title, ["metric", "value"], table([found.figures]), found.notes)
     _write_json(options.json, found.figures.flat())
@@ -141,8 +154,12 @@ def _check(options: Options) -> None:
         raise ValueError(f"give either {', '.join(WAYS[0])} or {', '.join(WAYS[1])}")
     if lacks := [name for name in chosen[0] if name not in given]:
         raise ValueError(f"also give {', '.join(lacks)}: {chosen[0][0]} goes with {' and '.join(chosen[0][1:])}")
-    if not options.models and (stray := given.keys() - {*WAYS[1], *OF_BOTH}):
+    if not options.models and (stray := given.keys() - {*WAYS[1], *OF_PREDICTIONS, *OF_BOTH}):
         raise ValueError(f"{min(stray)} goes with --models, not with --predictions; leave it out")
+    if options.models and (stray := given.keys() & {*OF_PREDICTIONS}):
+        raise ValueError(f"{min(stray)} goes with --predictions, not with --models; leave it out")
+    if wrong := [threshold for threshold in options.thresholds if not 0 < threshold <= 100]:
+        raise ValueError(f"--thresholds {wrong[0]:g}: give per cent, above 0 and up to 100")
     if len(set(options.models)) < len(options.models):
         raise ValueError(f"--models {' '.join(options.models)}: one is named twice; take it out")
     if options.threads < 1:
@@ -181,7 +198,21 @@ def _setting(options: Options) -> "Setting":
         only=options.only,
         seed=options.seed,
         threads=options.threads,
+        thresholds=_shares(options.thresholds),
     )
+
+
+def _shares(per_cent: Sequence[float]) -> tuple[float, ...]:
+    return tuple(threshold / 100 for threshold in per_cent)
+
+
+def _rows(words: str | None) -> slice:
+    """`0:554` is the first 554 rows; a side left out is the first or the last. ValueError if it is nothing such."""
+    if words is None:
+        return slice(None)
+    if not (found := re.fullmatch(r"(\d*):(\d*)", words)):
+        raise ValueError(f"--rows {words}: give FROM:TO, the first row being 0, as in 0:554")
+    return slice(*(int(side) if side else None for side in found.groups()))
 
 
 def _faces(options: Options, models: "Mapping[str, AlignmentModel]") -> "DataSet":

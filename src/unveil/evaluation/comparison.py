@@ -19,6 +19,7 @@ from unveil.evaluation.sweep import Sweep, check_shares
 from unveil.face.schemes import Scheme
 from unveil.inference.detector import MIN_SCORE, load_detector
 from unveil.inference.runtime import AlignmentModel
+from unveil.metrics import THRESHOLDS
 
 Boxes: TypeAlias = Literal["gt", "detector"] | Path
 NOTHING = Library()
@@ -41,6 +42,8 @@ class Setting:
     """The templates that the library was narrowed to, to be said."""
     seed: int = 0
     threads: int = 1
+    thresholds: tuple[float, ...] = THRESHOLDS
+    """Of failure rates and areas under the curve, as shares of the normaliser."""
 
     @property
     def box_words(self) -> str:
@@ -102,7 +105,7 @@ def compare(
     )
     can_miss = setting.boxes != "gt"
     found = {
-        name: tuple(figures_of(name, outcome, run.faces, can_miss=can_miss) for outcome in outcomes)
+        name: tuple(figures_of(name, outcome, run.faces, can_miss=can_miss, thresholds=setting.thresholds) for outcome in outcomes)
         for name, outcomes in run.outcomes.items()
     }
     last = tuple(figures[-1] for figures in found.values())

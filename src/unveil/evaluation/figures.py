@@ -11,7 +11,7 @@ import numpy as np
 from unveil.data.landmarks import DataSet
 from unveil.evaluation.run import Outcome
 from unveil.face.schemes import COFW29, Scheme
-from unveil.metrics import Summary, nme, nme_over, normaliser_names, point_errors, spelt, summarise
+from unveil.metrics import THRESHOLDS, Summary, nme, nme_over, normaliser_names, point_errors, spelt, summarise
 from unveil.metrics.errors import Flags, Floats
 
 HEADLINE: Mapping[str, str] = MappingProxyType({COFW29.name: "pupil"})
@@ -57,12 +57,13 @@ def headline_normaliser(scheme: Scheme) -> str:
     return next(name for name in wanted if name in names)
 
 
-def summary_of(outcome: Outcome, faces: DataSet) -> Summary:
+def summary_of(outcome: Outcome, faces: DataSet, thresholds: Sequence[float] = THRESHOLDS) -> Summary:
     """Every metric of an outcome, with bootstrap intervals."""
     return summarise(
         outcome.predicted_px,
         outcome.truth_px,
         faces.scheme,
+        thresholds=thresholds,
         visible=outcome.visible,
         visibility=outcome.visibility if outcome.visible is not None else None,
         names=outcome.names,
@@ -71,13 +72,20 @@ def summary_of(outcome: Outcome, faces: DataSet) -> Summary:
     )
 
 
-def figures_of(name: str, outcome: Outcome, faces: DataSet, *, can_miss: bool = False) -> Figures:
+def figures_of(
+    name: str,
+    outcome: Outcome,
+    faces: DataSet,
+    *,
+    can_miss: bool = False,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> Figures:
     """The figures of one outcome; `can_miss` if its boxes came from a detector, which may find none.
 
     ValueError, naming model and face, if the model answered with something that is not a number.
     """
     try:
-        summary = summary_of(outcome, faces)
+        summary = summary_of(outcome, faces, thresholds)
     except ValueError as error:
         raise ValueError(f"model {name!r}: {error}") from None
     errors = point_errors(outcome.predicted_px, outcome.truth_px, faces.scheme, headline_normaliser(faces.scheme))

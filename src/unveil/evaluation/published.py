@@ -13,7 +13,7 @@ from unveil.evaluation.figures import INTERVALS, RESAMPLES, RESAMPLING_SEED, Fig
 from unveil.evaluation.provenance import code_facts
 from unveil.evaluation.report import Report
 from unveil.face.schemes import Scheme
-from unveil.metrics import immeasurable, nme, normaliser_names, point_errors, spelt, summarise
+from unveil.metrics import THRESHOLDS, immeasurable, nme, normaliser_names, point_errors, spelt, summarise
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +34,21 @@ class Published:
 
 
 def measure_pairs(
-    predictions: Path | str, truth: Path | str, scheme: Scheme | None = None, *, strict: bool = False
+    predictions: Path | str,
+    truth: Path | str,
+    scheme: Scheme | None = None,
+    *,
+    rows: slice = slice(None),
+    thresholds: Sequence[float] = THRESHOLDS,
+    strict: bool = False,
 ) -> Published:
     """Every metric of predictions beside the truth, face by face; see `unveil.data.predictions` for the files.
 
+    `rows` takes some faces of the truth, by their order in it.
     A pair that is broken, or whose face no normaliser can measure, is left out and told in `pairs.problems`; if
     `strict`, the first of them is raised as DataError. DataError too if nothing can be measured.
     """
-    pairs = read_pairs(predictions, truth, scheme, strict=strict)
+    pairs = read_pairs(predictions, truth, scheme, rows=rows, strict=strict)
     faults: Mapping[int, str] = {}
     for normaliser in normaliser_names(pairs.scheme):
         faults = immeasurable(pairs.truth_px, pairs.scheme, normaliser, pairs.names) | dict(faults)
@@ -54,6 +61,7 @@ def measure_pairs(
         pairs.predicted_px,
         pairs.truth_px,
         pairs.scheme,
+        thresholds=thresholds,
         visible=pairs.visible,
         visibility=pairs.visibility,
         names=pairs.names,

@@ -12,10 +12,11 @@ from unveil.metrics.errors import (
     point_errors,
 )
 from unveil.metrics.intervals import Interval, interval, resamples
-from unveil.metrics.summary import Summary, spelt, summarise
+from unveil.metrics.summary import THRESHOLDS, Summary, spelt, summarise
 from unveil.metrics.visibility import Reliability, recall_at_precision, reliability
 
 __all__ = [
+    "THRESHOLDS",
     "Ced",
     "Interval",
     "Reliability",

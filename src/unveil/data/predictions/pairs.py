@@ -58,10 +58,16 @@ class Pairs:
 
 
 def read_pairs(
-    predictions: Path | str, truth: Path | str, scheme: Scheme | None = None, *, strict: bool = False
+    predictions: Path | str,
+    truth: Path | str,
+    scheme: Scheme | None = None,
+    *,
+    rows: slice = slice(None),
+    strict: bool = False,
 ) -> Pairs:
     """Reads both sources (see `sources.py` for their forms) and pairs them.
 
+    `rows` takes some of the true faces, by their order.
     The scheme is the built-in one with as many points as most true faces have, unless one is given. A face that is
     broken, has no partner or another scheme becomes a line in `problems`; if `strict`, the first of them is raised as
     DataError. DataError too if a source cannot be read at all or no pair is left.
@@ -72,6 +78,10 @@ def read_pairs(
         raise DataError(problems[0])
     scheme = scheme or _scheme(true)
     pairs, unpaired = _paired(predicted, true)
+    chosen = set(true.found[rows])
+    if not chosen:
+        raise DataError(f"{true.source}: none of its {len(true.found)} faces is in the chosen rows; choose others")
+    pairs = [pair for pair in pairs if pair[1] in chosen]
     misfits = [_misfit(one, scheme) or _misfit(other, scheme) for one, other in pairs]
     pairs = [pair for pair, misfit in zip(pairs, misfits, strict=True) if misfit is None]
     problems += [*unpaired, *(misfit for misfit in misfits if misfit is not None)]
