@@ -8,7 +8,7 @@ import json
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +21,12 @@ from benchmarks.peers.jobs import Answer, Face
 from benchmarks.peers.peers import PEERS, Peer, PeerError, unveil_peer
 from numpy.typing import NDArray
 
-import unveil
 from unveil.data.annotations import written_whole
 from unveil.data.landmarks import DataSet, three_hundred_w
 from unveil.data.occluded import generator_of
 from unveil.data.occlusion import Library, Occluder, occluder
+from unveil.evaluation import file_name
+from unveil.evaluation.provenance import code_version
 from unveil.geometry import tight_box
 
 
@@ -62,7 +63,7 @@ def main() -> int:
     try:
         faces = _faces(options)
         conditions = _conditions(options)
-        peers = {**{Path(model).name: unveil_peer(model) for model in options.models}, **_peers(options)}
+        peers = {**_ours(options.models), **_peers(options)}
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -77,6 +78,14 @@ def main() -> int:
     if options.json is not None:
         _write(options.json, _report(rows, faces, options))
     return 0 if len(rows) == len(peers) else 1
+
+
+def _ours(models: Sequence[str]) -> dict[str, Peer]:
+    """Our models by the name that their files get; ValueError if two would have one name."""
+    named = {file_name(model): unveil_peer(model) for model in models}
+    if len(named) < len(models):
+        raise ValueError(f"--models {' '.join(models)}: two would be saved under one name; rename a folder")
+    return named
 
 
 def _faces(options: Options) -> DataSet:
@@ -152,7 +161,7 @@ def _of(answer: Answer, condition: str) -> dict[str, NDArray[np.float64]]:
 def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[str, object]:
     """All that the table rests on."""
     report: dict[str, object] = {"data": faces.label, "boxes": "gt", "seed": options.seed}
-    report |= {"threads": 1, "processor": _processor(), "unveil": unveil.__version__}
+    report |= {"threads": 1, "processor": _processor(), "unveil": code_version()}
     for name, row in rows.items():
         box = None if row.peer.square is None else asdict(row.peer.square)
         by_condition = {condition: asdict(figures) for condition, figures in row.figures.items()}

@@ -8,7 +8,7 @@ from benchmarks.peers.jobs import Box, Image, run
 from numpy.typing import NDArray
 
 import unveil
-from unveil.inference.runtime import AlignmentModel, model_folder
+from unveil.inference.runtime import AlignmentModel, model_folder, shipped_models
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     def align(image: Image, box: Box) -> NDArray[np.float32]:
         return model(image, [unveil.types.Box(*box)])[0].points_px
 
-    weights = model_folder(sys.argv[3]) / "model.onnx"
+    weights = model_folder(sys.argv[3], shipped_models()) / "model.onnx"
     sha256 = model.config.sha256["model.onnx"][:12]
     versions = {"unveil": unveil.__version__, "onnxruntime": version("onnxruntime"), "model.onnx sha256": sha256}
     run(align, [weights], versions)

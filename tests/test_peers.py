@@ -1,0 +1,83 @@
+"""The comparison with peers, as far as it goes without them: boxes, figures, the table, and what it refuses."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.peers.boxes import Square
+from benchmarks.peers.compare import main
+from benchmarks.peers.figures import INNER, Row, markdown, measured
+from benchmarks.peers.jobs import Timing
+from benchmarks.peers.peers import PEERS, PeerError
+
+from unveil.data.landmarks import folder
+
+
+def test_a_square_grows_with_the_box_and_moves_with_it() -> None:
+    square = Square(0.5, 0.5, 0.1)
+    x0, y0, x1, y1 = square.of((0, 0, 100, 60))
+    assert (x1 - x0, y1 - y0) == (80, 80)
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == (50, 38)
+    assert square.of((10, 5, 110, 65)) == (x0 + 10, y0 + 5, x1 + 10, y1 + 5)
+
+
+def test_the_inner_landmarks_are_all_but_the_jaw() -> None:
+    assert list(range(17, 68)) == INNER
+
+
+def test_a_face_without_an_answer_is_a_failure_and_no_part_of_the_mean_error(drawn_folder: Path) -> None:
+    faces = folder(drawn_folder)
+    eyes = np.linalg.norm(faces.points_px[:, 36] - faces.points_px[:, 45], axis=1)
+    shift = np.zeros_like(faces.points_px)
+    shift[..., 0] = 0.05 * eyes[:, None]
+    answers = dict(zip(faces.names[1:], (faces.points_px + shift)[1:].astype(np.float64), strict=True))
+    figures = measured(answers, faces, np.random.default_rng(0))
+    assert (figures.n, figures.unanswered) == (12, 1)
+    assert figures.nme_ocular == pytest.approx(5, abs=1e-3)
+    assert figures.nme_ocular_inner51 == pytest.approx(5, abs=1e-3)
+    assert figures.fr10_ocular == pytest.approx(100 / 12)
+
+
+def test_the_table_has_a_line_a_peer_and_the_mean_over_masks(drawn_folder: Path) -> None:
+    faces = folder(drawn_folder)
+    exact = dict(zip(faces.names, faces.points_px.astype(np.float64), strict=True))
+    clean = measured(exact, faces, np.random.default_rng(0))
+    masks = {kind: replace(clean, nme_ocular_inner51=error) for kind, error in (("surgical", 4.0), ("cloth", 6.0))}
+    peer = next(iter(PEERS.values()))
+    head, rule, line = markdown([Row(peer, Timing(1.5, 2.0, {}), {"clean": clean, **masks})]).splitlines()
+    assert head.count("|") == rule.count("|") == line.count("|")
+    cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    assert cells["inner-51 NME masked"] == "5.00"
+    assert cells["unanswered"] == "0 of 36"
+
+
+def test_every_peer_says_what_it_was_trained_on() -> None:
+    assert all(peer.trained_on for peer in PEERS.values())
+
+
+def test_a_peer_that_is_not_installed_names_the_command_that_installs_it(tmp_path: Path) -> None:
+    peer = replace(next(iter(PEERS.values())), needs=(tmp_path / "absent",))
+    with pytest.raises(PeerError, match=r"absent; run python -m benchmarks\.peers\.install"):
+        peer.answer([], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--models", "a/mine", "a-mine"], "two would be saved under one name; rename a folder"),
+        (["--peers", "nobody"], "no peer 'nobody': there are dlib"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    drawn_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    monkeypatch.setattr("benchmarks.peers.compare._faces", lambda _: folder(drawn_folder))
+    monkeypatch.setattr(sys, "argv", ["compare", "--root", str(drawn_folder), *arguments])
+    assert main() == 2
+    assert complaint in capsys.readouterr().err
