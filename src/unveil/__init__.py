@@ -1,21 +1,41 @@
-"""Facial landmarks on faces that are hidden: where they are, which are visible."""
+"""Facial landmarks on faces that are hidden: where they are, which are visible, and what may be behind the mask."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unveil.inference.images import read_image
     from unveil.inference.pipeline import Pipeline
+    from unveil.inference.restoration import Restored, Restorer
+    from unveil.inference.smoothing import OneEuro
+    from unveil.inference.tracking import TrackedFace, Tracker
     from unveil.types import Box, Face, Pose
 
 __version__ = "0.1.0"
 
-__all__ = ["Box", "Face", "Pipeline", "Pose", "__version__", "read_image"]
+__all__ = [
+    "Box",
+    "Face",
+    "OneEuro",
+    "Pipeline",
+    "Pose",
+    "Restored",
+    "Restorer",
+    "TrackedFace",
+    "Tracker",
+    "__version__",
+    "read_image",
+]
 
 _HOMES = {
     "Box": "unveil.types",
     "Face": "unveil.types",
+    "OneEuro": "unveil.inference.smoothing",
     "Pipeline": "unveil.inference.pipeline",
     "Pose": "unveil.types",
+    "Restored": "unveil.inference.restoration",
+    "Restorer": "unveil.inference.restoration",
+    "TrackedFace": "unveil.inference.tracking",
+    "Tracker": "unveil.inference.tracking",
     "read_image": "unveil.inference.images",
 }
 

@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,13 +18,19 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from unveil.data.annotations import written_whole
-from unveil.inference.runtime import OUTPUTS
+from unveil.inference.runtime import OUTPUTS, RESTORER_OUTPUTS, model_folder, shipped_models, shipped_restorers
+from unveil.models.generator import Generator, Restoration
 from unveil.models.glomface import Prediction
 from unveil.models.layers import ScaledConv
+from unveil.models.normed import fold_norms
 from unveil.models.weights import Blueprint, load_network, weights_bytes
+from unveil.onnx_notes import with_notes
 
 OPSET = 20
+LICENCE = "the terms of the pictures and annotations that it was trained on"
 SMALL = 256  # elements: initialisers below this stay in float32
+# How far ONNX and torch may be apart: a hundredth of a crop, five levels of a pixel.
+TOLERANCES = {"points_unit": 0.02, "restored": 0.02}
 
 
 class Deployed(nn.Module):
@@ -41,13 +49,33 @@ class Deployed(nn.Module):
         return prediction.points_unit, visibility, torch.exp(prediction.log_spread) * spread
 
 
+class DeployedRestorer(nn.Module):
+    """A generator as the ONNX file has it: the restored face, and each pixel's probability of being covered."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 1 S S"]]:
+        found: Restoration = self.generator(images)
+        return found.restored, found.mask
+
+
+def deployed(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network as the ONNX file has it, and the names of its outputs."""
+    if isinstance(network, Generator):
+        return DeployedRestorer(network).eval(), RESTORER_OUTPUTS
+    return Deployed(network).eval(), OUTPUTS
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, and how far ONNX and torch are apart at most, per output."""
+    """What was written, and how far ONNX and torch are apart at most: per output; landmarks in crop pixels too."""
 
     folder: Path
     bytes: int
     difference: dict[str, float]
+    difference_px: float | None
 
 
 def fold(network: nn.Module) -> nn.Module:
@@ -63,13 +91,14 @@ def fold(network: nn.Module) -> nn.Module:
 def to_onnx(network: nn.Module, blueprint: Blueprint, opset: int = OPSET) -> bytes:
     """The network as ONNX for any number of faces; large weights lie in it as float16 and are widened on loading."""
     size = blueprint.input_size
+    module, outputs = deployed(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
         program = torch.onnx.export(
-            Deployed(network).eval(),
+            module,
             (torch.zeros(2, 3, size, size),),
             input_names=["images"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             dynamic_shapes={"images": {0: torch.export.Dim("faces", min=1, max=4096)}},
             opset_version=opset,
             dynamo=True,
@@ -115,44 +144,81 @@ def narrow_weights(model: onnx.ModelProto) -> None:
 def parity(network: nn.Module, content: bytes, size: int, faces: int = 3) -> dict[str, float]:
     """The largest difference between torch and the ONNX file on random pictures, per output."""
     images = torch.rand(faces, 3, size, size, generator=torch.Generator().manual_seed(0))
+    module, outputs = deployed(network)
     with torch.no_grad():
-        expected = Deployed(network).eval()(images)
+        expected = module(images)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    found = session.run(list(OUTPUTS), {"images": images.numpy()})
+    found = session.run(list(outputs), {"images": images.numpy()})
     return {
         name: float(np.abs(ours.numpy() - np.asarray(theirs)).max())
-        for name, ours, theirs in zip(OUTPUTS, expected, found, strict=True)
+        for name, ours, theirs in zip(outputs, expected, found, strict=True)
     }
 
 
-def export_alignment(weights: Path, out: Path, name: str, *, opset: int = OPSET) -> Exported:
+def weights_of(model: Path) -> Path:
+    """The safetensors file of a run, or that of a shipped model by its name or of a model's folder."""
+    if model.suffix == ".safetensors":
+        return model
+    return model_folder(model, shipped_models() | shipped_restorers()) / "model.safetensors"
+
+
+def export_model(
+    weights: Path,
+    out: Path,
+    name: str,
+    *,
+    opset: int = OPSET,
+    licence: str = LICENCE,
+    finish: Callable[[bytes], bytes] | None = None,
+) -> Exported:
     """Writes `model.onnx`, `model.safetensors` (float16) and `config.json` with their SHA-256 into `out`.
 
-    `weights` is a safetensors file that `unveil train` wrote. ValueError if ONNX and torch disagree by more than a
-    hundredth of a crop.
+    `weights` is a safetensors file that `unveil train` wrote, of a landmark network or of a generator. `finish` is what
+    is done to the ONNX file last, quantising it say; the difference from torch is measured before. ValueError if
+    ONNX and torch disagree, if float16 cannot hold the weights, or if the network is of a kind that no command runs.
     """
     network, blueprint = load_network(weights)
+    _check(network, blueprint, weights)
     fold(network)
-    files = {
-        "model.onnx": to_onnx(network, blueprint, opset),
-        "model.safetensors": weights_bytes(network, blueprint, half=True),
-    }
+    content = weights_bytes(network, blueprint, half=True)
+    fold_norms(network)  # after, since the file keeps the norms that a network is built with
+    files = {"model.onnx": to_onnx(network, blueprint, opset), "model.safetensors": content}
     difference = parity(network, files["model.onnx"], blueprint.input_size)
-    if not difference["points_unit"] < 0.02:
-        raise ValueError(f"{weights}: ONNX and torch differ by {difference['points_unit']:.4f}; not exported")
-    config = {
-        "format": 1,
-        "name": name,
-        "scheme": blueprint.scheme,
-        **({} if blueprint.own_scheme is None else {"own_scheme": dict(blueprint.own_scheme)}),
-        "input_size": blueprint.input_size,
-        "margin": blueprint.margin,
-        "outputs": list(OUTPUTS),
-        "sha256": {file: hashlib.sha256(content).hexdigest() for file, content in files.items()},
-    }
+    for output, most in TOLERANCES.items():
+        if output in difference and not difference[output] < most:
+            raise ValueError(f"{weights}: ONNX and torch differ by {difference[output]:.4f} in {output}; not exported")
+    away_px = difference["points_unit"] * blueprint.input_size / 2 if "points_unit" in difference else None
+    notes = {"licence": licence, "weights_sha256": hashlib.sha256(content).hexdigest(), "outputs": list(difference)}
+    away = {"difference": difference, "difference_px": away_px}
+    files["model.onnx"] = with_notes(files["model.onnx"], {**notes, **away})
+    if finish is not None:
+        files["model.onnx"] = finish(files["model.onnx"])
+    sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    config = {"format": 1, **_described(network, blueprint, name), "sha256": sha256}
     out.mkdir(parents=True, exist_ok=True)
     files["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
     for file, content in files.items():
         with written_whole(out / file) as temporary:
             temporary.write_bytes(content)
-    return Exported(out, sum(map(len, files.values())), difference)
+    return Exported(out, sum(map(len, files.values())), difference, away_px)
+
+
+def _check(network: nn.Module, blueprint: Blueprint, weights: Path) -> None:
+    """ValueError, naming the file, if nothing could run the exported network."""
+    if blueprint.component is not None:
+        raise ValueError(f"{weights}: restores the {blueprint.component} alone; export a network of whole faces")
+    if not isinstance(network, Generator) and "calibration" not in dict(network.named_buffers()):
+        raise ValueError(f"{weights}: a network {blueprint.network!r}, which neither align nor restore runs")
+    for name, weight in network.state_dict().items():
+        if (torch.isinf(weight.half()) & ~torch.isinf(weight)).any():
+            raise ValueError(f"{weights}: {name} holds numbers that float16 does not; train again, or for longer")
+
+
+def _described(network: nn.Module, blueprint: Blueprint, name: str) -> dict[str, Any]:
+    """What `config.json` says of a network but for its files: a `RestorerConfig` or a `ModelConfig`."""
+    crop = {"input_size": blueprint.input_size, "margin": blueprint.margin}
+    if isinstance(network, Generator):
+        return {"kind": "restorer", "name": name, **crop, "outputs": list(RESTORER_OUTPUTS)}
+    own = {} if blueprint.own_scheme is None else {"own_scheme": dict(blueprint.own_scheme)}
+    offset = {"annotation_offset": blueprint.annotation_offset} if blueprint.annotation_offset else {}
+    return {"name": name, "scheme": blueprint.scheme, **own, **crop, **offset, "outputs": list(OUTPUTS)}

@@ -7,8 +7,10 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import skimage.data
 from numpy.typing import NDArray
 
+from unveil.cli import main
 from unveil.data.annotations import DataError
 from unveil.data.attributes import CLASSES, attributes_of
 from unveil.data.faces import prepare_celebamask_hq, prepare_faces
@@ -19,7 +21,8 @@ from unveil.data.pack import Pack
 from unveil.data.restoration import Holes, RestorationPair, covered_share, held_out, restoration_pair
 from unveil.data.synthetic import drawn_face, frontal_shape
 from unveil.face.schemes import IBUG68
-from unveil.types import Image, Points
+from unveil.geometry import tight_box
+from unveil.types import Face, Image
 
 SIZE = 64
 
@@ -87,15 +90,20 @@ def test_held_out_faces_are_never_trained_on(drawn_folder: Path) -> None:
         held_out(faces, 12, seed=2)
 
 
-def portraits(root: Path) -> dict[bytes, Points]:
-    """Three drawn faces, one so far down that its chin is cut off, and a picture of nothing; landmarks by picture."""
+def portraits(root: Path) -> dict[bytes, Face]:
+    """Four drawn faces, the third so far down that its chin is cut off, and a picture of nothing; faces by picture.
+
+    The fourth is said to be half covered.
+    """
     root.mkdir()
-    known: dict[bytes, Points] = {}
-    for index, down in enumerate((0, 0, 75)):
+    known: dict[bytes, Face] = {}
+    for index, down in enumerate((0, 0, 75, 0)):
         image, points_px = drawn_face(np.random.default_rng(index), 160)
         moved = np.roll(image, down, axis=0)
         cv2.imwrite(str(root / f"face {index}.png"), moved[..., ::-1])
-        known[moved.tobytes()] = (points_px + np.array([0, down])).astype(np.float32)
+        points_px = (points_px + np.array([0, down])).astype(np.float32)
+        visibility = np.where(np.arange(68) < 34, 1, index != 3).astype(np.float32)
+        known[moved.tobytes()] = Face(tight_box(points_px), 1.0, points_px, visibility, visibility, None, None)
     cv2.imwrite(str(root / "nothing.png"), np.zeros((160, 160, 3), np.uint8))
     return known
 
@@ -103,21 +111,41 @@ def portraits(root: Path) -> dict[bytes, Points]:
 def test_any_folder_becomes_a_pack_with_predicted_landmarks(tmp_path: Path) -> None:
     known = portraits(tmp_path / "portraits")
 
-    def points_of(image: Image) -> Points | None:
+    def face_of(image: Image) -> Face | None:
         return known.get(image.tobytes())
 
     done: list[tuple[int, int]] = []
     prepared = prepare_faces(
-        tmp_path / "portraits", tmp_path / "faces.npz", points_of, size=96, progress=lambda *step: done.append(step)
+        tmp_path / "portraits", tmp_path / "faces.npz", face_of, size=96, progress=lambda *step: done.append(step)
     )
-    assert (prepared.faceless, prepared.cut_off) == (("nothing",), ("face 2",))
-    assert done[-1] == (4, 4)
+    assert (prepared.faceless, prepared.cut_off, prepared.covered) == (("nothing",), ("face 2",), ("face 3",))
+    assert done[-1] == (5, 5)
     pack = Pack.read(tmp_path / "faces.npz")
     assert pack.names == ("face 0", "face 1")
     assert pack.image(0).shape == (96, 96, 3)
     assert pack.points_px.shape == (2, 68, 2)
-    with pytest.raises(DataError, match="4 pictures, but no whole face in any"):
+    with pytest.raises(DataError, match="5 pictures, but no whole, bare face in any"):
         prepare_faces(tmp_path / "portraits", tmp_path / "none.npz", lambda _: None)
+
+
+def test_portraits_are_packed_from_the_command_line_and_left_out_ones_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    astronaut = skimage.data.astronaut()[:300, 80:380]  # type: ignore[no-untyped-call]
+    (tmp_path / "portraits").mkdir()
+    cv2.imwrite(str(tmp_path / "portraits/astronaut.png"), astronaut[..., ::-1])
+    cv2.imwrite(str(tmp_path / "portraits/nothing.png"), np.zeros((96, 96, 3), np.uint8))
+    prepare = ["prepare", "faces", "--root", str(tmp_path / "portraits"), "--out", str(tmp_path / "faces.npz")]
+    assert main(prepare) == 0
+    left_out = "left out: 1 no face, 0 a face cut off, 0 covered"
+    assert f"portraits 1: 1 faces, 0.0 MiB in {tmp_path / 'faces.npz'}; {left_out}" in capsys.readouterr().out
+    pack = Pack.read(tmp_path / "faces.npz")
+    assert (pack.names, pack.image(0).shape) == (("astronaut",), (160, 160, 3))
+    assert np.ptp(pack.points_px[0], axis=0).max() == pytest.approx(80, abs=1)
+    assert main([*prepare, "--inside", "1.1"]) == 2
+    assert "2 pictures, but no whole, bare face in any; give a folder of portraits" in capsys.readouterr().err
+    assert main([*prepare, "--scheme", "ibug68"]) == 2
+    assert "--scheme ibug68: faces has its own; leave --scheme out" in capsys.readouterr().err
 
 
 def stripes(count: int, side: int) -> NDArray[np.uint8]:
@@ -138,6 +166,10 @@ def test_celebamask_hq_is_read_from_hdf5(tmp_path: Path, channels_first: bool) -
     written = read_image(tmp_path / "out/00002.jpg")
     assert written.shape == (32, 32, 3)
     assert np.abs(written.astype(int) - stripes(3, 32)[2]).mean() < 8
+    prepare = ["prepare", "celebamask-hq", "--root", str(path), "--out", str(tmp_path / "cli"), "--side", "16"]
+    assert main([*prepare, "--partial"]) == 0
+    assert main(prepare) == 2
+    assert read_image(tmp_path / "cli/00001.jpg").shape == (16, 16, 3)
     with pytest.raises(DataError, match="it has data16x16, data64x64, data128x128, but pictures of 256 px"):
         prepare_celebamask_hq(path, tmp_path / "out", partial=True)
 

@@ -1,4 +1,4 @@
-"""A model of constants and a detector that finds what it is told, so that nothing here needs weights."""
+"""A model of constants and a restorer of one colour, so that nothing here needs weights."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from unveil.types import Image
 
 SIZE = 32
+SKIN = (200, 150, 130)
 
 
 def drawn_face() -> NDArray[np.float32]:
@@ -74,6 +75,58 @@ def save_model(folder: Path, points_unit: NDArray[np.float32], size: int = SIZE)
     (folder / "config.json").write_text(json.dumps(config))
     onnx.checker.check_model(model)
     return folder
+
+
+def save_restorer(folder: Path, size: int = SIZE) -> Path:
+    """A restorer's folder: whatever is green covers the face, and all that it knows to paint is `SKIN`."""
+    folder.mkdir(parents=True)
+    skin = (np.array(SKIN, np.float32) / 255).reshape(1, 3, 1, 1)
+    constants: dict[str, NDArray[np.generic]] = {
+        "skin": skin,
+        "zero": np.zeros(1, np.float32),
+        "steep": np.full(1, 40, np.float32),
+    }
+    constants |= {"green": np.array([1]), "red": np.array([0]), "threshold": np.full(1, 0.4, np.float32)}
+    nodes = [
+        helper.make_node("Mul", ["images", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "skin"], ["restored"]),
+        helper.make_node("Gather", ["images", "green"], ["greens"], axis=1),
+        helper.make_node("Gather", ["images", "red"], ["reds"], axis=1),
+        helper.make_node("Sub", ["greens", "reds"], ["greener"]),
+        helper.make_node("Sub", ["greener", "threshold"], ["beyond"]),
+        helper.make_node("Mul", ["beyond", "steep"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["mask"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "green",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["B", 3, size, size])],
+        [
+            helper.make_tensor_value_info("restored", TensorProto.FLOAT, ["B", 3, size, size]),
+            helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["B", 1, size, size]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    content = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    config = {"format": 1, "kind": "restorer", "name": folder.name, "input_size": size, "margin": 1.15}
+    (folder / "config.json").write_text(
+        json.dumps(config | {"sha256": {"model.onnx": hashlib.sha256(content).hexdigest()}})
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def restorer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sees what is green and paints it `SKIN`."""
+    return save_restorer(tmp_path_factory.mktemp("restorers") / "green", 64)
+
+
+@pytest.fixture
+def skin() -> tuple[int, int, int]:
+    """What the restorer of `restorer_dir` paints."""
+    return SKIN
 
 
 @pytest.fixture(scope="session")

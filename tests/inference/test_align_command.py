@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from unveil.cli import main
-from unveil.cli.align import Options, check_writable
+from unveil.cli.align import Options
+from unveil.cli.pictures import check_writable
 from unveil.inference import images, pipeline, runtime
 from unveil.inference.detector import MIN_SCORE, DetectorError
 from unveil.inference.looks import Detection

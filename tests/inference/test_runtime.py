@@ -59,6 +59,16 @@ def test_a_symmetric_answer_is_its_own_mirror_average(model_dir: Path, grey: Ima
     np.testing.assert_allclose(averaged.points_px, plain.points_px, atol=1e-3)
 
 
+def test_landmarks_right_of_what_they_mark_stay_there_in_a_mirror_average(
+    make_model: Callable[[Points], Path], face_unit: Points, grey: Image, tmp_path: Path
+) -> None:
+    offset = 0.01  # diagonals of the box, so 0.02 of half the crop's side
+    beside = face_unit + np.array([[0.02, 0]], np.float32)
+    model = AlignmentModel.load(edited(make_model(beside), tmp_path, annotation_offset=offset))
+    (plain,), (averaged,) = model(grey, [BOX]), model(grey, [BOX], flip_average=True)
+    np.testing.assert_allclose(averaged.points_px, plain.points_px, atol=1e-3)
+
+
 def test_an_unknown_model_is_told_the_nearest_name(monkeypatch: pytest.MonkeyPatch, model_dir: Path) -> None:
     monkeypatch.setattr(runtime, "shipped_models", lambda: {"glomface-light": model_dir})
     assert AlignmentModel.load("glomface-light").config.name == "constant"

@@ -1,11 +1,12 @@
-"""A batch of pictures on the command line: one line on stderr for each trouble, a progress bar, and the exit status."""
+"""Pictures or frames on the command line: one line on stderr for each trouble, a progress bar, and the exit status."""
 
 import sys
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 HANDFUL = 5  # pictures; a progress bar for fewer would only flicker
 
@@ -13,12 +14,14 @@ HANDFUL = 5  # pictures; a progress bar for fewer would only flicker
 class Batch:
     """Counts what went well and what failed. Use it in a `with`, which ends the progress bar."""
 
-    def __init__(self, total: int, label: str) -> None:
+    def __init__(self, total: int | None, label: str, speed: str = "") -> None:
+        """`total` is None where nobody knows it; `speed` is the unit of the speed, which is shown if it is given."""
         self.done = self.failed = 0
         self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        hidden = total <= HANDFUL or not sys.stderr.isatty()
-        self._progress = Progress(*columns, console=self._console, transient=True, disable=hidden)
+        speeds = (_Speed(speed),) if speed else ()
+        hidden = (total is not None and total <= HANDFUL) or not sys.stderr.isatty()
+        self._progress = Progress(*columns, *speeds, console=self._console, transient=True, disable=hidden)
         self._task = self._progress.add_task(label, total=total)
 
     def __enter__(self) -> Self:
@@ -51,6 +54,17 @@ class Batch:
     def _say(self, kind: str, message: str) -> None:
         line = " ".join(message.split())
         self._console.print(f"{kind}: {line}")
+
+
+class _Speed(ProgressColumn):
+    """How many a second, lately."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f} {self.unit}")
 
 
 def reason(error: Exception) -> str:

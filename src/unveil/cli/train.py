@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 if TYPE_CHECKING:
-    from unveil.training.config import Alignment
+    from unveil.training.config import AnyRun
 
 LATEST = Path("runs/latest")
 
@@ -22,7 +22,7 @@ class Options:
     """What to train on, how, and where to."""
 
     data: Path
-    config: "Alignment"
+    config: "AnyRun"
     scheme: str | None
     out: Path
     resume: bool
@@ -31,25 +31,25 @@ class Options:
 def parse(arguments: Sequence[str]) -> Options:
     """The preset's name first, then its settings; of a run that is resumed, its own settings. Exits as tyro does."""
     with _training_libraries():
-        from unveil.training.config import Alignment
-        from unveil.training.presets import PRESETS, preset_named
+        from unveil.training.config import AnyRun
+        from unveil.training.presets import ALL, preset_named
 
     if not arguments or arguments[0].startswith("-"):
         if arguments and arguments[0] in ("-h", "--help"):
-            print(f"usage: unveil train PRESET --data PATH ...\n\nPRESET is one of: {', '.join(PRESETS)}")
+            print(f"usage: unveil train PRESET --data PATH ...\n\nPRESET is one of: {', '.join(ALL)}")
             print("unveil train PRESET --help lists its settings")
             raise SystemExit(0)
-        raise ValueError(f"name a preset first: unveil train PRESET --data PATH; there are {', '.join(PRESETS)}")
+        raise ValueError(f"name a preset first: unveil train PRESET --data PATH; there are {', '.join(ALL)}")
     config, rest = preset_named(arguments[0]), list(arguments[1:])
     if (run := _resumed_run(rest)) is not None:
-        if not (run / "checkpoint.pt").is_file() or not (run / "config.json").is_file():
+        if not any(run.glob("**/checkpoint.pt")) or not (run / "config.json").is_file():
             raise ValueError(f"{run}: no checkpoint to resume; leave --resume out to start the run")
-        config = Alignment.model_validate_json((run / "config.json").read_bytes())
+        config = type(config).model_validate_json((run / "config.json").read_bytes())
     prog = f"unveil train {arguments[0]}"
 
     def options(
         data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
-        config: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[Alignment]] = config,
+        config: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[AnyRun]] = config,
         scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
         out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = LATEST,
         resume: tyro.conf.FlagCreatePairsOff[bool] = False,
@@ -94,13 +94,12 @@ def run(options: Options) -> int:
 
     try:
         with _training_libraries():
-            from unveil.training.alignment import AlignmentTask
-            from unveil.training.loop import fit
             from unveil.training.memory import keep_freed_memory
+            from unveil.training.tasks import fit_task, task_of
 
             keep_freed_memory()
             faces = read_faces(options.data, None if options.scheme is None else find_scheme(options.scheme))
-            task = AlignmentTask(faces, options.config)
+            task = task_of(faces, options.config)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -108,11 +107,10 @@ def run(options: Options) -> int:
     console = Console(stderr=True, quiet=not first)
     parameters = sum(weight.numel() for weight in task.model.parameters()) / 1e6
     training, held_out = len(task.slices.training), len(task.slices.validation)
-    if left_out := options.config.occlusion.weights.keys() - task.config.occlusion.weights.keys():
-        kinds = ", ".join(sorted(left_out))
-        console.print(f"scheme {faces.scheme.name}: without {kinds}, which are drawn from the 68 points of ibug68")
+    for note in task.notes:
+        console.print(note, highlight=False)
     console.print(f"{faces.label}: {training} faces train, {held_out} validate; {parameters:.2f} M parameters")
-    outcome = fit(task, options.out, resume=options.resume, console=console)
+    outcome = fit_task(task, options.out, resume=options.resume, console=console)
     best = ", ".join(f"{name} {value:.3f}" for name, value in outcome.best.items())
     ended = ", interrupted: go on with --resume" if outcome.interrupted else ""
     if first:

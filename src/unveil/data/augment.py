@@ -28,6 +28,8 @@ class Augmentation(BaseModel):
     scale: tuple[float, float] = (0.82, 1.27)
     """Range of the crop's side, relative to the box's diagonal."""
     flip: float = 0.5
+    annotation_offset: float = 0.0
+    """How far right of what they mark annotations lie, in diagonals of the tight box; mirrored, they still shall."""
     occlude: float = 0.7
     """Share of faces that get an occluder; a quarter of those get a second."""
     colour: float = 0.8
@@ -56,6 +58,12 @@ def random_crop(points_px: Points, config: Augmentation, rng: np.random.Generato
     return Crop((float(x), float(y)), side, angle, mirrored=bool(rng.random() < config.flip))
 
 
+def beside_mirror(points_px: Points, offset: float) -> Points:
+    """Annotations that will be mirrored, moved so that they lie as far right of what they mark afterwards as before."""
+    x0, y0, x1, y1 = tight_box(points_px)
+    return points_px - np.array([2 * offset * math.hypot(x1 - x0, y1 - y0), 0], np.float32)
+
+
 def cut(image: Image, points_px: Points, crop: Crop, scheme: Scheme, size: int) -> tuple[Image, Points]:
     """The window's picture and its landmarks in unit coordinates, renumbered if the window mirrors."""
     points_unit = crop.to_unit(points_px)
@@ -81,6 +89,8 @@ def augmented(
 ) -> Example:
     """A random view of a face. The same generator state gives the same example."""
     crop = random_crop(points_px, config, rng)
+    if crop.mirrored:
+        points_px = beside_mirror(points_px, config.annotation_offset)
     picture, points_unit = cut(image, points_px, crop, scheme, size)
     visible = ~turned_away(scheme, points_unit)
     points = unit_to_crop_px(points_unit, size)

@@ -18,10 +18,10 @@ from unveil.data.pack import Packed, Progress, write_pack
 from unveil.data.samples import PICTURES, DataSet, Sample, need_folder, read_image
 from unveil.face.schemes import IBUG68
 from unveil.geometry import tight_box
-from unveil.types import Image, Points
+from unveil.types import Face, Image, Points
 
-PointsOf: TypeAlias = Callable[[Image], Points | None]
-"""The landmarks (68, 2) of the face in a picture, in its pixels, or None where no face is found."""
+FaceOf: TypeAlias = Callable[[Image], Face | None]
+"""The face in a picture with 68 landmarks, in its pixels, or None where no face is found."""
 
 CELEBAMASK_HQ = 30_000
 HQ_FOLDER = "CelebA-HQ-img"
@@ -34,44 +34,52 @@ class PreparedFaces:
     packed: Packed
     faceless: tuple[str, ...]
     cut_off: tuple[str, ...]
+    covered: tuple[str, ...]
 
 
 def prepare_faces(
     root: Path,
     out: Path,
-    points_of: PointsOf,
+    face_of: FaceOf,
     *,
-    size: int = 224,
+    size: int = 160,
     inside: float = 0.85,
+    visible: float = 0.9,
     quality: int = 92,
     progress: Progress | None = None,
+    packing: Progress | None = None,
 ) -> PreparedFaces:
     """Packs every picture in `root` and below with predicted landmarks, cut out `size` pixels square.
 
-    Left out are pictures without a face and those that hold less than `inside` of the square round it: their rest
-    would be black. DataError if that leaves none.
+    Left out are pictures without a face, those that hold less than `inside` of the square round it, since their rest
+    would be black, and faces of which less than the share `visible` of the landmarks is seen: they are covered already.
+    DataError if that leaves none. `progress` counts pictures that were looked at, `packing` faces that were packed.
     """
     need_folder(root)
     paths = _pictures(root)
     samples: list[Sample] = []
     faceless: list[str] = []
     cut_off: list[str] = []
+    covered: list[str] = []
     for done, path in enumerate(paths, start=1):
         name = path.relative_to(root).with_suffix("").as_posix()
         image = read_image(path)
-        points_px = points_of(image)
-        if points_px is None:
+        face = face_of(image)
+        if face is None:
             faceless.append(name)
-        elif _share_inside(image, points_px) < inside:
+        elif _share_inside(image, face.landmarks) < inside:
             cut_off.append(name)
+        elif float((face.visibility > 0.5).mean()) < visible:
+            covered.append(name)
         else:
-            samples.append(Sample(name, path, points_px))
+            samples.append(Sample(name, path, face.landmarks))
         if progress is not None:
             progress(done, len(paths))
     if not samples:
-        raise DataError(f"{root}: {len(paths)} pictures, but no whole face in any; give a folder of portraits")
+        raise DataError(f"{root}: {len(paths)} pictures, but no whole, bare face in any; give a folder of portraits")
     faces = DataSet(root.resolve().name, tuple(samples), IBUG68)
-    return PreparedFaces(write_pack(faces, out, side=size, quality=quality), tuple(faceless), tuple(cut_off))
+    packed = write_pack(faces, out, side=size, quality=quality, progress=packing)
+    return PreparedFaces(packed, tuple(faceless), tuple(cut_off), tuple(covered))
 
 
 def prepare_celebamask_hq(

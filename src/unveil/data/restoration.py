@@ -4,7 +4,7 @@ L landmarks, S pixels of a crop's side. Faces come from a pack (`unveil prepare 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import cv2
@@ -15,7 +15,10 @@ from pydantic import BaseModel, ConfigDict
 from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shaded, unit_to_crop_px
 from unveil.data.occlusion import Library, Occluded, face_region, occluder
 from unveil.data.samples import Faces
+from unveil.face.components import component_crop
+from unveil.face.hierarchy import Part
 from unveil.face.schemes import Scheme
+from unveil.geometry import Crop
 from unveil.types import Image, Points
 
 SCALED = ("noise", "polygon", "sprite")
@@ -36,11 +39,29 @@ class Holes(BaseModel):
     """Range of the face's share that is covered, for the kinds that can be scaled."""
     clean: float = 0.1
     """Share of the faces that get no occluder: a restorer has to leave those alone."""
-    frame: Augmentation = Augmentation(rotation=8.0, shift=0.04, scale=(0.95, 1.35))
-    """How the crop varies; `scale` is the crop's side in diagonals of the landmark box."""
+    rotation: float = 8.0
+    """Standard deviation of the in-plane turn, degrees."""
+    shift: float = 0.04
+    """Standard deviation of the crop's centre, in crop sides."""
+    scale: tuple[float, float] = (0.95, 1.35)
+    """Range of the crop's side, in diagonals of the landmark box."""
+    flip: float = 0.5
     colour: float = 0.8
     shade: float = 0.15
     blur: float = 0.25
+
+    @property
+    def frame(self) -> Augmentation:
+        """How the crop varies."""
+        return Augmentation(rotation=self.rotation, shift=self.shift, scale=self.scale, flip=self.flip)
+
+    def drawn_from(self, library: Library) -> "Holes":
+        """The same, without the kinds that the library has no pictures for. ValueError if none is left."""
+        lacking = {kind for kind, has in (("template", library.templates), ("sprite", library.sprites)) if not has}
+        kinds = tuple((kind, weight) for kind, weight in self.kinds if kind not in lacking and weight > 0)
+        if not kinds:
+            raise ValueError(f"no occluder is left of {dict(self.kinds)}; give a library of pictures or another kind")
+        return self.model_copy(update={"kinds": kinds})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +101,20 @@ def restoration_pair(
     before, after = _both(clean, occluded.image, holes, rng)
     share = covered_share(occluded.mask, points)
     return RestorationPair(before, after, occluded.mask, points_unit, kind, share)
+
+
+def component_pair(
+    pair: RestorationPair, component: Part, size: int, rng: np.random.Generator | None = None
+) -> RestorationPair:
+    """A pair's window round a component; with `rng` it is off a little, as it is round landmarks that were found."""
+    points_px = unit_to_crop_px(pair.points_unit, len(pair.clean))
+    crop = component_crop(points_px, component)
+    if rng is not None:
+        (x, y), shift = crop.centre, rng.normal(0, 0.04 * crop.side, 2)
+        crop = Crop((x + float(shift[0]), y + float(shift[1])), crop.side * float(rng.uniform(0.9, 1.15)))
+    covered = crop.extract(np.repeat(pair.mask[..., None] * np.uint8(255), 3, axis=2), size)[..., 0] > 127
+    clean, occluded = (crop.extract(picture, size) for picture in (pair.clean, pair.occluded))
+    return replace(pair, clean=clean, occluded=occluded, mask=covered, points_unit=crop.to_unit(points_px))
 
 
 def occlude_face(

@@ -105,7 +105,10 @@ def compare(
     )
     can_miss = setting.boxes != "gt"
     found = {
-        name: tuple(figures_of(name, outcome, run.faces, can_miss=can_miss, thresholds=setting.thresholds) for outcome in outcomes)
+        name: tuple(
+            figures_of(name, outcome, run.faces, can_miss=can_miss, thresholds=setting.thresholds)
+            for outcome in outcomes
+        )
         for name, outcomes in run.outcomes.items()
     }
     last = tuple(figures[-1] for figures in found.values())

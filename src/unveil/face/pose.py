@@ -11,7 +11,7 @@ from unveil.face.schemes import Scheme
 from unveil.types import Points, Pose
 
 # Millimetres, the nose tip at the origin, x to the image's right, y down, z away from the viewer: the proportions of an
-# average adult head, so angles are good to a few degrees and no better.
+# average adult head. Who smiles, or whose nose sits higher or lower, is read as nodding, by ten degrees or more.
 GENERIC_FACE = {
     "left eye": (-32.0, -36.0, 28.0),
     "right eye": (32.0, -36.0, 28.0),
@@ -20,6 +20,7 @@ GENERIC_FACE = {
     "right mouth corner": (25.0, 32.0, 24.0),
 }
 FOCAL_LENGTH = 4.0  # in crop sides: a portrait lens, so perspective stays weak
+FACE_WIDTH = 68.0  # millimetres of the generic face's greatest side, which fills the crop
 
 
 @cache
@@ -39,8 +40,11 @@ def head_pose(five_points_px: Points) -> Pose:
     points = five_points_px.astype(np.float64)
     centre, side = points.mean(axis=0), max(float(np.ptp(points, axis=0).max()), 1e-6)
     camera = np.array([[FOCAL_LENGTH, 0, 0], [0, FOCAL_LENGTH, 0], [0, 0, 1.0]])
-    flags = cv2.SOLVEPNP_SQPNP
-    found, rotation, _ = cv2.solvePnP(_model(), (points - centre) / side, camera, None, flags=flags)
+    # From a face that looks ahead: of two turns that fit alike the smaller, and of a mirrored face the mirrored one.
+    ahead, away = np.zeros((3, 1)), np.array([[0.0], [0.0], [FOCAL_LENGTH * FACE_WIDTH]])
+    found, rotation, _ = cv2.solvePnP(
+        _model(), (points - centre) / side, camera, None, ahead, away, True, cv2.SOLVEPNP_ITERATIVE
+    )
     if not found:
         return Pose(0.0, 0.0, 0.0)
     matrix, _ = cv2.Rodrigues(rotation)

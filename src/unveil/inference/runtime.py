@@ -1,11 +1,15 @@
-"""A trained model as it ships: a folder of `model.onnx` and `config.json`, run by onnxruntime. B faces, L landmarks."""
+"""A trained model as it ships: a folder of `model.onnx` and `config.json`, run by onnxruntime.
+
+B faces, L landmarks, S pixels of a crop's side.
+"""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -20,6 +24,8 @@ from unveil.types import Box, Image, Points
 Provider: TypeAlias = Literal["cpu", "cuda"]
 Output: TypeAlias = Literal["points_unit", "visibility", "uncertainty_unit"]
 OUTPUTS: tuple[Output, ...] = ("points_unit", "visibility", "uncertainty_unit")
+RestorerOutput: TypeAlias = Literal["restored", "mask"]
+RESTORER_OUTPUTS: tuple[RestorerOutput, ...] = ("restored", "mask")
 EXECUTION_PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 CHUNK = 16  # faces a run: more of them only need more memory
 
@@ -41,8 +47,28 @@ class ModelConfig(BaseModel):
     input_size: int = Field(gt=0)
     margin: float = Field(gt=0)
     """The crop's side is the diagonal of the tight landmark box times this."""
+    annotation_offset: float = 0.0
+    """How far right of what they mark the landmarks lie, as those of the training set do, in diagonals of that box."""
     outputs: tuple[Output, ...] = OUTPUTS
     sha256: dict[str, str]
+
+
+class RestorerConfig(BaseModel):
+    """What `config.json` says of a restorer: the crop that it was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1]
+    kind: Literal["restorer"]
+    name: str
+    input_size: int = Field(gt=0)
+    margin: float = Field(gt=0)
+    """As a landmark model's."""
+    outputs: tuple[RestorerOutput, ...] = RESTORER_OUTPUTS
+    sha256: dict[str, str]
+
+
+Config = TypeVar("Config", ModelConfig, RestorerConfig)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,14 +91,13 @@ class AlignmentModel:
     @classmethod
     def load(cls, name_or_path: str | Path, threads: int = 1, provider: Provider = "cpu") -> Self:
         """A model that ships with the package, by name, or one of your own, by its folder. ModelError if unfit."""
-        folder = model_folder(name_or_path)
-        config = _read_config(folder / "config.json")
-        weights = _checked(folder / "model.onnx", config)
+        folder = model_folder(name_or_path, shipped_models())
+        config = read_config(folder, ModelConfig)
         try:
             scheme = carried_scheme(config.scheme, config.own_scheme)
         except ValueError as error:
             raise ModelError(f"{folder / 'config.json'}: {error}") from error
-        return cls(config, scheme, _session(weights, folder / "model.onnx", threads, provider))
+        return cls(config, scheme, open_session(folder, config, OUTPUTS, threads, provider))
 
     def __call__(self, image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False) -> list[Alignment]:
         """One alignment a tight landmark box; `flip_average` also asks about the mirrored face and takes the mean."""
@@ -83,15 +108,16 @@ class AlignmentModel:
         return found
 
     def _align(self, image_rgb: Image, crops: Sequence[Crop], flip_average: bool) -> list[Alignment]:
-        size = self.config.input_size
-        stacked = np.stack([crop.extract(image_rgb, size) for crop in crops])  # B S S 3
-        images = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)  # B 3 S S
+        images = model_input(image_rgb, crops, self.config.input_size)
         points_unit, visibility, uncertainty_unit = self._run(images)
         if flip_average:
             order = list(self.scheme.flip_order)
             mirrored = self._run(np.ascontiguousarray(images[..., ::-1]))
             half = np.float32(0.5)
-            points_unit = half * (points_unit + mirrored[0][:, order] * np.array([-1, 1], np.float32))
+            # Crop units are half the crop's side; what lies right of its mark in the mirror lies left of it outside.
+            right = np.array([4 * self.config.annotation_offset / self.config.margin, 0], np.float32)
+            turned = mirrored[0][:, order] * np.array([-1, 1], np.float32) + right
+            points_unit = half * (points_unit + turned)
             visibility = half * (visibility + mirrored[1][:, order])
             uncertainty_unit = half * (uncertainty_unit + mirrored[2][:, order])
         return [
@@ -105,30 +131,57 @@ class AlignmentModel:
         return [np.asarray(output, np.float32) for output in outputs]
 
 
+def model_input(image_rgb: Image, crops: Sequence[Crop], size: int) -> NDArray[np.float32]:
+    """What a model sees of a picture's crops: B 3 S S in [0, 1]."""
+    stacked = np.stack([crop.extract(image_rgb, size) for crop in crops])  # B S S 3
+    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+
+
 def shipped_models() -> dict[str, Path]:
-    """The models inside the package, by name."""
+    """The landmark models inside the package, by name."""
+    return {name: folder for name, folder in _shipped().items() if not _is_restorer(folder / "config.json")}
+
+
+def shipped_restorers() -> dict[str, Path]:
+    """The restorers inside the package, by name."""
+    return {name: folder for name, folder in _shipped().items() if _is_restorer(folder / "config.json")}
+
+
+def _shipped() -> dict[str, Path]:
     folder = Path(__file__).parents[1] / "weights"
     return {path.parent.name: path.parent for path in sorted(folder.glob("*/config.json"))}
 
 
-def model_folder(name_or_path: str | Path) -> Path:
+def _is_restorer(config: Path) -> bool:
+    try:
+        content = json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return False  # the reading that follows says what is wrong
+    return isinstance(content, dict) and content.get("kind") == "restorer"
+
+
+def model_folder(name_or_path: str | Path, shipped: Mapping[str, Path], kind: str = "model") -> Path:
     """Where a model lies; ModelError, with the nearest name, if it is neither a shipped one nor a folder."""
-    shipped = shipped_models()
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
     path = Path(name_or_path)
     if path.is_dir():
         return path
     if path.is_file():
-        raise ModelError(f"model {str(path)!r} is a file; give its folder, with model.onnx and config.json")
+        raise ModelError(f"{kind} {str(path)!r} is a file; give its folder, with model.onnx and config.json")
     near = get_close_matches(str(name_or_path), shipped, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(shipped) or 'none in this package'}"
-    raise ModelError(f"unknown model {str(name_or_path)!r}: {hint} (or give a folder with model.onnx and config.json)")
+    raise ModelError(f"unknown {kind} {str(name_or_path)!r}: {hint} (or give a folder with model.onnx and config.json)")
 
 
-def _read_config(path: Path) -> ModelConfig:
+def read_config(folder: Path, config_type: type[Config]) -> Config:
+    """What a folder says of its model. ModelError, in one line, if it says nothing, or is of the other kind."""
+    path = folder / "config.json"
+    restorer = _is_restorer(path)
+    if path.is_file() and restorer != (config_type is RestorerConfig):
+        raise ModelError(f"{folder}: {'a' if restorer else 'no'} restorer; name it in --restorer, models in --model")
     try:
-        return ModelConfig.model_validate_json(path.read_bytes())
+        return config_type.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}; a model is a folder with model.onnx and config.json") from error
     except ValidationError as error:
@@ -137,13 +190,26 @@ def _read_config(path: Path) -> ModelConfig:
         raise ModelError(f"{path}: {where}: {first['msg']}") from error
 
 
-def _checked(path: Path, config: ModelConfig) -> bytes:
+def open_session(
+    folder: Path, config: ModelConfig | RestorerConfig, outputs: Sequence[str], threads: int, provider: Provider
+) -> ort.InferenceSession:
+    """A folder's network, ready to run. ModelError, in one line, if it is not what the config says or has no such
+    outputs."""
+    path = folder / "model.onnx"
+    session = _session(_checked(path, config.sha256), path, threads, provider)
+    missing = {"images", *outputs} - _names(session.get_inputs()) - _names(session.get_outputs())
+    if missing:
+        raise ModelError(f"{path}: has no input or output named {', '.join(sorted(missing))}; export the model again")
+    return session
+
+
+def _checked(path: Path, sha256: Mapping[str, str]) -> bytes:
     """The file's bytes, once their SHA-256 is the one in the config."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}; a model is a folder with model.onnx and config.json") from error
-    expected, found = config.sha256.get(path.name), hashlib.sha256(content).hexdigest()
+    expected, found = sha256.get(path.name), hashlib.sha256(content).hexdigest()
     if expected is None:
         raise ModelError(f"{path}: config.json gives no SHA-256 for it; export the model again")
     if expected != found:
@@ -170,9 +236,6 @@ def _session(weights: bytes, path: Path, threads: int, provider: Provider) -> or
         raise ModelError(f"{path}: onnxruntime cannot load it ({reason}); export the model again") from error
     if session.get_providers()[0] != wanted:
         raise ModelError(f"provider {provider!r} does not start here; check the CUDA driver or use --provider cpu")
-    missing = {"images", *OUTPUTS} - _names(session.get_inputs()) - _names(session.get_outputs())
-    if missing:
-        raise ModelError(f"{path}: has no input or output named {', '.join(sorted(missing))}; export the model again")
     return session
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from unveil.inference.images import IMAGE_SUFFIXES
 
-OWN_OUTPUTS = (".overlay.png", ".aligned-112.png", ".aligned-256.png")  # a second run must not align the first one's
+# A second run must not work on what the first one wrote.
+OWN_OUTPUTS = tuple(
+    f".{kind}.png" for kind in ("overlay", "aligned-112", "aligned-256", "restored", "mask", "comparison")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ B faces, L landmarks, D features of a face (L x 128). Sizes after the same autho
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unveil.models.sdm import LinearStage
 from unveil.models.shape_indexed import DESCRIPTOR, Stage
 
 HIDDEN = (1296, 784, 400)
@@ -19,7 +21,10 @@ STAGES = 3
 
 
 class RegressionStage(nn.Module):
-    """Φ_t: what SIFT sees at the landmarks to how far each has to move; a fresh one moves none."""
+    """Φ_t: what SIFT sees at the landmarks to how far each has to move; a fresh one moves none.
+
+    Without hidden layers it is SDM's linear map.
+    """
 
     def __init__(self, landmarks: int, hidden: tuple[int, ...] = HIDDEN) -> None:
         super().__init__()
@@ -27,9 +32,10 @@ class RegressionStage(nn.Module):
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("scale", torch.ones(count))
         layers: list[nn.Module] = []
-        for before, after in pairwise((count, *hidden)):
+        *_, last_width = widths = (count, *hidden)
+        for before, after in pairwise(widths):
             layers += [_sigmoid_linear(before, after, centre=0.5 if layers else 0.0), nn.Sigmoid()]
-        last = nn.Linear(hidden[-1], 2 * landmarks)
+        last = nn.Linear(last_width, 2 * landmarks)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
@@ -39,6 +45,19 @@ class RegressionStage(nn.Module):
         flat = features.flatten(1)
         self.get_buffer("mean").copy_(flat.mean(dim=0))
         self.get_buffer("scale").copy_(1 / flat.std(dim=0).clamp(min=1e-3))
+
+    def take(self, linear: LinearStage) -> None:
+        """The closed-form solution instead of weights; ValueError if there are hidden layers."""
+        if len(self.layers) > 1:
+            raise ValueError("a stage with hidden layers has no closed form; give it hidden=()")
+        last = self.layers[0]
+        for mine, theirs in (
+            (self.get_buffer("mean"), linear.mean),
+            (last.weight, linear.weights.T),
+            (last.bias, linear.bias),
+        ):
+            with torch.no_grad():
+                cast(Tensor, mine).copy_(torch.from_numpy(theirs))
 
     def forward(self, features: Float[Tensor, "B L 128"]) -> Float[Tensor, "B L 2"]:
         """Offsets in unit coordinates."""

@@ -14,8 +14,12 @@ from torch import Tensor, nn
 
 from unveil.face.carried import carried_scheme
 from unveil.face.schemes import Scheme
+from unveil.models.autoencoder import DecorruptAutoencoder
+from unveil.models.drn import Drn
+from unveil.models.generator import Generator
 from unveil.models.glomface import GlomFace, GlomFaceLight
 from unveil.models.hourglass import StackedHourglass
+from unveil.models.pfld import Pfld
 from unveil.models.plain import PlainRegressor
 
 
@@ -23,7 +27,9 @@ from unveil.models.plain import PlainRegressor
 class Blueprint:
     """What it takes to build a network again: its name here, its sizes, its scheme, and the crop it looks at.
 
-    `own_scheme` describes a scheme that is not built in, with the keys of a scheme file.
+    `own_scheme` describes a scheme that is not built in, with the keys of a scheme file. `component` names the part of
+    the face that a restorer looks at, None the whole; `margin` then counts in diagonals of the part's box.
+    `annotation_offset` is how far right of what they mark its landmarks lie, in diagonals of the tight box.
     """
 
     network: str
@@ -32,11 +38,15 @@ class Blueprint:
     margin: float
     sizes: Mapping[str, Any]
     own_scheme: Mapping[str, Any] | None = None
+    component: str | None = None
+    annotation_offset: float = 0.0
 
     def to_json(self) -> str:
         fields = {"network": self.network, "scheme": self.scheme, "input_size": self.input_size, "margin": self.margin}
         own = {} if self.own_scheme is None else {"own_scheme": dict(self.own_scheme)}
-        return json.dumps(fields | {"sizes": dict(self.sizes)} | own)
+        part = {} if self.component is None else {"component": self.component}
+        offset = {"annotation_offset": self.annotation_offset} if self.annotation_offset else {}
+        return json.dumps(fields | {"sizes": dict(self.sizes)} | own | part | offset)
 
 
 def _unplaced(scheme: Scheme) -> Tensor:
@@ -50,6 +60,10 @@ NETWORKS: Mapping[str, Callable[[Scheme, Mapping[str, Any]], nn.Module]] = Mappi
         "glomface": lambda scheme, sizes: GlomFace(scheme, _unplaced(scheme), **sizes),
         "plain": lambda scheme, sizes: PlainRegressor(scheme, _unplaced(scheme), **sizes),
         "hourglass": lambda scheme, sizes: StackedHourglass(scheme, **sizes),
+        "pfld": lambda scheme, sizes: Pfld(_unplaced(scheme), **sizes),
+        "drn": lambda scheme, sizes: Drn(_unplaced(scheme), **sizes),
+        "gan-ia": lambda _, sizes: Generator(**sizes),
+        "drda": lambda _, sizes: DecorruptAutoencoder(**sizes),
     }
 )
 

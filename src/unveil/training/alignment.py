@@ -3,7 +3,7 @@
 import hashlib
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ from unveil.data.balance import balanced_weights, mean_shape
 from unveil.data.landmarks import Faces
 from unveil.data.occlusion import Library, Occluder, covered, occluder
 from unveil.data.visibility import turned_away
+from unveil.face.schemes import Scheme
 from unveil.geometry import Crop, tight_box
 from unveil.metrics import normaliser_lengths
 from unveil.models.glomface import Prediction
@@ -50,6 +51,12 @@ def occluders_of(config: Occlusion) -> list[tuple[float, Occluder]]:
     """The occluders with a weight; ValueError if a kind needs pictures and there is no library."""
     library = Library() if config.library is None else Library.read(config.library, exclude=config.held_out)
     return [(weight, occluder(kind, library)) for kind, weight in config.weights.items()]
+
+
+def left_out_kinds(config: Occlusion, scheme: Scheme) -> tuple[str, ...]:
+    """A line that names the kinds that cannot be placed on faces of the scheme; none if all can."""
+    kinds = ", ".join(sorted(config.weights.keys() - config.on(scheme).weights.keys()))
+    return (f"scheme {scheme.name}: without {kinds}, which are drawn from the 68 points of ibug68",) if kinds else ()
 
 
 class TrainingFaces(Dataset[Batch]):
@@ -133,6 +140,7 @@ class AlignmentTask:
 
     def __init__(self, faces: Faces, config: Alignment) -> None:
         cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
+        self.notes = left_out_kinds(config.occlusion, faces.scheme)
         config = config.model_copy(update={"occlusion": config.occlusion.on(faces.scheme)})
         self.faces, self.config = faces, config
         self.slices = split_by_name(faces.names, config.held_out_share)
@@ -144,7 +152,8 @@ class AlignmentTask:
         training = faces.points_px[self.slices.training]
         self.normaliser = training_normaliser(faces.scheme)
         normaliser_lengths(faces.points_px, faces.scheme, self.normaliser, faces.names)
-        self.blueprint = config.model.blueprint(faces.scheme)
+        offset = config.augmentation.annotation_offset
+        self.blueprint = replace(config.model.blueprint(faces.scheme), annotation_offset=offset)
         torch.manual_seed(config.schedule.seed)
         self.model = build(self.blueprint)
         for start in (buffer for name, buffer in self.model.named_buffers() if name == "mean_shape"):
@@ -153,6 +162,11 @@ class AlignmentTask:
             load_imagenet(self.model.get_submodule("features"))
         self.occluders = occluders_of(config.occlusion)
         self.weights = balanced_weights(training, config.clusters, config.balance, config.schedule.seed)
+
+    kept = ""
+
+    def turns(self, _step: int) -> tuple[str, ...]:
+        return ("",)
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """The backbone slower; gains, biases and embeddings without decay."""
@@ -181,14 +195,12 @@ class AlignmentTask:
         seed = config.schedule.seed
         views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed)
         order = Draws(self.slices.training, self.weights, config.schedule.batch, seed, start, Share(process, processes))
-        return iter(
-            DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=_loader_process)
-        )
+        return loaded(views, order)
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         return to_device(batch, device)
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, model: nn.Module, batch: Batch, _turn: str, _step: int) -> dict[str, Tensor]:
         config = self.config
         return alignment_loss(
             model(batch["images"]),
@@ -205,21 +217,7 @@ class AlignmentTask:
 
     @cached_property
     def validation(self) -> dict[str, list[Example]]:
-        """The held-out faces as they are, and each under one occluder: the same ones in every run."""
-        return {kind: [self._held_out(int(i), kind) for i in self.slices.validation] for kind in ("clean", "occluded")}
-
-    def _held_out(self, index: int, kind: str) -> Example:
-        size, points_px = self.config.model.size, self.faces.points_px[index]
-        crop = Crop.around(tight_box(points_px))
-        picture, points_unit = cut(self.faces.image(index), points_px, crop, self.faces.scheme, size)
-        visible = ~turned_away(self.faces.scheme, points_unit)
-        if kind == "occluded" and self.occluders:
-            rng = np.random.default_rng((0, index))
-            points = unit_to_crop_px(points_unit, size)
-            which = int(rng.choice(len(self.occluders), p=_shares(self.occluders)))
-            occluded = self.occluders[which][1](picture, points, rng)
-            picture, visible = occluded.image, visible & ~covered(points, occluded.mask)
-        return Example(picture, points_unit, visible)
+        return held_out_examples(self.faces, self.slices.validation, self.config.model.size, self.occluders)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """NME in percent of the normaliser on the held-out slice, clean and occluded; `score` is their mean.
@@ -230,9 +228,7 @@ class AlignmentTask:
         told = []
         for kind, examples in self.validation.items():
             errors = []
-            for start in range(0, len(examples), self.config.schedule.batch):
-                chunk = [as_tensors(example) for example in examples[start : start + self.config.schedule.batch]]
-                batch = to_device({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
+            for batch in example_batches(examples, self.config.schedule.batch, device):
                 with torch.no_grad():
                     prediction: Prediction = model(batch["images"])
                 lengths = face_lengths(batch["points_unit"], self.faces.scheme, self.normaliser)
@@ -248,18 +244,55 @@ class AlignmentTask:
 
     @torch.no_grad()
     def picture(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Eight faces of a batch with truth in white and prediction in red, (3, S, 8 S), uint8."""
-        images = (batch["images"][:8] * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-        predicted = model(batch["images"][:8]).points_unit.float().cpu().numpy()
-        truth = batch["points_unit"][:8].cpu().numpy()
-        faces = []
-        for image, *shapes in zip(images, truth, predicted, strict=True):
-            face = np.ascontiguousarray(image)
-            for shape, colour in zip(shapes, ((255, 255, 255), (255, 40, 40)), strict=True):
-                for x, y in unit_to_crop_px(shape, self.config.model.size).round().astype(int):
-                    cv2.circle(face, (int(x), int(y)), 1, colour, -1)
-            faces.append(face)
-        return torch.from_numpy(np.concatenate(faces, axis=1)).permute(2, 0, 1)
+        images, truth = batch["images"][:8], batch["points_unit"][:8]
+        return drawn_landmarks(images, truth, model(images).points_unit)
+
+
+def held_out_examples(
+    faces: Faces, indices: NDArray[np.int64], size: int, occluders: list[tuple[float, Occluder]]
+) -> dict[str, list[Example]]:
+    """The faces as they are, and each under one occluder: the same ones in every run."""
+
+    def example(index: int, kind: str) -> Example:
+        points_px = faces.points_px[index]
+        picture, points_unit = cut(faces.image(index), points_px, Crop.around(tight_box(points_px)), faces.scheme, size)
+        visible = ~turned_away(faces.scheme, points_unit)
+        if kind == "occluded" and occluders:
+            rng = np.random.default_rng((0, index))
+            points = unit_to_crop_px(points_unit, size)
+            which = int(rng.choice(len(occluders), p=_shares(occluders)))
+            occluded = occluders[which][1](picture, points, rng)
+            picture, visible = occluded.image, visible & ~covered(points, occluded.mask)
+        return Example(picture, points_unit, visible)
+
+    return {kind: [example(int(i), kind) for i in indices] for kind in ("clean", "occluded")}
+
+
+def example_batches(examples: Sequence[Example], size: int, device: torch.device) -> Iterator[Batch]:
+    """The examples in order, `size` at a time, as a network sees them."""
+    for start in range(0, len(examples), size):
+        chunk = [as_tensors(example) for example in examples[start : start + size]]
+        yield to_device({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
+
+
+def drawn_landmarks(images: Tensor, *shapes_unit: Tensor) -> Tensor:
+    """Faces (B, 3, S, S) side by side with truth in white and prediction in red, (3, S, B S), uint8."""
+    pictures = (images * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    faces = []
+    for image, *shapes in zip(pictures, *(shape.float().cpu().numpy() for shape in shapes_unit), strict=True):
+        face = np.ascontiguousarray(image)
+        for shape, colour in zip(shapes, ((255, 255, 255), (255, 40, 40)), strict=True):
+            for x, y in unit_to_crop_px(shape, len(face)).round().astype(int):
+                cv2.circle(face, (int(x), int(y)), 1, colour, -1)
+        faces.append(face)
+    return torch.from_numpy(np.concatenate(faces, axis=1)).permute(2, 0, 1)
+
+
+def loaded(views: Dataset[Batch], order: Draws) -> Iterator[Batch]:
+    """Batches in that order, made in one loader process."""
+    return iter(
+        DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=_loader_process)
+    )
 
 
 def _shares(occluders: list[tuple[float, Occluder]]) -> NDArray[np.float64]:

@@ -1,15 +1,17 @@
 """What a training run is told: frozen, typed and total. The same types are the command line."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from unveil.data.augment import Augmentation
 from unveil.data.occlusion import KINDS, KINDS_OF_IBUG68
+from unveil.data.restoration import Holes
 from unveil.face.schemes import IBUG68, Scheme
 from unveil.training.losses import ShapeLoss
-from unveil.training.networks import Frozen, Hourglass, Light, Paper, Plain
+from unveil.training.networks import Drda, Drn, Frozen, GanIa, Hourglass, Light, Paper, Pfld, Plain
+from unveil.training.restoration_losses import PixelLoss
 
 
 class Schedule(Frozen):
@@ -59,11 +61,21 @@ class Occlusion(Frozen):
         return self if scheme == IBUG68 else self.model_copy(update=dict.fromkeys(KINDS_OF_IBUG68, 0.0))
 
 
-class Alignment(Frozen):
+class Run(Frozen):
+    """What the loop has to know of any run."""
+
+    schedule: Schedule = Schedule()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: Annotated[int, Field(ge=1)] = 2
+    validate_every: int = 500
+    checkpoint_every: int = 250
+    picture_every: int = 500
+
+
+class Alignment(Run):
     """One run that trains a landmark model."""
 
     model: Annotated[Light | Paper | Plain | Hourglass, Field(discriminator="network")] = Light()
-    schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
     occlusion: Occlusion = Occlusion()
     shape_loss: ShapeLoss = "wing"
@@ -75,8 +87,82 @@ class Alignment(Frozen):
     """The share of training faces, chosen by the hash of their names, that only validates."""
     clusters: int = 24
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: Annotated[int, Field(ge=1)] = 2
-    validate_every: int = 500
-    checkpoint_every: int = 250
-    picture_every: int = 500
+
+
+class Judges(Frozen):
+    """The two discriminators, and what they weigh in the generator's loss (equation 4)."""
+
+    patch: int = 128
+    """Side of the patch that the local one sees."""
+    judge_width: float = 1.0
+    joint: bool = False
+    """One logit of both, as Iizuka et al. have it."""
+    whole_weight: float = 4e-4
+    """λ1; the paper gives neither."""
+    patch_weight: float = 4e-4
+    """λ2."""
+
+
+class Restoring(Run):
+    """One run that trains a network to restore covered faces.
+
+    The phases are the paper's: the generator alone for `generator_steps` (T_G), the discriminators alone for
+    `discriminator_steps` (T_D), then both until the schedule ends.
+    """
+
+    model: Annotated[GanIa | Drda, Field(discriminator="network")] = GanIa()
+    schedule: Schedule = Schedule(
+        steps=200_000, batch=16, rate=2e-4, warmup=500, decay=50_000, weight_decay=0.0, clip=1.0, ema=0.999
+    )
+    generator_steps: Annotated[int, Field(ge=0)] = 90_000
+    discriminator_steps: Annotated[int, Field(ge=0)] = 10_000
+    coarse_steps: Annotated[int, Field(ge=0)] = 0
+    """The first of `generator_steps` see faces of half the side, at a quarter of the work."""
+    judges: Judges = Judges()
+    pixel_loss: PixelLoss = "l2"
+    hole_weight: Annotated[float, Field(gt=0)] = 1.0
+    """How often a covered pixel counts in L_r."""
+    mask_weight: float = 0.02
+    holes: Holes = Holes()
+    library: Path | None = None
+    """Folder with `masks/` (templates and anchors.json) and folders of sprites; without it those kinds do not occur."""
+    held_out: tuple[str, ...] = ("surgical", "N95", "cloth")
+    """Template names, or beginnings of them, that never enter training."""
+    held_out_faces: Annotated[int, Field(ge=1)] = 500
+    """Faces, chosen by their names and the seed, that never enter training."""
+    validated_faces: Annotated[int, Field(ge=1)] = 60
+    """How many of those a validation looks at, always the same ones under the same occluders."""
+
+
+class PoseGuided(Run):
+    """One run that trains PFLD: the error weighs more where the pose is wrong and where a face is of a rare kind."""
+
+    model: Pfld = Pfld()
+    schedule: Schedule = Schedule(steps=20_000, batch=32, rate=1e-3, decay=8000, weight_decay=1e-6, ema=0.998)
+    augmentation: Augmentation = Augmentation()
+    occlusion: Occlusion = Occlusion()
+    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The share of training faces, chosen by the hash of their names, that only validates."""
+
+
+class Cascaded(Run):
+    """One run that trains DRN, or SDM in closed form: every stage on what SIFT sees where the last one left off.
+
+    The schedule is that of each stage.
+    """
+
+    model: Drn = Drn()
+    schedule: Schedule = Schedule(steps=3000, batch=64, rate=3e-4, warmup=100, decay=1500, weight_decay=1e-2, ema=0.99)
+    augmentation: Augmentation = Augmentation(rotation=10.0)
+    occlusion: Occlusion = Occlusion()
+    views: Annotated[int, Field(ge=1)] = 6
+    """Of each face, made once before the first stage."""
+    closed_form: bool = False
+    """Solve each stage at once, as SDM does; only without hidden layers."""
+    ridge: Annotated[float, Field(gt=0)] = 20.0
+    """How strongly the closed form is pulled to no movement."""
+    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The share of training faces, chosen by the hash of their names, that only validates."""
+
+
+AnyRun: TypeAlias = Alignment | Restoring | PoseGuided | Cascaded

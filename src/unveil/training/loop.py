@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -19,20 +19,28 @@ from torch.utils.tensorboard import SummaryWriter
 
 from unveil.data.annotations import written_whole
 from unveil.models.weights import Blueprint, weights_bytes
-from unveil.training.config import Alignment, Schedule
+from unveil.training.config import Run, Schedule
 
 
 class Task(Protocol):
-    """A model, its data and its losses."""
+    """A model, its data and its losses.
+
+    A step has turns. Each trains one part of the model with that part's own loss; parts are named as `get_submodule`
+    names them, and "" is the whole, the only turn of most tasks. `kept` is the part that is averaged, validated and
+    saved.
+    """
 
     model: nn.Module
+    kept: str
     blueprint: Blueprint
-    config: Alignment
 
+    @property
+    def config(self) -> Run: ...
+    def turns(self, step: int, /) -> tuple[str, ...]: ...
     def parameter_groups(self) -> list[dict[str, object]]: ...
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[dict[str, Tensor]]: ...
     def prepare(self, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]: ...
-    def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]: ...
+    def losses(self, model: nn.Module, batch: dict[str, Tensor], turn: str, step: int, /) -> dict[str, Tensor]: ...
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]: ...
     def picture(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
 
@@ -73,6 +81,12 @@ def statistics(model: nn.Module) -> list[Tensor]:
     return [kept for norm in norms for kept in (norm.running_mean, norm.running_var) if kept is not None]
 
 
+def let_learn(model: nn.Module, part: str) -> None:
+    """This part alone trains: no other gets gradients, so the optimiser passes it over, and its norms count nothing."""
+    model.requires_grad_(False).eval()
+    model.get_submodule(part).requires_grad_(True).train()
+
+
 def channels_last(model: nn.Module) -> nn.Module:
     """The layout in which CPUs and tensor cores convolve fastest."""
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -92,18 +106,25 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     """
     config, schedule = task.config, task.config.schedule
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision_for(config.precision, device))
+    turns_differ = DistributedDataParallelKwargs(find_unused_parameters=any(task.turns(0)))
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision=precision_for(config.precision, device),
+        kwargs_handlers=[turns_differ],
+    )
     first, processes = accelerator.is_main_process, accelerator.num_processes
     if device.type == "cpu":
         torch.set_num_threads(config.threads)
     optimiser = torch.optim.AdamW(task.parameter_groups(), betas=(0.9, 0.99))
     model, optimiser = accelerator.prepare(channels_last(task.model), optimiser)
-    average = Average(accelerator.unwrap_model(model), schedule.ema)
+    learner = accelerator.unwrap_model(model)
+    kept = learner.get_submodule(task.kept)
+    average = Average(kept, schedule.ema)
     base_rates = [group["lr"] for group in optimiser.param_groups]
     start, best = 0, {"score": float("inf")}
     if resume:
         saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
-        accelerator.unwrap_model(model).load_state_dict(saved["model"])
+        learner.load_state_dict(saved["model"])
         average.model.load_state_dict(saved["average"])
         optimiser.load_state_dict(saved["optimiser"])
         start, best = saved["step"], saved["best"]
@@ -115,7 +136,7 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     writer = SummaryWriter(str(out / "tensorboard"), purge_step=start or None) if first else None
 
     def save(step: int) -> None:
-        state = {"model": accelerator.unwrap_model(model).state_dict(), "average": average.model.state_dict()}
+        state = {"model": learner.state_dict(), "average": average.model.state_dict()}
         with written_whole(out / "checkpoint.pt") as temporary:
             torch.save(state | {"optimiser": optimiser.state_dict(), "step": step, "best": best}, temporary)
         save_weights(average.model, task.blueprint, out / "last.safetensors")
@@ -133,8 +154,7 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
             with written_whole(out / "best.json") as temporary:
                 temporary.write_text(json.dumps(best, indent=2) + "\n")
 
-    model.train()
-    step, speed, shown = start, 0.0, ""
+    step, speed, shown, learning = start, 0.0, "", None
     recent: dict[str, float] = {}
     stopped = False
     with training_progress(console if first else Console(quiet=True)) as progress, interruptible() as interrupted:
@@ -144,13 +164,18 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
             for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
                 group["lr"] = rate * rate_at(step, schedule)
             batch = task.prepare(next(batches), accelerator.device)
-            with accelerator.autocast():
-                losses = task.losses(model, batch)
-            optimiser.zero_grad()
-            accelerator.backward(losses["loss"])
-            accelerator.clip_grad_norm_(model.parameters(), schedule.clip)
-            optimiser.step()
-            average.update(accelerator.unwrap_model(model), step)
+            losses: dict[str, Tensor] = {}
+            for turn in task.turns(step):
+                if turn != learning:
+                    let_learn(learner, learning := turn)
+                with accelerator.autocast():
+                    found = task.losses(model, batch, turn, step)
+                optimiser.zero_grad()
+                accelerator.backward(found["loss"])
+                accelerator.clip_grad_norm_(model.parameters(), schedule.clip)
+                optimiser.step()
+                losses = found | losses  # shown is the first turn's loss
+            average.update(kept, step)
             step += 1
             if writer is None:  # another process reports
                 continue

@@ -1,12 +1,16 @@
 """The networks that a training run may name, and their sizes: the fields of each are what its constructor takes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from unveil.face.carried import own_scheme
+from unveil.face.components import COMPONENTS, MARGIN
+from unveil.face.hierarchy import Part
 from unveil.face.schemes import Scheme
 from unveil.models.weights import Blueprint
+
+ComponentName = Literal["jaw", "left brow", "right brow", "nose", "left eye", "right eye", "mouth"]
 
 
 class Frozen(BaseModel):
@@ -23,6 +27,79 @@ class Network(Frozen):
     def blueprint(self, scheme: Scheme) -> Blueprint:
         sizes = self.model_dump(exclude={"network", "size", "imagenet"})
         return Blueprint(self.network, scheme.name, self.size, 1.0, sizes, own_scheme(scheme))
+
+
+class Pfld(Network):
+    """Sizes of PFLD; see `unveil.models.pfld.Pfld`."""
+
+    network: Literal["pfld"] = "pfld"
+    size: Literal[112] = 112
+    width: float = 1.0
+    """Of all layers; the paper has 1 and 0.25."""
+    imagenet: Literal[False] = False
+    """There are no ImageNet weights for it."""
+
+
+class Drn(Network):
+    """Sizes of DRN and of SDM, which is a DRN without hidden layers; see `unveil.models.drn.Drn`."""
+
+    network: Literal["drn"] = "drn"
+    size: int = 128
+    hidden: tuple[int, ...] = (1296, 784, 400)
+    stages: Annotated[int, Field(ge=1)] = 3
+    imagenet: Literal[False] = False
+    """It has no CNN to start."""
+
+
+class Restorer(Frozen):
+    """What every restorer has: its name, the side of the crop that it sees, and how that is framed."""
+
+    network: str
+    size: int
+    component: ComponentName | None = None
+    """Restore this component alone; else the whole face."""
+    margin: float = 1.15
+    """The crop's side in diagonals of the landmark box; of a component it is 1.4."""
+
+    def blueprint(self, scheme: Scheme) -> Blueprint:
+        margin = self.margin if self.component is None else MARGIN
+        return Blueprint(self.network, scheme.name, self.size, margin, self.sizes, component=self.component)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What the network's constructor takes."""
+        return self.model_dump(exclude={"network", "size", "component", "margin"})
+
+    @property
+    def part(self) -> Part | None:
+        """The component's landmarks; None for the whole face."""
+        return next((part for part in COMPONENTS if part.name == self.component), None)
+
+
+class GanIa(Restorer):
+    """Sizes of the generator; see `unveil.models.generator.Generator`."""
+
+    network: Literal["gan-ia"] = "gan-ia"
+    size: int = 256
+    widths: tuple[int, ...] = (64, 128, 256)
+    dilations: tuple[int, ...] = (2, 4, 8, 16)
+    last: int = 32
+    """Channels before the picture."""
+    attention: bool = True
+    """Self-attention between places, in generator and judges."""
+
+
+class Drda(Restorer):
+    """Sizes of the de-corrupt autoencoder; see `unveil.models.autoencoder.DecorruptAutoencoder`."""
+
+    network: Literal["drda"] = "drda"
+    size: int = 64
+    hidden: tuple[int, ...] = (1024, 256)
+    """Narrowing to the code; then mirrored."""
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return {**super().sizes, "size": self.size}
 
 
 class Light(Network):

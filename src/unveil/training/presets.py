@@ -1,12 +1,13 @@
-"""The runs that have names: the light GlomFace, what each part of it is worth, and the paper's two networks."""
+"""The runs that have names: landmarks, and what restores faces."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
 from unveil.data.augment import Augmentation
-from unveil.training.config import Alignment, Occlusion, Schedule
-from unveil.training.networks import Hourglass, Light, Network, Paper, Plain
+from unveil.models.generator import SIZES
+from unveil.training.config import Alignment, AnyRun, Cascaded, Judges, Occlusion, PoseGuided, Restoring, Schedule
+from unveil.training.networks import Drda, Drn, GanIa, Hourglass, Light, Network, Paper, Pfld, Plain
 
 NOISE_ONLY = Occlusion(noise=1.0, polygon=0.0, mask=0.0, sunglasses=0.0)
 """The paper's occlusion: one rectangle of noise."""
@@ -50,12 +51,51 @@ PRESETS: Mapping[str, Alignment] = MappingProxyType(
         "hourglass-boundaries": _light(Hourglass(boundaries=True)),
     }
 )
+"""Landmark networks of one contract."""
+
+RESTORERS: Mapping[str, Restoring] = MappingProxyType(
+    {
+        # Sections 3.3 and 4.2; iterations are those of Iizuka et al. 2017, whose training the paper follows.
+        "gan-ia": Restoring(),
+        # For two cores: half of the generator's phase on 64 px, and the hole weighs more than what is copied.
+        "gan-ia-light": Restoring(
+            model=GanIa(size=128, **SIZES["gan-ia-light"].to_json()),
+            schedule=Schedule(
+                steps=16_000, batch=8, rate=1e-3, warmup=300, decay=6000, weight_decay=0.0, clip=1.0, ema=0.998
+            ),
+            generator_steps=13_500,
+            discriminator_steps=500,
+            coarse_steps=8000,
+            judges=Judges(patch=64, judge_width=0.25, whole_weight=1e-3, patch_weight=1e-3),
+            pixel_loss="l1",
+            hole_weight=6.0,
+            mask_weight=0.1,
+        ),
+        # Squared error alone, as its paper has it.
+        "drda": Restoring(
+            model=Drda(),
+            schedule=Schedule(steps=20_000, batch=32, rate=5e-4, decay=8000, weight_decay=0.0, clip=1.0),
+        ),
+    }
+)
+
+REGRESSORS: Mapping[str, PoseGuided | Cascaded] = MappingProxyType(
+    {
+        "pfld": PoseGuided(),
+        "pfld-0.25": PoseGuided(model=Pfld(width=0.25)),
+        "drn": Cascaded(),
+        "sdm": Cascaded(model=Drn(hidden=(), stages=4), closed_form=True),
+    }
+)
+"""The papers' other landmark networks, to measure against."""
+
+ALL: Mapping[str, AnyRun] = MappingProxyType({**PRESETS, **REGRESSORS, **RESTORERS})
 
 
-def preset_named(name: str) -> Alignment:
+def preset_named(name: str) -> AnyRun:
     """The preset of that name; ValueError with the nearest name if there is none."""
-    if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}"
+    if name not in ALL:
+        near = get_close_matches(name, ALL, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ALL)}"
         raise ValueError(f"unknown preset {name!r}: {hint}")
-    return PRESETS[name]
+    return ALL[name]

@@ -1,6 +1,6 @@
 """What training to restore minimises, and PFLD's weighted error. B faces, S pixels, L landmarks, C classes."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from unveil.models.discriminators import Verdict
 from unveil.models.generator import Restoration
 from unveil.models.pfld import PfldPrediction
+
+PixelLoss: TypeAlias = Literal["l2", "l1"]
 
 
 class RestorationLoss(NamedTuple):
@@ -36,10 +38,15 @@ def reconstruction_loss(
     clean: Float[Tensor, "B 3 S S"],
     mask: Float[Tensor, "B 1 S S"],
     hole_weight: float = 1.0,
+    kind: PixelLoss = "l2",
 ) -> Float[Tensor, ""]:
-    """L_r: mean squared error, in [0, 1] RGB, with covered pixels counted `hole_weight` times (1 is the paper's)."""
+    """L_r: mean squared error, in [0, 1] RGB, with covered pixels counted `hole_weight` times (1 is the paper's).
+
+    "l1" is the mean absolute error (ours), whose gradient does not fade as the picture comes near.
+    """
     weight = (1 + (hole_weight - 1) * mask).expand_as(restored)
-    return (weight * (restored - clean).square()).sum() / weight.sum()
+    difference = restored - clean
+    return (weight * (difference.square() if kind == "l2" else difference.abs())).sum() / weight.sum()
 
 
 def mask_loss(logits: Float[Tensor, "B 1 S S"], mask: Float[Tensor, "B 1 S S"]) -> Float[Tensor, ""]:
@@ -59,9 +66,10 @@ def restoration_loss(
     *,
     hole_weight: float,
     mask_weight: float,
+    kind: PixelLoss = "l2",
 ) -> RestorationLoss:
     """L_r and the mask's term: all of the first phase, part of the third."""
-    reconstruction = reconstruction_loss(found.restored, clean, mask, hole_weight)
+    reconstruction = reconstruction_loss(found.restored, clean, mask, hole_weight, kind)
     covered = mask_loss(found.mask_logits, mask)
     return RestorationLoss(reconstruction + mask_weight * covered, reconstruction, covered)
 

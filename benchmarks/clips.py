@@ -1,0 +1,143 @@
+"""Clips made in memory: a photograph moved by known motions under moving occluders, so the truth is known. L landmarks.
+
+The photograph is NASA's public-domain portrait of Eileen Collins, from scikit-image.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.data import astronaut
+
+import unveil
+from unveil.data.occlusion import covered, occluder
+from unveil.data.occlusion.textures import texture
+from unveil.types import Image, Points
+
+FPS = 30
+WIDTH, HEIGHT = 640, 480
+FACE = (223.0, 134.0)  # the face's middle in the photograph
+ZOOM = 1.5  # the face is then some 130 pixels wide
+NOISE, QUALITY = 4.0, 80  # sensor noise in grey levels, quality of the JPEG that stands for a camera's compression
+PANEL = 340  # pixels a side: hides the whole face at rest
+BAR = 70  # pixels of a bar's width: about half of the face
+SLIDE_S = 0.3  # a panel takes to come or go
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What moves how: amplitudes and frequencies of sines, what is worn, what passes before the face and when."""
+
+    name: str
+    seconds: float = 4.0
+    sway: tuple[float, float] = (0.0, 0.0)
+    """Pixels and Hz, left and right."""
+    nod: tuple[float, float] = (0.0, 0.0)
+    """Pixels and Hz, up and down."""
+    turn: tuple[float, float] = (0.0, 0.0)
+    """Degrees and Hz, in the plane of the picture."""
+    zoom: tuple[float, float] = (1.0, 0.0)
+    """Factor and Hz."""
+    worn: str = ""
+    """An occluder that goes with the face."""
+    bar: bool = False
+    """Whether a bar as wide as half of the face passes to and fro."""
+    hidden_s: tuple[float, float] | None = None
+    """From when to when a panel hides the face."""
+
+    def matrix(self, time_s: float) -> NDArray[np.float64]:
+        """The 2x3 matrix from the photograph's pixels to the frame's."""
+
+        def wave(hertz: float) -> float:
+            return math.sin(math.tau * hertz * time_s)
+
+        angle = math.radians(self.turn[0]) * wave(self.turn[1])
+        scale = ZOOM * self.zoom[0] ** wave(self.zoom[1])
+        turned = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        middle = (WIDTH / 2 + self.sway[0] * wave(self.sway[1]), HEIGHT / 2 + 10 + self.nod[0] * wave(self.nod[1]))
+        return np.column_stack([turned, middle - turned @ FACE])
+
+
+STILL = Clip("still")
+MOVING = (
+    Clip("sway", sway=(70, 0.5)),
+    Clip("nod", nod=(30, 1.0)),
+    Clip("fast sway", sway=(80, 1.2)),
+    Clip("turn", turn=(20, 0.4)),
+    Clip("zoom", zoom=(1.4, 0.4)),
+    Clip("all at once", sway=(70, 0.5), turn=(20, 0.4), zoom=(1.4, 0.4)),
+)
+OCCLUDED = (
+    Clip("sway, face mask", sway=(70, 0.5), worn="mask"),
+    Clip("sway, sunglasses", sway=(70, 0.5), worn="sunglasses"),
+    Clip("sway, bar passing", sway=(70, 0.5), bar=True),
+    Clip("all at once, bar passing", sway=(70, 0.5), turn=(20, 0.4), zoom=(1.4, 0.4), bar=True),
+)
+HIDDEN = tuple(
+    replace(motion, name=f"{motion.name}, hidden {long_s:g} s", seconds=3 + long_s, hidden_s=(1, 1 + long_s))
+    for motion in (STILL, MOVING[0])
+    for long_s in (0.5, 2.0)
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """A frame with its time, its true landmarks (L, 2) and the share of them that is hidden."""
+
+    time_s: float
+    image_rgb: Image
+    truth_px: Points
+    hidden: float
+
+
+@cache
+def portrait() -> tuple[Image, Points]:
+    """The photograph and its landmarks, mirror-averaged, as the model itself sees them on the still."""
+    still = np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+    return still, unveil.Pipeline(flip_average=True)(still)[0].landmarks
+
+
+def play(clip: Clip, seed: int = 0) -> Iterator[Shot]:
+    """The clip's frames; the same seed gives the same ones."""
+    rng = np.random.default_rng(seed)
+    still, points_px = portrait()
+    mask = np.zeros(still.shape[:2], np.bool_)
+    if clip.worn:
+        worn = occluder(clip.worn)(still, points_px, rng)
+        still, mask = worn.image, worn.mask
+    panel = np.clip(texture(rng, HEIGHT, PANEL, still), 0, 255).astype(np.uint8)
+    under_worn = covered(points_px, mask)
+    for i in range(round(clip.seconds * FPS)):
+        matrix = clip.matrix(i / FPS)
+        truth = (points_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+        image = cv2.warpAffine(still, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        left, right = _obstacle(clip, i / FPS)
+        image[:, left:right] = panel[:, : right - left]
+        under = under_worn | ((truth[:, 0] >= left) & (truth[:, 0] < right))
+        yield Shot(i / FPS, _recorded(np.asarray(image, np.uint8), rng), truth, float(under.mean()))
+
+
+def _obstacle(clip: Clip, time_s: float) -> tuple[int, int]:
+    """The columns that a bar or a panel covers; none where it is outside."""
+    if clip.bar:
+        middle, width = WIDTH / 2 + 160 * math.sin(math.tau * 0.4 * time_s), BAR
+    elif clip.hidden_s is not None:
+        before, after = clip.hidden_s[0] - time_s, time_s - clip.hidden_s[1]
+        aside = max(before, after, 0.0) / SLIDE_S * PANEL * 1.3
+        at = clip.matrix((clip.hidden_s[0] + clip.hidden_s[1]) / 2) @ (*FACE, 1)
+        middle, width = at[0] + math.copysign(aside, after), PANEL
+    else:
+        return 0, 0
+    left, right = (int(np.clip(edge, 0, WIDTH)) for edge in (middle - width / 2, middle + width / 2))
+    return left, right
+
+
+def _recorded(image_rgb: Image, rng: np.random.Generator) -> Image:
+    """The frame as a camera would give it, with noise and compression."""
+    noisy = np.clip(image_rgb + rng.normal(0, NOISE, image_rgb.shape) + 0.5, 0, 255).astype(np.uint8)
+    encoded = cv2.imencode(".jpg", noisy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), np.uint8)

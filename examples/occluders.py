@@ -1,0 +1,81 @@
+"""One photograph under twelve occluders, restored: before, mask and after of each, on one sheet."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from skimage.data import astronaut
+
+import unveil
+from unveil.data.occlusion import Library, occluder
+from unveil.geometry import Crop, tight_box
+from unveil.inference.drawing import GAP, PAPER, captioned, side_by_side
+from unveil.inference.outputs import write_png
+from unveil.types import Face, Image
+
+# Kind and seed, and what takes its place where the library has something for it.
+OCCLUDERS = (
+    ("sunglasses", 8, None),
+    ("sunglasses", 5, "sprite"),
+    ("mask", 2, None),
+    ("mask", 3, "template"),
+    ("mask", 7, "template"),
+    ("polygon", 4, None),
+    ("polygon", 1, "sprite"),
+    ("polygon", 11, "sprite"),
+    ("polygon", 6, None),
+    ("noise", 9, "sprite"),
+    ("noise", 2, None),
+    ("noise", 5, "template"),
+)
+ROWS, TILE, MARGIN = 6, 256, 1.5  # two columns of six; pixels; diagonals of the landmarks' box
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the sheet; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--restorer", metavar="NAME|PATH", default="gan-ia-light")
+    parser.add_argument("--library", metavar="DIR", type=Path, help="mask templates in masks/, folders of sprites")
+    parser.add_argument("--out", metavar="FILE", type=Path, default=Path("out/occluders.png"))
+    options = parser.parse_args(arguments)
+    try:
+        sheet = drawn(unveil.Pipeline(restorer=options.restorer), Library.read(options.library))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(options.out, sheet)
+    print(options.out)
+    return 0
+
+
+def drawn(pipeline: unveil.Pipeline, library: Library) -> Image:
+    # NASA's portrait of Eileen Collins, public domain
+    plain = np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+    face = pipeline(plain)[0]
+    strips = [strip(pipeline, plain, face, library, *choice) for choice in OCCLUDERS]
+    left, right = (np.concatenate(strips[start : start + ROWS]) for start in (0, ROWS))
+    return np.concatenate([left, np.full((len(left), 4 * GAP, 3), PAPER, np.uint8), right], axis=1)
+
+
+def strip(
+    pipeline: unveil.Pipeline, plain: Image, face: Face, library: Library, kind: str, seed: int, other: str | None
+) -> Image:
+    """One occluder: the crop before, the mask that the restorer saw, the crop after."""
+    there = {"template": bool(library.templates), "sprite": bool(library.sprites)}
+    if other is not None and there[other]:
+        kind = other
+    occluded = occluder(kind, library)(plain, face.landmarks, np.random.default_rng(seed))
+    restored = pipeline.restore(occluded.image, [face.box])
+    mask = np.repeat(np.where(restored.mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    crop = Crop.around(tight_box(face.landmarks), MARGIN)
+    pictures = {f"{kind} {seed}": occluded.image, "mask found": mask, "restored": restored.image}
+    row = side_by_side({name: crop.extract(image, TILE) for name, image in pictures.items()})
+    off = np.abs(restored.image.astype(np.float32) - plain)[occluded.mask].mean()
+    return captioned(row, f"{off:.0f} levels from the plain photograph under the occluder")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

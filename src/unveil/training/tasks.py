@@ -1,0 +1,40 @@
+"""From settings to what learns by them: one function for every kind of run."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+from rich.console import Console
+
+from unveil.data.samples import Faces
+from unveil.training.alignment import AlignmentTask
+from unveil.training.cascade import CascadeTask
+from unveil.training.config import Alignment, AnyRun, Cascaded, PoseGuided, Restoring
+from unveil.training.loop import Outcome, fit
+from unveil.training.pfld import PfldTask
+from unveil.training.restoration import RestorationTask
+
+AnyTask: TypeAlias = AlignmentTask | RestorationTask | PfldTask | CascadeTask
+
+
+def task_of(faces: Faces, config: AnyRun) -> AnyTask:
+    """What these settings train on these faces; ValueError if the faces are not fit for it."""
+    match config:
+        case Alignment():
+            return AlignmentTask(faces, config)
+        case Restoring():
+            return RestorationTask(faces, config)
+        case PoseGuided():
+            return PfldTask(faces, config)
+        case Cascaded():
+            return CascadeTask(faces, config)
+
+
+def fit_task(task: AnyTask, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
+    """Trains to the end or to Ctrl-C; see `unveil.training.loop.fit`."""
+    if isinstance(task, RestorationTask) and console is not None:
+        for name, figures in task.baselines().items():
+            said = "  ".join(f"{figure} {value:.3f}" for figure, value in figures.items())
+            console.print(f"held-out faces as they are {name}: {said}", highlight=False)
+    if isinstance(task, CascadeTask):
+        return task.fit(out, resume=resume, console=console)
+    return fit(task, out, resume=resume, console=console)
