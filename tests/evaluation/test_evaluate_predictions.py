@@ -183,7 +183,7 @@ def test_nothing_to_measure_is_status_2_and_one_line(evaluate: Evaluate, tmp_pat
         (("--models", "x/y", "x-y", "--dataset", "folder", "--root", ".", "--save", "out"), "under one name"),
         (("--predictions", "a", "--truth", "b", "--threads", "0"), "--threads 0"),
         (("--predictions", "a", "--truth", "b", "--json", "."), "a folder; name a file"),
-        (("--predictions", "a", "--truth", "b", "--save", "file/below"), "--save: cannot write in"),
+        (("--predictions", "a", "--truth", "b", "--save", "file/below"), "is a file, not a folder; choose another"),
     ],
 )
 def test_options_that_cannot_go_together_are_one_line(

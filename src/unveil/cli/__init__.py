@@ -9,7 +9,7 @@ from unveil import __version__
 
 # Each command is a module `unveil.cli.NAME` with a dataclass `Options`, which tyro makes the command line of, and
 # `run(options) -> int`, which answers with the exit status. A command whose options depend on its arguments has its own
-# `parse(arguments) -> options`. The module of `batch` is called otherwise: `cli/batch.py` is what all commands share.
+# `parse(arguments) -> options`.
 COMMANDS = {
     "align": "find faces, their landmarks and which of them are visible",
     "restore": "take away what covers faces",
@@ -23,7 +23,6 @@ COMMANDS = {
     "batch": "align very many pictures, on one machine or a cluster",
     "serve": "answer over HTTP, with a page to try it",
 }
-MODULES = {"batch": "cluster"}
 OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, arguments: Sequence[str]) -> int:
     import tyro
 
-    command = import_module(f"unveil.cli.{MODULES.get(name, name)}")
+    command = import_module(f"unveil.cli.{name}")
     parse = getattr(command, "parse", None)
     try:
         options = parse(arguments) if parse else tyro.cli(command.Options, prog=f"unveil {name}", args=arguments)

@@ -1,7 +1,6 @@
 """`unveil evaluate`: models over a data set, or predictions beside the truth; a table, JSON, a report."""
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from unveil.cli.batch import reason
+from unveil.cli.pictures import check_writable
+from unveil.cli.progress import reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
     from unveil.data.landmarks import DataSet
@@ -174,13 +174,7 @@ def _check(options: Options) -> None:
         raise ValueError(f"--json {options.json}: a folder; name a file")
     for name, folder in (("--save", options.save), ("--json", options.json and options.json.parent)):
         if folder is not None:
-            _need_writable(name, folder)
-
-
-def _need_writable(option: str, folder: Path) -> None:
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise ValueError(f"{option}: cannot write in {nearest}; choose another folder")
+            check_writable(folder, name)
 
 
 def _setting(options: Options) -> "Setting":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from unveil.cli.batch import Batch, reason
+from unveil.cli.progress import Job, reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
     from unveil.inference.pipeline import Pipeline
@@ -80,21 +80,21 @@ def run_over_pictures(options: PictureOptions, label: str, opened: Opened) -> in
         return 2
     sources = find_sources(options.source, options.out)
     faces = 0
-    with Batch(len(sources.pictures), label) as batch:
+    with Job(len(sources.pictures), label) as job:
         for problem in sources.problems:
-            batch.fail(problem)
+            job.fail(problem)
         if sources.pictures:
             try:
-                faces = _run_all(options, sources, batch, opened)
+                faces = _run_all(options, sources, job, opened)
             except (ValueError, OSError) as error:  # of the models, the detector, the boxes or the folder
-                batch.fail(reason(error))
+                job.fail(reason(error))
                 return 2
-    if batch.done:
-        print(f"{_count(batch.done, 'picture')}, {_count(faces, 'face')}: {', '.join(options.save)} in {options.out}")
-    return batch.status
+    if job.done:
+        print(f"{_count(job.done, 'picture')}, {_count(faces, 'face')}: {', '.join(options.save)} in {options.out}")
+    return job.status
 
 
-def _run_all(options: PictureOptions, sources: "Sources", batch: Batch, opened: Opened) -> int:
+def _run_all(options: PictureOptions, sources: "Sources", job: Job, opened: Opened) -> int:
     """One picture after another; the number of faces. Raises on what concerns them all."""
     import cv2
 
@@ -104,7 +104,7 @@ def _run_all(options: PictureOptions, sources: "Sources", batch: Batch, opened: 
     _check(options)
     box_file = BoxFile.read(options.boxes) if options.boxes else None
     for stray in box_file.without([source.path for source in sources.pictures]) if box_file else ():
-        batch.warn(f"{options.boxes}: no picture of this run is {stray}")
+        job.warn(f"{options.boxes}: no picture of this run is {stray}")
     count = 0
     with opened() as work:
         cv2.setNumThreads(options.threads)
@@ -114,12 +114,12 @@ def _run_all(options: PictureOptions, sources: "Sources", batch: Batch, opened: 
                 faces = work(source, image_rgb, box_file.of(source.path) if box_file else None)
             except Exception as error:  # one picture's trouble, whatever it is, does not stop the others
                 named = isinstance(error, ImageError)
-                batch.fail(str(error) if named else f"{source.path}: {reason(error)}")
+                job.fail(str(error) if named else f"{source.path}: {reason(error)}")
                 continue
             if not faces:
                 hint = "its list of boxes is empty" if box_file else "try a lower --min-score, or give --boxes"
-                batch.warn(f"{source.path}: no face found; {hint}")
-            batch.succeed()
+                job.warn(f"{source.path}: no face found; {hint}")
+            job.succeed()
             count += faces
     return count
 
@@ -135,13 +135,13 @@ def _check(options: PictureOptions) -> None:
     check_writable(options.out)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "--out") -> None:
     """ValueError unless the folder can be written to, or made; it is not made yet."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise ValueError(f"--out {folder}: {nearest} is a file, not a folder; choose another")
+        raise ValueError(f"{option} {folder}: {nearest} is a file, not a folder; choose another")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {folder}: no permission to write in {nearest}; choose another")
+        raise ValueError(f"{option} {folder}: no permission to write in {nearest}; choose another")
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unveil.cli.batch import Batch, reason
 from unveil.cli.pictures import check_writable
+from unveil.cli.progress import Job, reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
     from unveil.inference.tracking import Tracker
@@ -53,23 +53,23 @@ def run(options: Options) -> int:
 
     try:
         _check(options)
-        with open_video(options.source) as video, Batch(video.expected, "tracking", "frames/s") as batch:
+        with open_video(options.source) as video, Job(video.expected, "tracking", "frames/s") as job:
             try:
-                summary = _track(options, video, batch)
+                summary = _track(options, video, job)
             except Exception as error:  # whatever it is, the frames before it are kept
-                batch.fail(reason(error))
-                return batch.status
+                job.fail(reason(error))
+                return job.status
             for problem in video.problems:
-                batch.fail(problem)
+                job.fail(problem)
     except (ValueError, OSError) as error:  # of the options or the source
-        with Batch(0, "tracking") as batch:
-            batch.fail(reason(error))
+        with Job(0, "tracking") as job:
+            job.fail(reason(error))
         return 2
     print(summary)
-    return batch.status
+    return job.status
 
 
-def _track(options: Options, video: "Video", batch: Batch) -> str:
+def _track(options: Options, video: "Video", job: Job) -> str:
     """Follows every frame and writes what is to be saved; a line that says what was done."""
     from itertools import chain
 
@@ -92,10 +92,10 @@ def _track(options: Options, video: "Video", batch: Batch) -> str:
             faces = tracker(frame.image_rgb, frame.time_s)
             add(frame, faces)
             ids.update(face.id for face in faces)
-            batch.succeed()
+            job.succeed()
     rate = video.read / max(time.perf_counter() - started_s, 1e-6)
     if not ids:
-        batch.warn(f"{video.name}: no face found; try a lower --min-score")
+        job.warn(f"{video.name}: no face found; try a lower --min-score")
     where = ", ".join(map(str, paths.values()))
     return f"frames: {video.read}, faces: {len(ids)}, frames/s: {rate:.1f}; {where}"
 
