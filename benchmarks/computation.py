@@ -75,7 +75,9 @@ def milliseconds(sessions: Mapping[str, ort.InferenceSession]) -> dict[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--time", action="store_true", help="measure ms a face too, for 68 points: some minutes, 4 GB of memory")
+    parser.add_argument(
+        "--time", action="store_true", help="measure ms a face too, for 68 points: some minutes, 4 GB of memory"
+    )
     timed = parser.parse_args().time
     logging.disable(logging.WARNING)  # the exporter's, of operators that no network here has
     heads = ("preset", "scheme", "T", "parameters", "GFLOPs", "of them", "the paper's")
