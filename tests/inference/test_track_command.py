@@ -98,18 +98,22 @@ def test_the_table_says_what_the_lines_say(track: Track, tmp_path: Path) -> None
     assert float(rows[3]["yaw"]) == face["pose"]["yaw"]
 
 
+def stop_after_five_frames(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    follow = Tracker.__call__
+
+    def stopped(self: Tracker, image_rgb: Image, time_s: float) -> list[TrackedFace]:
+        if time_s > 4.5 / FPS:
+            raise error
+        return follow(self, image_rgb, time_s)
+
+    monkeypatch.setattr(Tracker, "__call__", stopped)
+
+
 @pytest.mark.usefixtures("clip")
 def test_an_interrupted_run_leaves_readable_files(
     track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    follow = Tracker.__call__
-
-    def interrupted(self: Tracker, image_rgb: Image, time_s: float) -> list[TrackedFace]:
-        if time_s > 4.5 / FPS:
-            raise KeyboardInterrupt
-        return follow(self, image_rgb, time_s)
-
-    monkeypatch.setattr(Tracker, "__call__", interrupted)
+    stop_after_five_frames(monkeypatch, KeyboardInterrupt())
     assert track("clip.avi", "--save", "video", "json", "csv") == 130
     assert written(tmp_path / "out") == ["clip.csv", "clip.jsonl", "clip.mp4"]
     assert len(frames(tmp_path / "out/clip.mp4")) == len(lines(tmp_path / "out/clip.jsonl")) == 5
@@ -121,14 +125,7 @@ def test_an_interrupted_run_leaves_readable_files(
 def test_trouble_in_the_middle_is_one_line_and_keeps_what_is_there(
     track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    follow = Tracker.__call__
-
-    def troubled(self: Tracker, image_rgb: Image, time_s: float) -> list[TrackedFace]:
-        if time_s > 4.5 / FPS:
-            raise RuntimeError("out\nof memory")
-        return follow(self, image_rgb, time_s)
-
-    monkeypatch.setattr(Tracker, "__call__", troubled)
+    stop_after_five_frames(monkeypatch, RuntimeError("out\nof memory"))
     assert track("clip.avi") == 1
     assert len(lines(tmp_path / "out/clip.jsonl")) == 5
     assert capsys.readouterr().err == "error: RuntimeError: out of memory\n"

@@ -141,8 +141,16 @@ def _write_text(path: Path, text: str) -> None:
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """RGB (H, W, 3) or grey (H, W), without loss."""
+    try:
+        path.write_bytes(png_bytes(pixels))
+    except PngError as error:
+        raise PngError(f"{path}: {error}") from None
+
+
+def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
+    """RGB (H, W, 3) or grey (H, W) as a PNG file; PngError if OpenCV cannot."""
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     encoded, data = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     if not encoded:
-        raise PngError(f"{path}: OpenCV could not encode the picture as PNG")
-    path.write_bytes(data.tobytes())
+        raise PngError("OpenCV could not encode the picture as PNG")
+    return data.tobytes()

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from unveil.inference.boxes import check_box
@@ -23,7 +21,7 @@ from unveil.inference.detector import Detector, YuNetDetector
 from unveil.inference.drawing import draw_faces
 from unveil.inference.images import ImageError, decode_image
 from unveil.inference.looks import Detection
-from unveil.inference.outputs import csv_table, face_json, picture_json, picture_writers, write_together
+from unveil.inference.outputs import csv_table, face_json, picture_json, picture_writers, png_bytes, write_together
 from unveil.inference.pipeline import Pipeline
 from unveil.server.limits import BOXES, Refusal
 from unveil.server.uploads import Upload, check_header
@@ -128,7 +126,7 @@ def align(engine: Engine, upload: Upload, order: Order, kind: AlignAs) -> Answer
         return _pts(stem, image_rgb, faces, pipeline)
     if kind == "png":
         overlay = draw_faces(image_rgb, faces, pipeline.model.scheme)
-        return Answer(png(overlay), "image/png", f"{stem}.overlay.png")
+        return Answer(png_bytes(overlay), "image/png", f"{stem}.overlay.png")
     text = picture_json(upload.name, image_rgb, pipeline.model.config.name, pipeline.model.scheme.name, faces)
     return Answer(text.encode(), "application/json")
 
@@ -138,7 +136,7 @@ def restore(engine: Engine, upload: Upload, order: Order, kind: RestoreAs) -> An
     pipeline, image_rgb = order.pipeline(engine), order.picture(upload)
     restored = pipeline.restore(image_rgb, order.parsed_boxes(image_rgb))
     if kind == "png":
-        return Answer(png(restored.image), "image/png", f"{_file_stem(upload.name)}.restored.png")
+        return Answer(png_bytes(restored.image), "image/png", f"{_file_stem(upload.name)}.restored.png")
     record: dict[str, object] = {
         "image": upload.name,
         "width": image_rgb.shape[1],
@@ -147,19 +145,10 @@ def restore(engine: Engine, upload: Upload, order: Order, kind: RestoreAs) -> An
         "scheme": pipeline.model.scheme.name,
         "before": [face_json(face) for face in restored.before],
         "after": [face_json(face) for face in restored.after],
-        "restored": base64.b64encode(png(restored.image)).decode(),
-        "mask": base64.b64encode(png(restored.mask.astype(np.uint8) * 255)).decode(),
+        "restored": base64.b64encode(png_bytes(restored.image)).decode(),
+        "mask": base64.b64encode(png_bytes(restored.mask.astype(np.uint8) * 255)).decode(),
     }
     return Answer(json.dumps(record, allow_nan=False).encode(), "application/json")
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """An RGB picture (H, W, 3) or a mask (H, W) as a PNG file; ValueError if OpenCV cannot."""
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    encoded, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    if not encoded:
-        raise ValueError(f"OpenCV could not encode {pixels.shape} as PNG")
-    return data.tobytes()
 
 
 def _csv(name: str, faces: Sequence[Face], points: int) -> bytes:
