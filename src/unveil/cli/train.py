@@ -23,6 +23,7 @@ class Options:
 
     data: Path
     config: "AnyRun"
+    more: Path | None
     scheme: str | None
     out: Path
     resume: bool
@@ -50,6 +51,7 @@ def parse(arguments: Sequence[str]) -> Options:
     def options(
         data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
         config: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[AnyRun]] = config,
+        more: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None,
         scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
         out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = LATEST,
         resume: tyro.conf.FlagCreatePairsOff[bool] = False,
@@ -59,11 +61,12 @@ def parse(arguments: Sequence[str]) -> Options:
         Args:
             data: A pack that `unveil prepare` wrote, or a folder of pictures with .pts files.
             config: The preset's settings.
+            more: Faces, as --data takes them, that only train: those that a teacher labelled, say.
             scheme: Of a folder not annotated in ibug68: its scheme file, or a built-in scheme. A pack carries its own.
             out: Where weights, checkpoint, settings and TensorBoard scalars go.
             resume: Go on from RUN's checkpoint, with RUN's settings and whatever else is given.
         """
-        return Options(data, config, scheme, out, resume)
+        return Options(data, config, more, scheme, out, resume)
 
     return tyro.cli(options, prog=prog, args=rest)
 
@@ -98,8 +101,10 @@ def run(options: Options) -> int:
             from unveil.training.tasks import fit_task, task_of
 
             keep_freed_memory()
-            faces = read_faces(options.data, None if options.scheme is None else find_scheme(options.scheme))
-            task = task_of(faces, options.config)
+            scheme = None if options.scheme is None else find_scheme(options.scheme)
+            faces = read_faces(options.data, scheme)
+            more = None if options.more is None else read_faces(options.more, scheme)
+            task = task_of(faces, options.config, more)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -109,7 +114,7 @@ def run(options: Options) -> int:
     training, held_out = len(task.slices.training), len(task.slices.validation)
     for note in task.notes:
         console.print(note, highlight=False)
-    console.print(f"{faces.label}: {training} faces train, {held_out} validate; {parameters:.2f} M parameters")
+    console.print(f"{task.faces.label}: {training} faces train, {held_out} validate; {parameters:.2f} M parameters")
     outcome = fit_task(task, options.out, resume=options.resume, console=console)
     best = ", ".join(f"{name} {value:.3f}" for name, value in outcome.best.items())
     ended = ", interrupted: go on with --resume" if outcome.interrupted else ""

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unveil.data.augment import Augmentation, Example, augmented, cut, unit_to_crop_px
 from unveil.data.balance import balanced_weights, mean_shape
+from unveil.data.joined import Joined
 from unveil.data.landmarks import Faces
 from unveil.data.occlusion import Library, Occluder, covered, occluder
 from unveil.data.visibility import turned_away
@@ -135,14 +136,15 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 class AlignmentTask:
     """What the loop needs to know about landmark training. Its `config` lacks what the faces' scheme does not allow.
 
-    ValueError if the faces are too few for a batch, or one of them has no length to divide its error by.
+    `more` are faces that only train, `config.more_share` of all that are drawn: a teacher's, say. ValueError if the
+    faces are too few for a batch, or one of them has no length to divide its error by.
     """
 
-    def __init__(self, faces: Faces, config: Alignment) -> None:
+    def __init__(self, faces: Faces, config: Alignment, more: Faces | None = None) -> None:
         cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
         self.notes = left_out_kinds(config.occlusion, faces.scheme)
         config = config.model_copy(update={"occlusion": config.occlusion.on(faces.scheme)})
-        self.faces, self.config = faces, config
+        self.config = config
         self.slices = split_by_name(faces.names, config.held_out_share)
         if len(self.slices.training) < config.schedule.batch or not len(self.slices.validation):
             sizes = f"{len(self.slices.training)} faces to train and {len(self.slices.validation)} to validate"
@@ -162,6 +164,19 @@ class AlignmentTask:
             load_imagenet(self.model.get_submodule("features"))
         self.occluders = occluders_of(config.occlusion)
         self.weights = balanced_weights(training, config.clusters, config.balance, config.schedule.seed)
+        self.faces = faces
+        if more is not None:
+            self._add(more)
+
+    def _add(self, more: Faces) -> None:
+        """Faces that only train: what is held out, the mean shape and the order of the others stay as they are."""
+        config, first = self.config, len(self.faces)
+        self.faces = Joined(self.faces, more)
+        normaliser_lengths(more.points_px, more.scheme, self.normaliser, more.names)
+        added = np.arange(first, len(self.faces))
+        self.slices = replace(self.slices, training=np.concatenate([self.slices.training, added]))
+        weights = balanced_weights(more.points_px, config.clusters, config.balance, config.schedule.seed)
+        self.weights = np.concatenate([(1 - config.more_share) * self.weights, config.more_share * weights])
 
     kept = ""
 

@@ -87,6 +87,8 @@ class Alignment(Run):
     """The share of training faces, chosen by the hash of their names, that only validates."""
     clusters: int = 24
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    more_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """The share of drawn faces that are of --more, where that is given."""
 
 
 class Judges(Frozen):

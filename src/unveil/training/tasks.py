@@ -16,11 +16,16 @@ from unveil.training.restoration import RestorationTask
 AnyTask: TypeAlias = AlignmentTask | RestorationTask | PfldTask | CascadeTask
 
 
-def task_of(faces: Faces, config: AnyRun) -> AnyTask:
-    """What these settings train on these faces; ValueError if the faces are not fit for it."""
+def task_of(faces: Faces, config: AnyRun, more: Faces | None = None) -> AnyTask:
+    """What these settings train on these faces; ValueError if the faces are not fit for it.
+
+    `more` are faces that only train, of landmark networks of the hierarchies' contract.
+    """
+    if more is not None and not isinstance(config, Alignment):
+        raise ValueError(f"--more {more.label}: only GlomFace and what stands beside it takes more faces; leave it out")
     match config:
         case Alignment():
-            return AlignmentTask(faces, config)
+            return AlignmentTask(faces, config, more)
         case Restoring():
             return RestorationTask(faces, config)
         case PoseGuided():

@@ -1,0 +1,67 @@
+"""Faces of a teacher beside the annotated ones: they train, never validate, and are drawn as often as told."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unveil.cli import main
+from unveil.data.joined import Joined
+from unveil.data.landmarks import DataSet
+from unveil.data.pack import read_faces
+from unveil.data.synthetic import write_drawn_faces
+from unveil.face.schemes import SCHEMES
+from unveil.training.alignment import AlignmentTask, Draws
+from unveil.training.config import Alignment, Schedule
+from unveil.training.networks import Light
+
+TINY = Light(
+    size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
+)
+CONFIG = Alignment(model=TINY, schedule=Schedule(steps=1, batch=4), held_out_share=0.3, threads=1, more_share=0.75)
+
+
+@pytest.fixture
+def more_folder(tmp_path: Path) -> Path:
+    write_drawn_faces(tmp_path / "more", 8, seed=5)
+    return tmp_path / "more"
+
+
+def test_more_faces_leave_what_is_held_out_and_the_start_as_they_are(drawn_folder: Path, more_folder: Path) -> None:
+    faces, more = read_faces(drawn_folder), read_faces(more_folder)
+    alone, joined = AlignmentTask(faces, CONFIG), AlignmentTask(faces, CONFIG, more)
+    np.testing.assert_array_equal(alone.slices.validation, joined.slices.validation)
+    assert set(joined.slices.training) == set(alone.slices.training) | set(range(len(faces), len(faces) + len(more)))
+    assert torch.equal(alone.model.get_buffer("mean_shape"), joined.model.get_buffer("mean_shape"))
+
+
+def test_more_faces_are_drawn_as_often_as_told(drawn_folder: Path, more_folder: Path) -> None:
+    task = AlignmentTask(read_faces(drawn_folder), CONFIG, read_faces(more_folder))
+    added = task.slices.training >= len(read_faces(drawn_folder))
+    assert task.weights.sum() == pytest.approx(1)
+    assert task.weights[added].sum() == pytest.approx(0.75)
+    drawn = [item for batch in islice(Draws(task.slices.training, task.weights, 2, 1, 0), 400) for _, item in batch]
+    assert np.mean(np.array(drawn) >= len(read_faces(drawn_folder))) == pytest.approx(0.75, abs=0.1)
+
+
+def test_a_joined_face_is_that_of_its_own_set(drawn_folder: Path, more_folder: Path) -> None:
+    first, more = read_faces(drawn_folder), read_faces(more_folder)
+    joined = Joined(first, more)
+    assert len(joined) == len(joined.names) == len(joined.points_px) == len(first) + len(more)
+    np.testing.assert_array_equal(joined.image(len(first) + 2), more.image(2))
+    np.testing.assert_array_equal(joined.points_px[len(first) + 2], more.points_px[2])
+
+
+def test_faces_of_another_scheme_are_refused_by_name(drawn_folder: Path) -> None:
+    faces = read_faces(drawn_folder)
+    assert isinstance(faces, DataSet)
+    with pytest.raises(ValueError, match=r"scheme 'cofw29', but .* has 'ibug68'"):
+        Joined(faces, replace(faces, scheme=SCHEMES["cofw29"]))
+
+
+def test_only_landmark_networks_take_more_faces(drawn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "pfld", "--data", str(drawn_folder), "--more", str(drawn_folder)]) == 2
+    assert "--more" in capsys.readouterr().err
