@@ -163,6 +163,19 @@ def test_a_face_mask_turns_with_the_head(roll: float) -> None:
     assert not occluded[17:27].any()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flat_mask_covers_the_mouth_and_leaves_the_brows(seed: int) -> None:
+    occluded = covered(FACE, occlude("flat", seed).mask)
+    assert occluded[MOUTH].mean() > 0.8
+    assert not occluded[17:27].any()
+
+
+def test_the_edges_of_flat_masks_lie_inside_and_outside_the_jaw() -> None:
+    jaws = np.stack([covered(FACE, occlude("flat", seed).mask)[3:14] for seed in range(60)])
+    assert 0.2 < jaws.mean() < 0.9
+    assert jaws.mean(axis=0).min() > 0.1
+
+
 def test_most_face_masks_cover_the_nose_tip_and_some_do_not() -> None:
     tips = [covered(FACE, occlude("mask", seed).mask)[33] for seed in range(60)]
     assert 0.6 < np.mean(tips) < 1.0
@@ -216,7 +229,7 @@ def test_other_schemes_are_occluded_where_no_scheme_is_needed(kind: str, count: 
     assert occlude(kind, 0, points_px).mask.any()
 
 
-@pytest.mark.parametrize("kind", ["mask", "template", "sunglasses"])
+@pytest.mark.parametrize("kind", ["mask", "template", "sunglasses", "flat"])
 def test_a_drawn_kind_names_itself_and_the_points_it_cannot_use(kind: str) -> None:
     with pytest.raises(ValueError, match=f"'{kind}': 98 points"):
         occlude(kind, 0, np.zeros((98, 2), np.float32))

@@ -54,7 +54,7 @@ class Options:
     """Move and resize the box by up to this share of its sides."""
     flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
     """Average with the mirrored face's landmarks."""
-    occlude: Literal["noise", "polygon", "mask", "template", "sunglasses", "sprite"] | None = None
+    occlude: Literal["noise", "polygon", "mask", "template", "sunglasses", "sprite", "flat"] | None = None
     """Put the faces under synthetic occluders first."""
     share: Annotated[tuple[float, ...], tyro.conf.arg(metavar="S [S ...]")] = ()
     """The share of the face to cover, for noise, polygon and sprite; several give a sweep."""

@@ -18,7 +18,7 @@ class Options:
     """Where the data set lies."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Where the occluded one goes."""
-    kind: Literal["noise", "polygon", "mask", "template", "sunglasses", "sprite"]
+    kind: Literal["noise", "polygon", "mask", "template", "sunglasses", "sprite", "flat"]
     """What covers the faces."""
     split: str = "common"
     """Which faces of 300w: train, common, challenging or full."""

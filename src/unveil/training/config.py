@@ -45,6 +45,8 @@ class Occlusion(Frozen):
     template: float = 0.0
     sunglasses: float = 1.0
     sprite: float = 0.0
+    flat: float = 0.0
+    """Drawn masks again, but cut flat and laid on as templates are."""
     library: Path | None = None
     """Folder with `masks/` (templates and anchors.json) and folders of sprites."""
     held_out: tuple[str, ...] = ("surgical", "N95", "cloth")

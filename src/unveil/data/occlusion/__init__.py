@@ -1,7 +1,8 @@
-"""Things in front of faces: six kinds of synthetic occlusion, each with the mask of what it covers."""
+"""Things in front of faces: seven kinds of synthetic occlusion, each with the mask of what it covers."""
 
 from unveil.data.occlusion.compose import Occluded, Occluder, covered
 from unveil.data.occlusion.facemask import face_mask
+from unveil.data.occlusion.flatmask import flat_mask
 from unveil.data.occlusion.frame import face_region
 from unveil.data.occlusion.library import Library, Sprite, Template
 from unveil.data.occlusion.noise import noise_occluder
@@ -23,8 +24,8 @@ __all__ = [
     "occluder",
 ]
 
-KINDS = ("noise", "polygon", "mask", "template", "sunglasses", "sprite")
-KINDS_OF_IBUG68 = ("mask", "template", "sunglasses")
+KINDS = ("noise", "polygon", "mask", "template", "sunglasses", "sprite", "flat")
+KINDS_OF_IBUG68 = ("mask", "template", "sunglasses", "flat")
 """Those that are drawn from the 68 points of that scheme; the others fall on faces of any."""
 NOTHING = Library()
 
@@ -51,5 +52,7 @@ def occluder(kind: str, library: Library = NOTHING, share: float | None = None) 
             return sunglasses
         case "sprite":
             return sprite_occluder(library.sprites, share)
+        case "flat":
+            return flat_mask
         case _:
             raise ValueError(f"unknown occluder {kind!r}: there are {', '.join(KINDS)}")

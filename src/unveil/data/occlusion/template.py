@@ -36,7 +36,11 @@ def _occlude(
     fronts: list[str],
 ) -> Occluded:
     require_ibug68("template", points_px)
-    template = _for_pose(by_name, fronts[rng.integers(len(fronts))], points_px)
+    return laid(image, points_px, _for_pose(by_name, fronts[rng.integers(len(fronts))], points_px), rng)
+
+
+def laid(image: Image, points_px: Points, template: Template, rng: np.random.Generator) -> Occluded:
+    """The picture with this mask on the face, in the picture's light."""
     frame = Frame.of(points_px)
     targets = six_points(points_px, bridge=rng.uniform(0.0, 0.9))
     targets += rng.normal(0, 0.02 * frame.size, targets.shape)
@@ -55,10 +59,15 @@ def _occlude(
 
 def _for_pose(by_name: Mapping[str, Template], front: str, points_px: Points) -> Template:
     """The template for the yaw, as far as there is one; `_left` is for a face turned to the image's left."""
-    yaw = head_pose(five_points(IBUG68, points_px)).yaw
+    yaw = yaw_of(points_px)
     side = "" if abs(yaw) <= TURNED else SIDES[int(yaw > 0)]
     wanted = (front + side, front, front + SIDES[0], front + SIDES[1])
     return next(by_name[name] for name in wanted if name in by_name)
+
+
+def yaw_of(points_px: Points) -> float:
+    """Degrees to the image's right, from 68 landmarks."""
+    return head_pose(five_points(IBUG68, points_px)).yaw
 
 
 def six_points(points_px: Points, bridge: float = 0.5) -> NDArray[np.float64]:
