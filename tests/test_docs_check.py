@@ -7,6 +7,7 @@ not ship. The tests hold only that each command is either run or listed.
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -58,6 +59,7 @@ RULES = (
     Rule(r"unveil .*--detector yunet.*", "YuNet's weights do not ship"),
     Rule(r"unveil evaluate --predictions 300w.*", "published predictions on 300W may not ship"),
     Rule(r"unveil evaluate .*(masked300w|wflw|cofw|ocfw).*", "the data set may not ship, and its layout is tested"),
+    Rule(r"unveil .*ocfw.*", "wants photographs of covered faces; tests/data/test_ocfw.py runs it on drawn ones"),
     Rule(r"unveil prepare faces .*", "wants photographs of whole faces; tests/data packs some"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(r"unveil export runs/(restorer|gan\S*)/.*", "its training is not run"),
@@ -134,6 +136,12 @@ def write_data(folder: Path) -> None:
     (folder / "list.txt").write_text("photos/a.jpg\nphoto.jpg\n")
     sprite = np.dstack([np.full((40, 40, 3), 90, np.uint8), np.full((40, 40), 255, np.uint8)])
     cv2.imwrite(str(folder / "library/objects/cup.png"), sprite)
+    shutil.copytree(ROOT / "src/unveil/weights/glomface-light", folder / "models/mine")
+    faces = {path.stem: read_pts(path, SCHEMES["ibug68"]) for path in sorted((folder / "data/folder").glob("*.pts"))}
+    for name in ("found.npz", "truth.npz"):
+        np.savez(folder / name, names=np.array([*faces]), points=np.stack([*faces.values()]))
+    rows = [",".join([name, *(f"{value:.3f}" for value in points.ravel())]) for name, points in faces.items()]
+    (folder / "found.csv").write_text("\n".join(rows) + "\n")
     for document in DOCUMENTS:
         for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S):
             if found := re.search(r'^name = "(\w+)"', block, re.M):

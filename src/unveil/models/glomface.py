@@ -125,7 +125,7 @@ class GlomFaceLight(nn.Module):
         self.features = LiteFeatures(channels, width)
         self.context = context(channels, whole)
         self.patches = FeaturePatches(landmarks, channels, dim, spacings_unit)
-        self.part_whole = PartWhole(attention_mixers(hierarchy, dim)) if phm else nn.Identity()
+        self.part_whole = PartWhole(attention_mixers(hierarchy, dim)) if phm else nn.LayerNorm(dim)
         self.recall = Recall(landmarks, dim, 16, whole)
         self.disentangle = Disentangle(parsed, whole, widths)
         self.head = LandmarkHead(owners_of(parsed), dim, self.disentangle.smallest)

@@ -12,6 +12,7 @@ from unveil.face.schemes import Scheme
 from unveil.models.features import LiteFeatures
 from unveil.models.glomface import Prediction
 from unveil.models.layers import ScaledConv
+from unveil.models.normed import NormedConv
 
 
 class StackedHourglass(nn.Module):
@@ -41,14 +42,15 @@ class StackedHourglass(nn.Module):
         self.hourglasses = nn.ModuleList(Hourglass(channels, depth) for _ in range(stacks))
         self.draw = nn.ModuleList(ScaledConv(channels, maps, 1) for _ in range(stacks))
         self.show = nn.ModuleList(ScaledConv(maps, channels, 1, gain=0.1) for _ in range(stacks - 1))
+        self.norm = nn.ModuleList(NormedConv(channels, channels, 1) for _ in range(stacks))
         self.tell = ScaledConv(channels, 2 * scheme.points, 1, gain=0.1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
         """RGB in [0, 1], channels first."""
         features, _ = self.features(images)
         shapes, boundaries = [], []
-        for stack, (hourglass, draw) in enumerate(zip(self.hourglasses, self.draw, strict=True)):
-            thought = hourglass(features)
+        for stack, (hourglass, norm, draw) in enumerate(zip(self.hourglasses, self.norm, self.draw, strict=True)):
+            thought = norm(hourglass(features))
             drawn = draw(thought)
             heat = drawn[:, : self.landmarks].flatten(2).softmax(dim=-1).unflatten(2, drawn.shape[2:])  # (B, L, H, W)
             shapes.append(mean_place(heat))
@@ -81,8 +83,10 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.look = ScaledConv(channels, channels, 3, relu=True)
-        self.add = ScaledConv(channels, channels, 3, gain=0.3)
+        self.look = NormedConv(channels, channels, 3)
+        self.add = NormedConv(channels, channels, 3, activation="none")
+        assert isinstance(self.add.norm, nn.BatchNorm2d)
+        nn.init.constant_(self.add.norm.weight, 0.3)  # near the way round, to begin with
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         added: Tensor = self.add(self.look(x))

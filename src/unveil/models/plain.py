@@ -15,6 +15,9 @@ from unveil.models.heads import REACH_UNIT
 from unveil.models.patches import FeaturePatches
 from unveil.models.whole_part import Recall
 
+# The mean shape's own error, about. From a start far off, all landmarks pull the one memory the same way and fill it.
+FIRST_SPREAD = -1.5
+
 
 class PlainRegressor(nn.Module):
     """All landmarks' notes in one row into a recurrent memory, and out of it all offsets."""
@@ -35,6 +38,8 @@ class PlainRegressor(nn.Module):
         self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))  # as of GlomFaceLight
         self.steps = len(spacings_unit)
         self.features = LiteFeatures(channels, width)
+        # Nothing but the memory says where landmarks go, so the CNN would grow until the memory is full.
+        self.norm_coarse, self.norm_patches = nn.GroupNorm(1, channels), nn.LayerNorm(dim)
         self.context = context(channels, whole)
         self.patches = FeaturePatches(scheme.points, channels, dim, spacings_unit)
         self.recall = Recall(scheme.points, dim, 16, whole)
@@ -45,13 +50,13 @@ class PlainRegressor(nn.Module):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
         """RGB in [0, 1], channels first."""
         features, coarse = self.features(images)
-        memory = self.context(coarse)
+        memory = self.context(self.norm_coarse(coarse))
         points = self.get_buffer("mean_shape").expand(images.shape[0], -1, -1)
         shapes = []
         for step in range(self.steps):
-            patches = self.patches(features, points.detach(), step)
+            patches = self.norm_patches(self.patches(features, points.detach(), step))
             memory = self.recall(patches, memory)
             decided = self.decide(memory).reshape(-1, points.shape[1], 4)
             points = points.detach() + REACH_UNIT * decided[..., :2]
             shapes.append(points)
-        return Prediction(torch.stack(shapes, dim=1), decided[..., 2], decided[..., 3] - 4.0)
+        return Prediction(torch.stack(shapes, dim=1), decided[..., 2], decided[..., 3] + FIRST_SPREAD)
