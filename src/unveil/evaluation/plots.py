@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from unveil.metrics import Interval, auc, ced, failure_rate
+import numpy as np
+
+from unveil.metrics import Interval, Reliability, auc, ced, failure_rate
 from unveil.metrics.errors import Floats
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ class SweepLine:
     intervals: Sequence[Interval]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReliabilityLine:
+    """How far a model's visibility can be believed."""
+
+    name: str
+    reliability: Reliability
+
+
 def need_matplotlib() -> None:
     """ValueError, in one line, if there is no matplotlib: to be asked before an hour's run, not after it."""
     try:
@@ -50,7 +60,7 @@ def need_matplotlib() -> None:
 
 def ced_png(lines: Sequence[CedLine], by: str, title: str) -> bytes:
     """The cumulative error distribution of each model up to 10 % of the normaliser `by`."""
-    figure, axes = _canvas(title)
+    figure, (axes,) = _canvas(title)
     per_cent = f"{100 * CED_LIMIT:g}"
     for i, line in enumerate(lines):
         curve = ced(line.face_errors, CED_LIMIT)
@@ -63,7 +73,7 @@ def ced_png(lines: Sequence[CedLine], by: str, title: str) -> bytes:
 
 def sweep_png(lines: Sequence[SweepLine], by: str, title: str) -> bytes:
     """Each model's mean error over the share of the face that was covered, with its 95 % interval as a band."""
-    figure, axes = _canvas(title)
+    figure, (axes,) = _canvas(title)
     for i, line in enumerate(lines):
         colour = COLOURS[i % 7]
         axes.plot(line.covered, line.errors, STROKES[i % 4], marker=MARKS[i % 7], color=colour, label=line.name)
@@ -75,16 +85,42 @@ def sweep_png(lines: Sequence[SweepLine], by: str, title: str) -> bytes:
     return _png(figure, axes, "upper left")
 
 
-def _canvas(title: str) -> "tuple[Figure, Axes]":
-    """A figure of its own, not pyplot's, which would keep it and choose a backend for the whole process."""
+def reliability_png(lines: Sequence[ReliabilityLine], title: str) -> bytes:
+    """How many landmarks are visible of those that a model gives each visibility; on the diagonal it can be believed.
+
+    The bars below count the landmarks, each model's in its colour: a bin of few says little.
+    """
+    figure, (axes, counts) = _canvas(title, 4, 1)
+    axes.plot((0, 100), (0, 100), color="#999999", linewidth=1, label="as told")
+    for i, line in enumerate(lines):
+        held, colour = line.reliability.count > 0, COLOURS[i % 7]
+        told, true = (100 * values[held] for values in (line.reliability.probability, line.reliability.share))
+        label = f"{line.name}: visibility_ece {100 * line.reliability.ece:.2f} %"
+        axes.plot(told, true, STROKES[i % 4], marker=MARKS[i % 7], color=colour, label=label)
+        bins = len(line.reliability.count)
+        middles = 100 * (np.arange(bins) + (i + 1) / (len(lines) + 1)) / bins
+        counts.bar(middles, line.reliability.count, 80 / bins / len(lines), color=colour)
+    axes.set(xlim=(0, 100), ylim=(0, 101), ylabel="visible, in per cent")
+    counts.set(
+        xlim=(0, 100), yscale="log", ylim=(1, None), ylabel="landmarks", xlabel="visibility, predicted, in per cent"
+    )
+    return _png(figure, axes, "upper left")
+
+
+def _canvas(title: str, *heights: float) -> "tuple[Figure, list[Axes]]":
+    """A figure of its own, not pyplot's, which would keep it and choose a backend for the whole process.
+
+    Its axes lie below each other, of these relative heights; one unless more are given.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10, wrap=True)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    figure = Figure(figsize=(7.2, 5.6 if heights else 4.6), dpi=150, layout="constrained")
+    found = figure.subplots(max(len(heights), 1), height_ratios=heights or (1,), squeeze=False)[:, 0]
+    found[0].set_title(title, fontsize=10, wrap=True)
+    for axes in found:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, list(found)
 
 
 def _png(figure: "Figure", axes: "Axes", legend: Literal["lower right", "upper left"]) -> bytes:

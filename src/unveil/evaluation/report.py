@@ -13,7 +13,7 @@ from unveil.data.annotations import written_whole
 from unveil.data.landmarks import DataSet
 from unveil.evaluation import page
 from unveil.evaluation.figures import Figures, Lines, cell, table
-from unveil.evaluation.plots import CedLine, ced_png, sweep_png
+from unveil.evaluation.plots import CedLine, ReliabilityLine, ced_png, reliability_png, sweep_png
 from unveil.evaluation.run import Outcome
 from unveil.evaluation.sheets import Gallery
 from unveil.evaluation.sweep import Sweep
@@ -34,12 +34,16 @@ class Report:
 
 
 def write_report(folder: Path, report: Report) -> list[Path]:
-    """`report.html`, `ced.png` and, of a sweep, `sweep.png`; each whole or not at all. Needs matplotlib."""
+    """`report.html`, `ced.png`, of a sweep `sweep.png`, where visibility is judged `reliability.png`; each whole or not
+    at all. Needs matplotlib."""
     folder.mkdir(parents=True, exist_ok=True)
     first, lines = report.figures[0], [CedLine(one.name, one.face_errors) for one in report.figures]
     plots = {"ced.png": ced_png(lines, first.by, report.title)}
     if report.sweep is not None:
         plots["sweep.png"] = sweep_png(report.sweep.lines(), first.by, report.title)
+    believed = [ReliabilityLine(one.name, one.visibility) for one in report.figures if one.visibility is not None]
+    if believed:
+        plots["reliability.png"] = reliability_png(believed, report.title)
     written = [_write(folder / name, png) for name, png in plots.items()]
     return [_write(folder / "report.html", report_html(report, plots).encode()), *written]
 
@@ -52,6 +56,7 @@ def report_html(report: Report, plots: Mapping[str, bytes]) -> str:
     ced = page.picture(plots["ced.png"], f"share of faces below each error, by {first.by}, one line a model")
     sections += [
         page.section(f"How errors are spread over the faces{where}", ced),
+        *_believed(plots.get("reliability.png"), where),
         page.section(f"Errors by region{where}", page.table([f"NME, {first.by}, %", *models], _regions(report))),
         page.section(
             f"All metrics{where}",
@@ -67,8 +72,8 @@ def report_html(report: Report, plots: Mapping[str, bytes]) -> str:
 def write_landmarks(folder: Path, model: str, faces: DataSet, outcome: Outcome) -> Path:
     """`MODEL.npz`, which `unveil evaluate --predictions FILE --truth FILE` gives the same figures for."""
     arrays = {"names": np.array(faces.names), "truth": outcome.truth_px, "predictions": outcome.predicted_px}
-    if outcome.visible is not None:
-        arrays |= {"visible": outcome.visible, "visibility": outcome.visibility}
+    given = {"visible": outcome.visible, "visibility": outcome.judged_visibility}
+    arrays |= {name: flags for name, flags in given.items() if flags is not None}
     return _written(folder / f"{file_name(model)}.npz", lambda path: _save(path, arrays))
 
 
@@ -83,6 +88,13 @@ def _sweep(sweep: Sweep, first: Figures, png: bytes) -> str:
     tables = [part for name in metrics for part in (f"<p>{name}, %</p>", page.table(header, sweep.table(name)))]
     plot = page.picture(png, f"mean error by {first.by} over the covered share of the face, one line a model")
     return page.section("Error over the covered share of the face", plot, *tables)
+
+
+def _believed(png: bytes | None, where: str) -> list[str]:
+    if png is None:
+        return []
+    plot = page.picture(png, "share of landmarks that are visible over the visibility predicted, one line a model")
+    return [page.section(f"Whether the visibility can be believed{where}", plot)]
 
 
 def _regions(report: Report) -> Lines:

@@ -19,7 +19,7 @@ from unveil.evaluation.mapping import Aligner
 from unveil.face.schemes import Scheme
 from unveil.inference.runtime import Alignment
 from unveil.metrics import immeasurable, normaliser_names
-from unveil.types import Image
+from unveil.types import Image, is_said
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,7 @@ class Outcome:
     truth_px: NDArray[np.float32]
     visibility: NDArray[np.float32]
     uncertainty_px: NDArray[np.float32]
+    """NaN, as is visibility, of a model that does not say it."""
     visible: NDArray[np.bool_] | None
     """Which landmarks truly are visible, where the data set or a synthetic occluder says so."""
     seconds_per_face: float
@@ -38,6 +39,11 @@ class Outcome:
     """(N,), the faces that had no box and were given `fallback_box`."""
     covered_share: NDArray[np.float64] | None
     """(N,), the share of the face's area that lies under the occluder, 0 to 1; None without an occluder."""
+
+    @property
+    def judged_visibility(self) -> NDArray[np.float32] | None:
+        """The visibility where it can be judged: None if the model does not say it, or nobody the truth."""
+        return self.visibility if self.visible is not None and is_said(self.visibility) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,7 @@ def _draw_face(canvas: Image, face: Face, scheme: Scheme) -> None:
     for contour in scheme.contours:
         marks.line(face.landmarks[list(contour.points)], contour.closed)
     for point, visibility in zip(face.landmarks, face.visibility, strict=True):
-        marks.landmark(point, visibility >= VISIBLE_FROM)
+        marks.landmark(point, not visibility < VISIBLE_FROM)  # one of which nothing is said, NaN, counts as seen
     part[...] = cv2.resize(enlarged, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_AREA)
 
 

@@ -5,6 +5,7 @@ JSON, .pts, CSV, overlays, aligned crops; restored pictures, masks, before besid
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -19,7 +20,7 @@ from unveil.data.annotations import write_pts, written_whole
 from unveil.face.schemes import Scheme
 from unveil.inference.drawing import ALIGNED_SIZES, aligned_crop, draw_faces, side_by_side
 from unveil.inference.restoration import Restored
-from unveil.types import Face, Image
+from unveil.types import Face, Image, is_said
 
 Save: TypeAlias = Literal["json", "pts", "csv", "overlay", "aligned"]
 RestoreSave: TypeAlias = Literal["restored", "mask", "overlay", "comparison"]
@@ -33,13 +34,13 @@ class PngError(OSError):
 
 
 def face_json(face: Face) -> dict[str, object]:
-    """One entry of the JSON file's `faces`: pixels to the hundredth."""
+    """One entry of the JSON file's `faces`: pixels to the hundredth, None for what the model does not say."""
     return {
         "box": _rounded(face.box, 2),
         "score": round(float(face.score), 4),
         "landmarks": _rounded(face.landmarks, 2),
-        "visibility": _rounded(face.visibility, 4),
-        "uncertainty": _rounded(face.uncertainty, 3),
+        "visibility": _rounded(face.visibility, 4) if is_said(face.visibility) else None,
+        "uncertainty": _rounded(face.uncertainty, 3) if is_said(face.uncertainty) else None,
         "pose": face.pose and {name: round(float(value), 2) for name, value in face.pose._asdict().items()},
     }
 
@@ -120,8 +121,8 @@ def csv_table(path: Path, points: int) -> Iterator[AddRows]:
             for i, face in enumerate(faces):
                 pose: Sequence[float | str] = _rounded(face.pose, 2) if face.pose else ["", "", ""]
                 columns = np.column_stack([face.landmarks, face.visibility, face.uncertainty])
-                numbers = [*_rounded(face.box, 2), *pose, *_rounded(columns.ravel(), 4)]
-                table.writerow([image, i, round(float(face.score), 4), *numbers])
+                points = ["" if math.isnan(number) else number for number in _rounded(columns.ravel(), 4)]
+                table.writerow([image, i, round(float(face.score), 4), *_rounded(face.box, 2), *pose, *points])
 
         yield add
 

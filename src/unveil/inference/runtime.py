@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from unveil.face.carried import carried_scheme
 from unveil.face.schemes import Scheme
@@ -50,7 +50,15 @@ class ModelConfig(BaseModel):
     annotation_offset: float = 0.0
     """How far right of what they mark the landmarks lie, as those of the training set do, in diagonals of that box."""
     outputs: tuple[Output, ...] = OUTPUTS
+    """What the model says; points at least."""
     sha256: dict[str, str]
+
+    @field_validator("outputs")
+    @classmethod
+    def _with_points(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+        if "points_unit" not in outputs:
+            raise ValueError("points_unit is not among them; export the model again")
+        return outputs
 
 
 class RestorerConfig(BaseModel):
@@ -73,7 +81,10 @@ Config = TypeVar("Config", ModelConfig, RestorerConfig)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """One face's landmarks in pixels (L, 2), their visibility in [0, 1] (L,), their expected error in pixels (L,)."""
+    """One face's landmarks in pixels (L, 2), their visibility in [0, 1] (L,), their expected error in pixels (L,).
+
+    The last two are NaN where the model does not say them.
+    """
 
     points_px: Points
     visibility: NDArray[np.float32]
@@ -97,7 +108,7 @@ class AlignmentModel:
             scheme = carried_scheme(config.scheme, config.own_scheme)
         except ValueError as error:
             raise ModelError(f"{folder / 'config.json'}: {error}") from error
-        return cls(config, scheme, open_session(folder, config, OUTPUTS, threads, provider))
+        return cls(config, scheme, open_session(folder, config, config.outputs, threads, provider))
 
     def __call__(self, image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False) -> list[Alignment]:
         """One alignment a tight landmark box; `flip_average` also asks about the mirrored face and takes the mean."""
@@ -126,9 +137,14 @@ class AlignmentModel:
         ]
 
     def _run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """B 3 S S in [0, 1] -> points in crop units B L 2, visibility B L, uncertainty in crop units B L."""
-        outputs = self.session.run(list(OUTPUTS), {"images": images})
-        return [np.asarray(output, np.float32) for output in outputs]
+        """B 3 S S in [0, 1] -> points in crop units B L 2, visibility B L, uncertainty in crop units B L.
+
+        What the model does not say is NaN.
+        """
+        names = self.config.outputs
+        said = dict(zip(names, self.session.run(list(names), {"images": images}), strict=True))
+        unsaid = np.full((len(images), self.scheme.points), np.nan)
+        return [np.asarray(said.get(name, unsaid), np.float32) for name in OUTPUTS]
 
 
 def model_input(image_rgb: Image, crops: Sequence[Crop], size: int) -> NDArray[np.float32]:

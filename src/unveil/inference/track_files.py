@@ -68,11 +68,13 @@ def _rows(path: Path, _fps: float, scheme: Scheme) -> Iterator[AddFrame]:
     with kept(path) as temporary, temporary.open("w", buffering=1, newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*header, *per_point])
+        unsaid = [""] * scheme.points
 
         def add(frame: Frame, faces: Sequence[TrackedFace]) -> None:
             for entry in frame_json(frame, faces)["faces"]:
                 pose = entry["pose"].values() if entry["pose"] else ["", "", ""]
-                points = zip(entry["landmarks"], entry["visibility"], entry["uncertainty"], strict=True)
+                sure = (entry["visibility"] or unsaid, entry["uncertainty"] or unsaid)
+                points = zip(entry["landmarks"], *sure, strict=True)
                 numbers = [number for (x, y), seen, unsure in points for number in (x, y, seen, unsure)]
                 first = [frame.index, round(frame.time_s, 4), entry["id"], entry["state"], entry["score"]]
                 table.writerow([*first, *entry["box"], *pose, *numbers])

@@ -2,7 +2,7 @@
 
 The detector is asked only where nothing is known. The model says itself when it has lost the face: `docs/video.md` has
 what its mean uncertainty, over the diagonal of the box, is on faces that are clean, partly and wholly covered, and why
-visibility tells less.
+visibility tells less. Of a model that gives points alone, the detector's looks say it instead.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from unveil.geometry import tight_box
 from unveil.inference.looks import Detection, distinct
 from unveil.inference.pipeline import Pipeline
 from unveil.inference.smoothing import Motion, OneEuro
-from unveil.types import Box, Face, Image, Points
+from unveil.types import Box, Face, Image, Points, is_said
 
 State: TypeAlias = Literal["tracked", "covered", "lost"]
 
@@ -113,8 +113,10 @@ class Tracker:
         found = dict(zip(boxes, self.pipeline(image_rgb, list(boxes.values())), strict=True)) if boxes else {}
         seen: dict[int, Face] = {}
         for track in self._tracks:
+            if track.id not in found or (track.state != "tracked" and not is_said(found[track.id].uncertainty)):
+                continue  # a model that never doubts would find every covered face again at once
             limit = COVERED_FROM if track.state == "tracked" else SEEN_FROM
-            if track.id in found and _is_plausible(found[track.id], boxes[track.id], limit):
+            if _is_plausible(found[track.id], boxes[track.id], limit):
                 seen[track.id] = found[track.id]
         for track in _doubled([track for track in self._tracks if track.id in seen], seen, time_s):
             del seen[track.id]
@@ -125,8 +127,10 @@ class Tracker:
 
     def _find(self, image_rgb: Image, tracks: Sequence[_Track], time_s: float) -> list[_Track]:
         """The tracks with the detector's faces that none of them follows: lost ones come back, new ones begin."""
+        looked = self._look(image_rgb)
+        tracks = [track if _is_confirmed(track, looked) else _held(track, None) for track in tracks]
         known = [Detection(track.face.box, math.inf) for track in tracks if track.state == "tracked"]
-        fresh = [found for found in distinct([*known, *self._look(image_rgb)]) if found.score < math.inf]
+        fresh = [found for found in distinct([*known, *looked]) if found.score < math.inf]
         fresh = [found for found in fresh if _is_inside(found.box, image_rgb)]
         faces = self.pipeline(image_rgb, [found.box for found in fresh]) if fresh else []
         after = {track.id: track for track in tracks}
@@ -206,7 +210,14 @@ def _doubled(tracks: Sequence[_Track], seen: dict[int, Face], time_s: float) -> 
 def _is_plausible(face: Face, box: Box, limit: float) -> bool:
     """Whether a face was seen in the box: the model is sure enough of it, and it is about as large as expected."""
     size, change = _diagonal(box), _diagonal(tight_box(face.landmarks)) / _diagonal(box)
-    return float(face.uncertainty.mean()) < limit * size and 1 / LARGEST_CHANGE < change < LARGEST_CHANGE
+    unsure = is_said(face.uncertainty) and float(face.uncertainty.mean()) >= limit * size
+    return not unsure and 1 / LARGEST_CHANGE < change < LARGEST_CHANGE
+
+
+def _is_confirmed(track: _Track, looked: Sequence[Detection]) -> bool:
+    """Whether a face is still there: as far as the model says how sure it is, or else where the detector has one."""
+    own = Detection(track.face.box, math.inf)
+    return is_said(track.face.uncertainty) or any(len(distinct([own, found])) == 1 for found in looked)
 
 
 def _could_be(missing: Face, found: Face) -> bool:

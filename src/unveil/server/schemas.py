@@ -23,8 +23,10 @@ class FaceAnswer(Answer):
     box: tuple[float, float, float, float] = Field(description="tight box of the landmarks: x0, y0, x1, y1")
     score: float = Field(description="the detector's, from 0 to 1; 1 for a box that was given")
     landmarks: list[tuple[float, float]] = Field(description="L pairs of x and y")
-    visibility: list[float] = Field(description="L probabilities of being seen rather than hidden")
-    uncertainty: list[float] = Field(description="L expected errors in pixels")
+    visibility: list[float] | None = Field(
+        description="L probabilities of being seen rather than hidden; null if the model does not say"
+    )
+    uncertainty: list[float] | None = Field(description="L expected errors in pixels; null if the model does not say")
     pose: PoseAnswer | None = Field(description="null if the model's scheme does not name five points")
 
 

@@ -3,7 +3,8 @@
 B faces, S pixels of a crop's side.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 
 import cv2
@@ -16,6 +17,7 @@ from unveil.data.occlusion import Library
 from unveil.data.restoration import NONE, RestorationPair, component_pair, held_out, restoration_pair
 from unveil.data.samples import Faces
 from unveil.face.schemes import IBUG68
+from unveil.metrics.restoration import Picture, hole_figures, overlap
 from unveil.models.discriminators import Discriminators, random_corners
 from unveil.models.generator import Restoration
 from unveil.models.weights import build
@@ -29,6 +31,7 @@ from unveil.training.restoration_losses import (
     reconstruction_loss,
     restoration_loss,
 )
+from unveil.types import Image
 
 FACE = 160  # pixels of the whole face that a component is cut from
 SURE = 30.0  # logit of the mask of a network that replaces everything
@@ -201,7 +204,7 @@ class RestorationTask:
         ]
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """On held-out faces: the means of PSNR (dB) and absolute error inside the hole, and of the mask's overlap.
+        """On held-out faces: the means of PSNR (dB), SSIM and absolute error in the hole, and of the mask's overlap.
 
         `score` is the error plus what the mask lacks of the truth.
         """
@@ -213,7 +216,7 @@ class RestorationTask:
                 restoration = as_restoration(model(batch["occluded"]))
             found += zip(restoration.composed(batch["occluded"]).float().cpu(), restoration.mask.cpu(), strict=True)
         pictures = [(picture.permute(1, 2, 0) * 255).numpy() for picture, _ in found]
-        figures = hole_figures(self.validation, pictures)
+        figures = mean_figures(self.validation, pictures)
         if self.kept:
             figures["iou"] = _overlap(self.validation, [mask[0].numpy() > 0.5 for _, mask in found])
         return {**figures, "score": figures["error"] + 1 - figures.get("iou", 1.0)}
@@ -221,12 +224,9 @@ class RestorationTask:
     def baselines(self) -> dict[str, dict[str, float]]:
         """What a restorer has to beat on the validation's faces: doing nothing, and OpenCV's inpainting, which is
         told the true mask."""
-        inpainted = [
-            cv2.inpaint(pair.occluded, pair.mask.astype(np.uint8), 3, cv2.INPAINT_TELEA) for pair in self.validation
-        ]
         return {
-            "occluded": hole_figures(self.validation, [pair.occluded for pair in self.validation]),
-            "inpainted": hole_figures(self.validation, inpainted),
+            "occluded": mean_figures(self.validation, [pair.occluded for pair in self.validation]),
+            "inpainted": mean_figures(self.validation, [inpainted(pair) for pair in self.validation]),
         }
 
     @torch.no_grad()
@@ -247,26 +247,28 @@ def as_restoration(output: Restoration | Tensor) -> Restoration:
     return output
 
 
-def hole_figures(pairs: list[RestorationPair], pictures: list[np.ndarray]) -> dict[str, float]:
-    """The means over faces of PSNR (dB) and of the absolute error (of 1) inside the holes; bare faces are left out."""
-    errors = []
-    for pair, picture in zip(pairs, pictures, strict=True):
-        if pair.mask.any():
-            errors.append((picture[pair.mask].astype(np.float32) - pair.clean[pair.mask]) / 255)
-    if not errors:
+def inpainted(pair: RestorationPair) -> Image:
+    """The face as OpenCV's inpainting (Telea 2004) fills it, told the true mask."""
+    return np.asarray(cv2.inpaint(pair.occluded, pair.mask.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
+
+
+def mean_figures(pairs: Sequence[RestorationPair], pictures: Sequence[Picture]) -> dict[str, float]:
+    """The means over faces of what `hole_figures` says inside the holes; bare faces are left out."""
+    found = [
+        asdict(hole_figures(pair.clean, picture, pair.mask))
+        for pair, picture in zip(pairs, pictures, strict=True)
+        if pair.mask.any()
+    ]
+    if not found:
         raise ValueError(f"none of {len(pairs)} faces is covered; hold more faces out or give other occluders")
-    psnr = [-10 * np.log10(max(float(np.square(error).mean()), 1e-10)) for error in errors]
-    return {"psnr": float(np.mean(psnr)), "error": float(np.mean([np.abs(error).mean() for error in errors]))}
+    return {name: float(np.mean([figures[name] for figures in found])) for name in found[0]}
 
 
 def _overlap(pairs: list[RestorationPair], masks: list[np.ndarray]) -> float:
     """The mean over faces of intersection over union."""
-    shares = [
-        float((pair.mask & mask).sum()) / max(int((pair.mask | mask).sum()), 1)
-        for pair, mask in zip(pairs, masks, strict=True)
-        if pair.mask.any()
-    ]
-    return float(np.mean(shares))
+    return float(
+        np.mean([overlap(pair.mask, mask) for pair, mask in zip(pairs, masks, strict=True) if pair.mask.any()])
+    )
 
 
 def _discriminators(config: Restoring) -> Discriminators:

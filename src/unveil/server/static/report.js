@@ -6,8 +6,9 @@ export function summary(faces) {
   return faces.length === 1 ? "1 face" : `${faces.length} faces`;
 }
 
-/** One line on one face: how many landmarks are seen, which parts are hidden. */
+/** One line on one face: how many landmarks are seen, which parts are hidden; less if the model does not say. */
 export function describe(face, scheme) {
+  if (!face.visibility) return `${scheme.points} landmarks.`;
   const seen = face.visibility.map((value) => value >= scheme.visible_from);
   const count = seen.filter(Boolean).length;
   const parts = hiddenParts(seen, scheme.point_names);
