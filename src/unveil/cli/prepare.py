@@ -11,29 +11,29 @@ import tyro
 if TYPE_CHECKING:
     from unveil.types import Face, Image
 
-SIDES = {"300w": 288, "folder": 288, "faces": 160, "celebamask-hq": 256}
-QUALITIES = {"300w": 90, "folder": 90, "faces": 92, "celebamask-hq": 95}
+SIDES = {"300w": 288, "folder": 288, "faces": 160, "celebamask-hq": 256, "ocfw": 128}
+QUALITIES = {"300w": 90, "folder": 90, "faces": 92, "celebamask-hq": 95, "ocfw": 90}
 
 
 @dataclass(frozen=True)
 class Options:
     """Cuts every face out once and packs the cut-outs into one file for `unveil train --data FILE`."""
 
-    dataset: Annotated[Literal["300w", "folder", "faces", "celebamask-hq"], tyro.conf.Positional]
+    dataset: Annotated[Literal["300w", "folder", "faces", "celebamask-hq", "ocfw"], tyro.conf.Positional]
     """300w: the official release; folder: any folder of pictures with .pts files beside them; faces: any folder of
     portraits, whose landmarks are predicted; celebamask-hq: its folder or CelebA-HQ's .h5, to a folder of small JPEGs
-    that `faces` packs."""
+    that `faces` packs; ocfw: which faces of 300W are covered, as a list to look over, with pictures."""
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Where the data set lies."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """The pack to write; it is written whole or not at all. For celebamask-hq the folder."""
+    """The pack to write; it is written whole or not at all. For celebamask-hq the folder, for ocfw the list, CSV."""
     split: str = "train"
     """Which faces of 300w: train, common, challenging or full."""
     partial: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take a set that is shorter than the official one; every output then says found/expected."""
     side: int | None = None
     """Pixels of a cut-out's side, which is twice the longer side of the face: 288 unless given, 160 for faces; of
-    celebamask-hq the picture's side, 256."""
+    celebamask-hq the picture's side, 256, and of ocfw the thumbnail's, 128."""
     quality: int | None = None
     """JPEG quality, 0 to 100: 90 unless given, 92 for faces, 95 for celebamask-hq."""
     scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
@@ -50,6 +50,15 @@ class Options:
     """Of faces: what finds them, as in `unveil align`."""
     detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """YuNet's .onnx, for --detector yunet."""
+    list: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Of 300w: only the faces that this list of ocfw's calls clean."""
+    restorer: Annotated[str | None, tyro.conf.arg(metavar="NAME|DIR")] = None
+    """Of ocfw: a restorer whose mask is asked too; else the landmarks' visibility alone."""
+    occluded: float = 0.10
+    """Of ocfw: the share of the faces, the most covered ones, that is called occluded."""
+    clean: float = 0.675
+    """Of ocfw: the share, the least covered ones, that is called clean; those between are unsure. All but the
+    clean ones are drawn."""
 
 
 def run(options: Options) -> int:
@@ -76,6 +85,7 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
     """Writes what was asked for; a line that says what that is."""
     from unveil.data.faces import prepare_celebamask_hq, prepare_faces
     from unveil.data.landmarks import folder, read_data_set
+    from unveil.data.ocfw import faces_called
     from unveil.data.pack import write_pack
     from unveil.face.scheme_file import find_scheme
 
@@ -83,6 +93,8 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
     quality = QUALITIES[options.dataset] if options.quality is None else options.quality
     if options.scheme is not None and options.dataset != "folder":
         raise ValueError(f"--scheme {options.scheme}: {options.dataset} has its own; leave --scheme out")
+    if options.list is not None and options.dataset != "300w":
+        raise ValueError(f"--list {options.list}: names faces of 300w; leave --list out")
     match options.dataset:
         case "celebamask-hq":
             pictures = prepare_celebamask_hq(
@@ -113,11 +125,45 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
             faces = folder(options.root, find_scheme(options.scheme or "ibug68"))
             packed = write_pack(faces, options.out, side, quality, bar(f"packing {faces.label}"))
             left_out = ""
+        case "ocfw":
+            return _covered_faces(options, side, bar)
         case "300w":
             faces = read_data_set(f"300w/{options.split}", options.root, partial=options.partial)
+            if options.list is not None:
+                faces = faces_called("clean", faces, options.list)
             packed = write_pack(faces, options.out, side, quality, bar(f"packing {faces.label}"))
             left_out = ""
     return f"{packed.label}: {packed.faces} faces, {packed.bytes / 2**20:.1f} MiB in {packed.path}{left_out}"
+
+
+def _covered_faces(options: Options, side: int, bar: Callable[[str], Callable[[int, int], None]]) -> str:
+    """Writes the list and, beside it, sheets of the faces that it does not call clean, each over its line's number."""
+    from unveil.data.ocfw import KINDS, entries_of, faces_of_300w, write_list
+    from unveil.inference.covered import contact_sheets, look_with, thumbnail
+    from unveil.inference.outputs import write_png
+    from unveil.inference.restoration import Restorer
+    from unveil.inference.runtime import AlignmentModel
+
+    restorer = None if options.restorer is None else Restorer.load(options.restorer)
+    faces = faces_of_300w(options.root, partial=options.partial)
+    look = look_with(AlignmentModel.load("glomface-light"), restorer)
+    entries = entries_of(
+        faces, look, occluded=options.occluded, clean=options.clean, progress=bar(f"looking at {len(faces)} faces")
+    )
+    write_list(options.out, entries)
+    samples, drawing = {sample.name: sample for sample in faces}, bar("drawing those to look over")
+    tiles: dict[str, list[tuple[str, Image]]] = {"occluded": [], "unsure": []}
+    doubtful = [(line, entry) for line, entry in enumerate(entries, start=2) if entry.kind in tiles]
+    for done, (line, entry) in enumerate(doubtful, start=1):
+        sample = samples[entry.name]
+        picture = thumbnail(sample.load(), sample.points_px, side)
+        tiles[entry.kind].append((f"line {line}: {entry.covered.figure:.3f}", picture))
+        drawing(done, len(doubtful))
+    for kind, drawn in tiles.items():
+        for number, sheet in enumerate(contact_sheets(drawn), start=1):
+            write_png(options.out.with_name(f"{options.out.stem}-{kind}-{number}.png"), sheet)
+    counts = ", ".join(f"{sum(entry.kind == kind for entry in entries)} {kind}" for kind in KINDS)
+    return f"{options.out}: {len(faces)} faces of 300w, {counts}"
 
 
 def _largest_face(options: Options) -> "Callable[[Image], Face | None]":

@@ -28,7 +28,10 @@ Stage: TypeAlias = Callable[[Features], Shapes]
 """Features (N, L, 128) to offsets (N, L, 2) in unit coordinates: a network, a linear map, an ONNX session."""
 
 Restore: TypeAlias = Callable[[Crops, Shapes], Crops]
-"""Crops (N, S, S, 3) and the shapes found so far (N, L, 2) to crops without their occluders."""
+"""Pictures and the shapes found so far (N, L, 2) to crops (N, S, S, 3) without their occluders.
+
+The pictures are the crops themselves, or show more than them, since what restores a face looks round it.
+"""
 
 
 def sift_at(crops: Crops, points_unit: Shapes, patch: float = PATCH) -> Features:

@@ -264,13 +264,14 @@ class AlignmentTask:
 
 
 def held_out_examples(
-    faces: Faces, indices: NDArray[np.int64], size: int, occluders: list[tuple[float, Occluder]]
+    faces: Faces, indices: NDArray[np.int64], size: int, occluders: list[tuple[float, Occluder]], margin: float = 1.0
 ) -> dict[str, list[Example]]:
     """The faces as they are, and each under one occluder: the same ones in every run."""
 
     def example(index: int, kind: str) -> Example:
         points_px = faces.points_px[index]
-        picture, points_unit = cut(faces.image(index), points_px, Crop.around(tight_box(points_px)), faces.scheme, size)
+        crop = Crop.around(tight_box(points_px), margin)
+        picture, points_unit = cut(faces.image(index), points_px, crop, faces.scheme, size)
         visible = ~turned_away(faces.scheme, points_unit)
         if kind == "occluded" and occluders:
             rng = np.random.default_rng((0, index))

@@ -1,6 +1,6 @@
 """Training DRN and SDM: stage after stage, each on what SIFT sees where the last one left off.
 
-N views, B of a batch, L landmarks, S pixels of a crop's side.
+N views, B of a batch, L landmarks, S pixels of a crop's side, W of the picture that a restorer looks at.
 """
 
 import json
@@ -14,15 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 
 from unveil.data.annotations import written_whole
 from unveil.data.augment import Example, augmented
 from unveil.data.balance import mean_shape
 from unveil.data.samples import Faces
+from unveil.geometry import Crop
 from unveil.models.drn import Drn, RegressionStage
+from unveil.models.restorers import FaceRestorer, composed, load_restorer
 from unveil.models.sdm import LinearStage
-from unveil.models.shape_indexed import Crops, Shapes, Stage, sift_at
+from unveil.models.shape_indexed import Crops, Restore, Shapes, Stage, sift_at
 from unveil.models.weights import build, load_network
 from unveil.training.alignment import (
     Batch,
@@ -39,32 +42,41 @@ from unveil.training.loop import Outcome, fit, save_weights
 from unveil.training.normaliser import face_lengths, training_normaliser
 
 CHUNK = 256
+ROOM = 1.4  # sides of the crop that a restorer is shown: its window is larger than the face, and may be off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Views:
     """Crops (N, S, S, 3), the truth (N, L, 2), the shapes found so far, and SIFT's features there, (N, L, 128).
 
-    OpenCV's descriptors are bytes, which float16 holds without loss.
+    With `restore` the crops are those of the pictures (N, W, W, 3) restored round the shapes; else they are the
+    pictures. OpenCV's descriptors are bytes, which float16 holds without loss.
     """
 
+    pictures: Crops
+    restore: Restore | None
     crops: Crops
     truth: Shapes
     shapes: Shapes
     features: NDArray[np.float16]
 
     @classmethod
-    def of(cls, examples: Sequence[Example], start: NDArray[np.float32]) -> "Views":
-        crops = np.stack([example.image for example in examples])
-        truth = np.stack([example.points_unit for example in examples])
-        shapes = np.repeat(start[None], len(crops), axis=0)
-        return cls(crops, truth, shapes, _features(crops, shapes))
+    def of(cls, examples: Sequence[Example], start: NDArray[np.float32], restore: Restore | None = None) -> "Views":
+        """Of examples that show the crop, or `ROOM` times its side if they are to be restored."""
+        pictures = np.stack([example.image for example in examples])
+        truth = np.stack([example.points_unit for example in examples]) * np.float32(ROOM if restore else 1)
+        shapes = np.repeat(start[None], len(pictures), axis=0)
+        crops = restore(pictures, shapes) if restore else pictures
+        return cls(pictures, restore, crops, truth, shapes, _features(crops, shapes))
 
     def after(self, stage: Stage, *, last: bool) -> "Views":
         """The views with the shapes that a stage leads to; after the last one nothing looks at features again."""
         steps = [stage(self.features[i : i + CHUNK].astype(np.float32)) for i in range(0, len(self.crops), CHUNK)]
         shapes = self.shapes + np.concatenate(steps)
-        return replace(self, shapes=shapes, features=self.features if last else _features(self.crops, shapes))
+        if last:
+            return replace(self, shapes=shapes)
+        crops = self.restore(self.pictures, shapes) if self.restore else self.crops
+        return replace(self, shapes=shapes, crops=crops, features=_features(crops, shapes))
 
 
 class StageTask:
@@ -145,6 +157,10 @@ class CascadeTask:
             raise ValueError(f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch")
         self.normaliser = training_normaliser(faces.scheme)
         self.occluders = occluders_of(config.occlusion)
+        self.restore, self.room, self.wide = None, 1.0, config.model.size
+        if config.restorer is not None:
+            self.restore = restoring(load_restorer(config.restorer), config.model.size)
+            self.room, self.wide = ROOM, round(ROOM * config.model.size)
         self.start = mean_shape(faces.points_px[self.slices.training], faces.scheme)
         self.blueprint = config.model.blueprint(faces.scheme)
         self.model = build(self.blueprint)
@@ -192,6 +208,8 @@ class CascadeTask:
     def training_views(self) -> Views:
         """Every training face in several random views, the same ones in every run."""
         config, examples = self.config, []
+        low, high = config.augmentation.scale
+        augmentation = config.augmentation.model_copy(update={"scale": (self.room * low, self.room * high)})
         for draw in range(config.views * len(self.slices.training)):
             index = int(self.slices.training[draw % len(self.slices.training)])
             examples.append(
@@ -199,17 +217,17 @@ class CascadeTask:
                     self.faces.image(index),
                     self.faces.points_px[index],
                     scheme=self.faces.scheme,
-                    size=config.model.size,
-                    config=config.augmentation,
+                    size=self.wide,
+                    config=augmentation,
                     occluders=self.occluders,
                     rng=np.random.default_rng((config.schedule.seed, draw)),
                 )
             )
-        return Views.of(examples, self.start)
+        return Views.of(examples, self.start, self.restore)
 
     def held_out_views(self) -> dict[str, Views]:
-        held = held_out_examples(self.faces, self.slices.validation, self.config.model.size, self.occluders)
-        return {kind: Views.of(examples, self.start) for kind, examples in held.items()}
+        held = held_out_examples(self.faces, self.slices.validation, self.wide, self.occluders, self.room)
+        return {kind: Views.of(examples, self.start, self.restore) for kind, examples in held.items()}
 
     def figures(self, held_out: dict[str, Views]) -> dict[str, float]:
         """NME in percent of the normaliser where the shapes are now; `score` is the mean."""
@@ -220,6 +238,25 @@ class CascadeTask:
             nme = float((distance / face_lengths(truth, self.faces.scheme, self.normaliser)).mean())
             figures[f"nme_{self.normaliser}_{kind}"] = 100 * nme
         return {**figures, "score": sum(figures.values()) / len(figures)}
+
+
+def restoring(restorer: FaceRestorer, size: int) -> Restore:
+    """Pictures of `ROOM` crop sides to crops of `size` pixels, restored round the shapes, which are in crop units."""
+
+    def restore(pictures: Crops, shapes: Shapes) -> Crops:
+        wide = pictures.shape[1]
+        crop = Crop(((wide - 1) / 2, (wide - 1) / 2), wide / ROOM)
+        crops = np.empty((len(pictures), size, size, 3), np.uint8)
+        what, console = f"restoring {len(pictures)} views", Console(stderr=True)
+        chunks = range(0, len(pictures), CHUNK)
+        for start in track(chunks, what, console=console, transient=True, disable=not console.is_terminal):
+            some = list(pictures[start : start + CHUNK])
+            found = restorer(some, [crop.to_px(shape) for shape in shapes[start : start + CHUNK]])
+            for i, (picture, windows) in enumerate(zip(some, found, strict=True), start):
+                crops[i] = crop.extract(composed(picture, windows), size)
+        return crops
+
+    return restore
 
 
 def as_stage(module: nn.Module) -> RegressionStage:

@@ -165,6 +165,8 @@ class Cascaded(Run):
     """Solve each stage at once, as SDM does; only without hidden layers."""
     ridge: Annotated[float, Field(gt=0)] = 20.0
     """How strongly the closed form is pulled to no movement."""
+    restorer: Path | None = None
+    """A trained restorer, its run or a folder of seven: every stage then sees faces that it has restored."""
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The share of training faces, chosen by the hash of their names, that only validates."""
 

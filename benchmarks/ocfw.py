@@ -1,0 +1,238 @@
+"""The second paper's Table 1 and its curves on a stand-in for OCFW: restorers before landmark networks, on 300W Common.
+
+    unveil prepare ocfw --root 300W --out ocfw.csv
+    python -m benchmarks.ocfw --root 300W --list ocfw.csv --runs RUNS --out OUT
+
+RUNS has a run a folder, named as docs/restoring.md does; rows whose runs are not there are left out and named. A
+network that was trained on restored faces, as in `drn-on-gan-ia`, goes before the one that was not. OUT gets the table
+as Markdown and JSON, and a curve of each set of faces.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import Progress
+
+from unveil.data.landmarks import DataSet, read_data_set
+from unveil.data.occlusion import Library, Occluder, occluder
+from unveil.data.ocfw import faces_called
+from unveil.evaluation import Aligner, Figures, Outcome, figures_of, run_models
+from unveil.evaluation.coupled import TURNS, Uncover, coupled, uncovering
+from unveil.evaluation.plots import COLOURS, STROKES
+from unveil.evaluation.provenance import code_facts
+from unveil.inference.runtime import shipped_models
+from unveil.metrics import ced, nrmse, point_errors
+from unveil.models.restorers import load_restorer
+
+HELD_OUT = ("surgical", "N95", "cloth")
+LIMIT = 0.15  # of the paper's figure 6
+METRIC = "nrmse_ocular"
+NOTHING = "–"  # noqa: RUF001
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is measured: the folders of a landmark network and of what restores faces before it looks."""
+
+    name: str
+    regressor: str
+    restorer: str | None = None
+    paper: float | None = None
+    """NRMSE x 100 on OCFW's occluded faces, as printed."""
+
+    def place(self, runs: Path) -> Path | None:
+        """Where the landmark network lies: trained on what this restorer restored, or on faces as they are, or shipped;
+        None if nowhere."""
+        names = (*([f"{self.regressor}-on-{self.restorer}"] if self.restorer else ()), self.regressor)
+        there = next((runs / name for name in names if (runs / name).is_dir()), None)
+        return Path(self.regressor) if there is None and self.regressor in shipped_models() else there
+
+
+ROWS = (
+    Row("DRDA (autoencoders + DRN)", "drn", "drda", 7.23),
+    Row("GAN-IA + DRN", "drn", "gan-ia", 6.96),
+    Row("GAN-IA + PFLD", "pfld", "gan-ia", 6.71),
+    Row("GAN-IA without self-attention + DRN", "drn", "gan-ia-no-attention", 7.15),
+    Row("GAN-IA + GlomFace-light", "glomface-light", "gan-ia"),
+    Row("SDM", "sdm"),
+    Row("DRN", "drn"),
+    Row("PFLD", "pfld"),
+    Row("GlomFace-light", "glomface-light"),
+    Row("GlomFace", "glomface"),
+)
+
+Bar: TypeAlias = Callable[[str], Callable[[int, int], None]]
+"""From what is done to what is told how much of it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditions:
+    """A set of faces, and what they are under."""
+
+    faces: DataSet
+    occlude: Occluder | None = None
+
+
+def aligners(rows: Sequence[Row], runs: Path, turns: int = TURNS, threads: int = 1) -> dict[str, Aligner]:
+    """Every row whose runs are there; a line on stderr names each of the others."""
+    restorers: dict[str, Uncover] = {}
+    found: dict[str, Aligner] = {}
+    for row in rows:
+        place, restorer = row.place(runs), None if row.restorer is None else runs / row.restorer
+        if place is None or (restorer is not None and not restorer.is_dir()):
+            missing = runs / row.regressor if place is None else restorer
+            print(f"left out: {row.name}: no {missing}", file=sys.stderr)
+            continue
+        if restorer is not None and restorer.name not in restorers:
+            restorers[restorer.name] = uncovering(load_restorer(restorer))
+        uncover = None if restorer is None else restorers[restorer.name]
+        found[row.name] = coupled(place, uncover, turns=turns, threads=threads)
+        print(f"{row.name}: {place}" + (f" behind {restorer}" if restorer else ""), file=sys.stderr)
+    return found
+
+
+def conditions(root: Path, listed: Path, library: Path | None, *, partial: bool, thinned: int) -> dict[str, Conditions]:
+    """Occluded and clean faces of Common; the clean ones under a drawn mask, or under held-out templates."""
+    common = read_data_set("300w/common", root, partial=partial)
+    occluded, clean = (thin(faces_called(kind, common, listed), thinned) for kind in ("occluded", "clean"))
+    masks = occluder("mask") if library is None else occluder("template", Library.read(library).only(HELD_OUT))
+    return {
+        "occluded": Conditions(occluded),
+        "clean": Conditions(clean),
+        "clean, drawn masks" if library is None else "clean, held-out masks": Conditions(clean, masks),
+    }
+
+
+def thin(faces: DataSet, thinned: int) -> DataSet:
+    """Every `thinned`-th face, for a quick look; the label then says so."""
+    if thinned == 1:
+        return faces
+    return DataSet(f"{faces.label}, every {thinned}th:", faces.samples[::thinned], faces.scheme)
+
+
+def curves_png(faces: DataSet, outcomes: Mapping[str, Outcome], title: str) -> bytes:
+    """The share of the faces (N) with no more than an error, for each model, as in the paper's figure 6."""
+    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for i, (name, outcome) in enumerate(outcomes.items()):
+        curve = ced(nrmse(point_errors(outcome.predicted_px, outcome.truth_px, faces.scheme)), LIMIT)
+        axes.plot(100 * curve.errors, curve.shares, STROKES[i % 4], color=COLOURS[i % 7], label=name)
+    axes.set(xlim=(0, 100 * LIMIT), ylim=(0, 1), xlabel="NRMSE x 100, inter-ocular", ylabel="share of the faces")
+    axes.set_title(title, fontsize=10, wrap=True)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def table(
+    rows: Sequence[Row], sets: Mapping[str, Conditions], figures: Mapping[str, Mapping[str, Figures]]
+) -> Iterator[str]:
+    """A line a row, the best on occluded faces first: NRMSE x 100 with its interval, and the paper's."""
+    first = next(iter(sets))
+    heads = [f"{name}, {len(one.faces)} faces" for name, one in sets.items()]
+    yield f"| NRMSE x 100 | {' | '.join(heads)} | NME, {first} | the paper's, OCFW |"
+    yield f"|---|{'---|' * (len(heads) + 2)}"
+    measured = [row for row in rows if row.name in figures[first]]
+    for row in sorted(measured, key=lambda row: figures[first][row.name].flat()[METRIC]):
+        flat = [figures[name][row.name].flat() for name in sets]
+        cells = [
+            f"{one[METRIC]:.2f} ({one[f'{METRIC}_ci95_low']:.2f} to {one[f'{METRIC}_ci95_high']:.2f})" for one in flat
+        ]
+        paper = NOTHING if row.paper is None else f"{row.paper:.2f}"
+        yield f"| {row.name} | {' | '.join(cells)} | {flat[0]['nme_ocular']:.2f} | {paper} |"
+
+
+def report(
+    models: Mapping[str, Aligner], sets: Mapping[str, Conditions], out: Path, bar: Bar, facts: Mapping[str, str]
+) -> str:
+    """Measures, and writes `table.md`, `table.json` and a curve a set into `out`; the table.
+
+    The facts are what has to be said beside the figures, by name; notes stand below the table too.
+    """
+    figures: dict[str, dict[str, Figures]] = {}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, one in sets.items():
+        run = run_models(models, one.faces, occluders=(one.occlude,), progress=bar(f"{len(models)} rows, {name}"))
+        outcomes = {model: outcome for model, (outcome,) in run.outcomes.items()}
+        figures[name] = {model: figures_of(model, outcome, run.faces) for model, outcome in outcomes.items()}
+        title = f"{run.faces.label}" + (f", {name.partition(', ')[2]}" if one.occlude else "")
+        (out / f"ced-{name.replace(', ', '-').replace(' ', '-')}.png").write_bytes(
+            curves_png(run.faces, outcomes, title)
+        )
+    found = {name: {model: one.flat() for model, one in models.items()} for name, models in figures.items()}
+    labels = {name: one.faces.label for name, one in sets.items()}
+    (out / "table.json").write_text(
+        json.dumps({**facts, **code_facts(), "faces": labels, "figures": found}, indent=1) + "\n"
+    )
+    text = "\n".join([*table(ROWS, sets, figures), "", facts["notes"]]) + "\n"
+    (out / "table.md").write_text(text)
+    return text
+
+
+def notes(rows: Sequence[Row], runs: Path, models: Mapping[str, Aligner], turns: int) -> str:
+    """What has to be said beside the figures."""
+    shipped = [row.name for row in rows if row.name in models and row.place(runs) == Path(row.regressor)]
+    said = [f"Boxes from ground truth, no mirror averaging; {turns} turns of restoring for networks without stages."]
+    if shipped:
+        trained = "all of 300W's training faces, covered ones too, under synthetic occluders"
+        said.append(f"With the model that ships, which was trained on {trained}: {', '.join(shipped)}.")
+    return " ".join(said)
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """What both benchmarks of restored faces are told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="300W as it is released")
+    parser.add_argument("--runs", type=Path, required=True, help="a run a folder")
+    parser.add_argument("--out", type=Path, required=True, help="where table and pictures go")
+    parser.add_argument("--library", type=Path, help="mask templates and folders of sprites")
+    parser.add_argument("--turns", type=int, default=TURNS, help="looks of networks without stages")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--thin", type=int, default=1, metavar="N", help="every Nth face, for a quick look")
+    parser.add_argument("--partial", action="store_true", help="take a 300W that is shorter than the official one")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = parser_of(__doc__)
+    parser.add_argument("--list", type=Path, required=True, help="what `unveil prepare ocfw` wrote and someone mended")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        try:
+            sets = conditions(given.root, given.list, given.library, partial=given.partial, thinned=given.thin)
+            models = aligners(ROWS, given.runs, given.turns, given.threads)
+            command = f"python -m benchmarks.ocfw {' '.join(arguments)}"
+            facts = {"command": command, "notes": notes(ROWS, given.runs, models, given.turns)}
+            text = report(models, sets, given.out, bar_of(progress), facts)
+        except (ValueError, OSError) as error:
+            progress.stop()
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    print(text, end="")
+    return 0
+
+
+def bar_of(progress: Progress) -> Bar:
+    """A bar for each thing that is done."""
+
+    def bar(what: str) -> Callable[[int, int], None]:
+        task = progress.add_task(what, total=None)
+        return lambda done, total: progress.update(task, completed=done, total=total)
+
+    return bar
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""Which faces are covered, as a landmark model and a restorer see it, and sheets to check that by eye. L landmarks."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from unveil.data.augment import unit_to_crop_px
+from unveil.data.occlusion import face_region
+from unveil.data.ocfw import Covered, Look
+from unveil.data.visibility import turned_away
+from unveil.geometry import Crop, tight_box
+from unveil.inference.blending import covered_pixels
+from unveil.inference.drawing import PAPER, captioned
+from unveil.inference.restoration import Restorer
+from unveil.inference.runtime import AlignmentModel
+from unveil.types import Image, Points
+
+COLUMNS, ROWS = 10, 10
+
+
+def look_with(model: AlignmentModel, restorer: Restorer | None = None) -> Look:
+    """What the model's visibility and, if there is one, the restorer's mask say of an annotated face.
+
+    Landmarks that the head itself turns away are left out: nothing covers them.
+    """
+
+    def look(image_rgb: Image, points_px: Points) -> Covered:
+        box = tight_box(points_px)
+        (found,) = model(image_rgb, [box])
+        faces = ~turned_away(model.scheme, points_px)
+        hidden = float(1 - found.visibility[faces].mean())
+        if restorer is None:
+            return Covered(hidden)
+        (restored,) = restorer(image_rgb, [box])
+        size = len(restored.mask)
+        region = face_region(unit_to_crop_px(restored.crop.to_unit(points_px), size), (size, size))
+        return Covered(hidden, float(covered_pixels(restored.mask)[region].mean()))
+
+    return look
+
+
+def contact_sheets(faces: Sequence[tuple[str, Image]]) -> Iterator[Image]:
+    """Square pictures of one size over their captions, a hundred a sheet, row by row."""
+    tiles = [captioned(picture, caption) for caption, picture in faces]
+    for start in range(0, len(tiles), COLUMNS * ROWS):
+        sheet = tiles[start : start + COLUMNS * ROWS]
+        sheet += [np.full_like(sheet[0], PAPER)] * (-len(sheet) % COLUMNS)
+        rows = (np.concatenate(sheet[i : i + COLUMNS], axis=1) for i in range(0, len(sheet), COLUMNS))
+        yield np.concatenate(list(rows))
+
+
+def thumbnail(image_rgb: Image, points_px: Points, side: int) -> Image:
+    """A face with a little of what is round it, (side, side, 3)."""
+    return Crop.around(tight_box(points_px), 1.2).extract(image_rgb, side)
