@@ -119,8 +119,9 @@ def mean_face() -> Points:
 
 
 def _alignment(points_px: Points) -> Alignment:
-    """Of networks that say nothing of visibility and spread: everything is seen, nothing is unsure."""
-    return Alignment(points_px, np.ones(len(points_px), np.float32), np.zeros(len(points_px), np.float32))
+    """Of networks that say nothing of visibility and spread."""
+    unsaid = np.full(len(points_px), np.nan, np.float32)
+    return Alignment(points_px, unsaid, unsaid)
 
 
 def _refuse_mirrors(flip_average: bool) -> None:

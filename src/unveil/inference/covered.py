@@ -21,8 +21,11 @@ COLUMNS, ROWS = 10, 10
 def look_with(model: AlignmentModel, restorer: Restorer | None = None) -> Look:
     """What the model's visibility and, if there is one, the restorer's mask say of an annotated face.
 
-    Landmarks that the head itself turns away are left out: nothing covers them.
+    Landmarks that the head itself turns away are left out: nothing covers them. ValueError if the model tells of no
+    visibility.
     """
+    if "visibility" not in model.config.outputs:
+        raise ValueError(f"model {model.config.name!r} tells of no visibility; take one that does, glomface-light say")
 
     def look(image_rgb: Image, points_px: Points) -> Covered:
         box = tight_box(points_px)
