@@ -146,7 +146,9 @@ def test_drn_sees_the_picture_restored_round_each_shape(runs: Path, drawn: tuple
     np.testing.assert_allclose(shapes[0], Crop.around(box).to_px(mean_face()), atol=1e-3)
     assert np.abs(shapes[1] - shapes[0]).max() > 0
     assert np.abs(found.points_px - bare.points_px).max() > 0.01
-    assert (found.points_px.shape, found.visibility.min(), found.uncertainty_px.max()) == ((68, 2), 1, 0)
+    assert found.points_px.shape == (68, 2)
+    assert np.isnan(found.visibility).all()
+    assert np.isnan(found.uncertainty_px).all()
 
 
 def test_a_network_without_stages_is_cut_out_anew_round_what_it_found(drawn: tuple[Image, Points, Box]) -> None:
