@@ -1,7 +1,7 @@
 """What each part of GlomFace is worth: every variant trained alike, then measured on clean, masked and swept faces.
 
-    python benchmarks/worth.py train --data PACK --library OCCLUDERS --out RUNS
-    python benchmarks/worth.py report --root 300W --library OCCLUDERS --out RUNS
+    python -m benchmarks.worth train --data PACK --library OCCLUDERS --out RUNS
+    python -m benchmarks.worth report --root 300W --library OCCLUDERS --out RUNS
 
 The first can be stopped and started again: it goes on where it was. The second takes the runs that are finished.
 """
@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.trials import AUGMENTATIONS, SIZE, at_budget, models_of, row, train_all
 from rich.console import Console
 
-from unveil.training.config import Alignment, Schedule
-from unveil.training.presets import NOISE_ONLY, PRESETS
+from unveil.training.config import Alignment
+from unveil.training.presets import PRESETS
 
 VARIANTS = {
     "glomface-light": "full: five levels, T = 3",
@@ -32,12 +33,9 @@ VARIANTS = {
     "hourglass": "two hourglasses",
     "hourglass-boundaries": "two hourglasses with boundary maps",
 }
-AUGMENTATIONS = {"full": "every occluder", "noise": "one rectangle of noise"}
 SWEPT = ("glomface-light", "light-no-phm", "light-no-whm", "plain", "hourglass", "hourglass-boundaries")
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 HELD_OUT = ("surgical", "N95", "cloth")
-SIZE = 112
-BUDGET = Schedule(steps=900, batch=16, warmup=100, decay=400, ema=0.99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +52,7 @@ class Trial:
 
     def config(self, library: Path | None) -> Alignment:
         """The preset at the common size and budget."""
-        preset = PRESETS[self.variant]
-        assert isinstance(preset, Alignment)
-        changes: dict[str, object] = {
-            "model": preset.model.model_copy(update={"size": SIZE}),
-            "schedule": BUDGET.model_copy(update={"seed": self.seed}),
-            "validate_every": BUDGET.steps,
-            "checkpoint_every": 300,
-            "picture_every": BUDGET.steps,
-        }
-        if self.augmentation == "noise":
-            changes |= {
-                "occlusion": NOISE_ONLY,
-                "augmentation": preset.augmentation.model_copy(update={"occlude": 0.5}),
-            }
-        elif library is not None:
-            pictures = {"library": library, "template": 1.0, "sprite": 2.0}
-            changes["occlusion"] = preset.occlusion.model_copy(update=pictures)
-        return preset.model_copy(update=changes)
+        return at_budget(self.variant, self.augmentation, seed=self.seed, library=library)
 
 
 TRIALS = (
@@ -85,22 +66,8 @@ TRIALS = (
 def train(data: Path, library: Path | None, out: Path) -> None:
     """Trains what is not trained yet, one after the other."""
     from unveil.data.pack import read_faces
-    from unveil.training.alignment import AlignmentTask
-    from unveil.training.loop import fit
-    from unveil.training.memory import keep_freed_memory
 
-    keep_freed_memory()
-    faces, console = read_faces(data), Console(stderr=True)
-    for trial in TRIALS:
-        folder = out / trial.name
-        if (folder / "best.json").exists():  # written by the one validation, at the end
-            continue
-        console.rule(trial.name)
-        begun = (folder / "checkpoint.pt").exists()
-        outcome = fit(AlignmentTask(faces, trial.config(library)), folder, resume=begun, console=console)
-        if outcome.interrupted:
-            return
-        (folder / "checkpoint.pt").unlink()
+    train_all(read_faces(data), {trial.name: trial.config(library) for trial in TRIALS}, out)
 
 
 def report(root: Path, library: Path, out: Path) -> None:
@@ -110,18 +77,11 @@ def report(root: Path, library: Path, out: Path) -> None:
     from unveil.data.landmarks import read_data_set
     from unveil.data.occlusion import Library
     from unveil.evaluation import Setting, compare
-    from unveil.export import export_model
     from unveil.face.schemes import IBUG68
-    from unveil.inference.runtime import AlignmentModel
 
     console = Console(stderr=True)
-    trials = [trial for trial in TRIALS if (out / trial.name / "best.json").exists()]
-    for trial in trials:
-        folder = out / trial.name
-        if not (folder / "model" / "config.json").exists():
-            console.print(f"exporting {trial.name}")
-            export_model(folder / "last.safetensors", folder / "model", trial.name)
-    models = {trial.name: AlignmentModel.load(out / trial.name / "model", 2) for trial in trials}
+    models = models_of((trial.name for trial in TRIALS), out)
+    trials = [trial for trial in TRIALS if trial.name in models]
     faces = read_data_set("300w/common", root)
     pictures = Library.read(library)
     settings = {
@@ -142,7 +102,8 @@ def report(root: Path, library: Path, out: Path) -> None:
     for name in swept:
         found[name]["sweep"] = sweep.flat(name)
     sizes = {
-        variant: computation(PRESETS[variant].model.model_copy(update={"size": SIZE}), IBUG68) for variant in VARIANTS
+        variant: computation(PRESETS[variant].model.model_copy(update={"size": SIZE}), IBUG68)
+        for variant in dict.fromkeys(trial.variant for trial in trials)
     }
     costs = {variant: (one.parameters / 1e6, one.flops / 1e9) for variant, one in sizes.items()}
     (out / "worth.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -159,19 +120,18 @@ def table(
     """A line a variant: what it costs, then its errors under each augmentation."""
     conditions = ("clean", "masks", "templates")
     heads = [f"{condition}, {how}" for how in AUGMENTATIONS for condition in conditions]
-    yield f"| variant | M parameters | GFLOPs | {' | '.join(heads)} |"
+    yield row("variant", "M parameters", "GFLOPs", *heads)
     yield f"|---|{'---|' * (2 + len(heads))}"
     rows = dict.fromkeys((trial.variant, trial.seed) for trial in trials)
     for variant, seed in rows:
         names = [Trial(variant, how, seed).name for how in AUGMENTATIONS]
         cells = [
-            f"{found[name][condition]['nme_ocular']:.2f}" if name in found else "–"  # noqa: RUF001
+            found[name][condition]["nme_ocular"] if name in found else None
             for name in names
             for condition in conditions
         ]
         again = ", another seed" if seed > 1 else ""
-        parameters, gflops = costs[variant]
-        yield f"| {VARIANTS[variant]}{again} | {parameters:.2f} | {gflops:.2f} | {' | '.join(cells)} |"
+        yield row(VARIANTS[variant] + again, *costs[variant], *cells)
 
 
 def picture(lines: Sequence[object]) -> bytes:

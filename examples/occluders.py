@@ -2,18 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from skimage.data import astronaut
 
 import unveil
-from unveil.data.occlusion import Library, occluder
+from unveil.data.occlusion import Library, Occluded, occluder
 from unveil.geometry import Crop, tight_box
 from unveil.inference.drawing import GAP, PAPER, captioned, side_by_side
 from unveil.inference.outputs import write_png
-from unveil.types import Face, Image
+from unveil.types import Face, Image, Points
 
 # Kind and seed, and what takes its place where the library has something for it.
 OCCLUDERS = (
@@ -52,26 +52,35 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def drawn(pipeline: unveil.Pipeline, library: Library) -> Image:
-    # NASA's portrait of Eileen Collins, public domain
-    plain = np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+    plain = photograph()
     face = pipeline(plain)[0]
-    strips = [strip(pipeline, plain, face, library, *choice) for choice in OCCLUDERS]
+    strips = [
+        strip(pipeline, plain, face, name, occluded)
+        for name, occluded in covered_photographs(plain, face.landmarks, library)
+    ]
     left, right = (np.concatenate(strips[start : start + ROWS]) for start in (0, ROWS))
     return np.concatenate([left, np.full((len(left), 4 * GAP, 3), PAPER, np.uint8), right], axis=1)
 
 
-def strip(
-    pipeline: unveil.Pipeline, plain: Image, face: Face, library: Library, kind: str, seed: int, other: str | None
-) -> Image:
-    """One occluder: the crop before, the mask that the restorer saw, the crop after."""
+def photograph() -> Image:
+    """NASA's portrait of Eileen Collins, public domain."""
+    return np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+
+
+def covered_photographs(plain: Image, landmarks_px: Points, library: Library) -> Iterator[tuple[str, Occluded]]:
+    """The photograph under each of the twelve, with what each is called."""
     there = {"template": bool(library.templates), "sprite": bool(library.sprites)}
-    if other is not None and there[other]:
-        kind = other
-    occluded = occluder(kind, library)(plain, face.landmarks, np.random.default_rng(seed))
+    for kind, seed, other in OCCLUDERS:
+        shown = other if other is not None and there[other] else kind
+        yield f"{shown} {seed}", occluder(shown, library)(plain, landmarks_px, np.random.default_rng(seed))
+
+
+def strip(pipeline: unveil.Pipeline, plain: Image, face: Face, name: str, occluded: Occluded) -> Image:
+    """One occluder: the crop before, the mask that the restorer saw, the crop after."""
     restored = pipeline.restore(occluded.image, [face.box])
     mask = np.repeat(np.where(restored.mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
     crop = Crop.around(tight_box(face.landmarks), MARGIN)
-    pictures = {f"{kind} {seed}": occluded.image, "mask found": mask, "restored": restored.image}
+    pictures = {name: occluded.image, "mask found": mask, "restored": restored.image}
     row = side_by_side({name: crop.extract(image, TILE) for name, image in pictures.items()})
     off = np.abs(restored.image.astype(np.float32) - plain)[occluded.mask].mean()
     return captioned(row, f"{off:.0f} levels from the plain photograph under the occluder")

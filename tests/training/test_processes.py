@@ -1,4 +1,4 @@
-"""Two processes with a batch each train like one with both batches."""
+"""Two processes with a batch each train like one with both batches; more than the faces allow are one line."""
 
 import os
 import socket
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
+from unveil.cli import main
 from unveil.data.pack import read_faces
 from unveil.models.weights import load_network
 from unveil.training.alignment import AlignmentTask
@@ -91,3 +93,20 @@ def test_two_processes_train_like_one_with_a_doubled_batch(model: Network, drawn
     )
     assert not torch.allclose(fresh, trained[0], atol=1e-4)
     torch.testing.assert_close(trained[0], trained[1], atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("preset", ["glomface-light", "pfld-0.25"])
+def test_more_processes_than_the_faces_allow_are_one_line_and_leave_no_run(
+    preset: str, drawn_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
+    imagenet = ["--no-imagenet"] if preset == "glomface-light" else []
+    arguments = ["--data", f"{drawn_folder}", "--out", f"{tmp_path / 'run'}", "--batch", "3", "--held-out-share", "0.3"]
+    assert main(["train", preset, *arguments, *imagenet, "--threads", "1"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert last.endswith("7 faces to train for 3 batches of 3; lower --batch or start fewer processes")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", preset, *arguments, *imagenet, "--threads", "1"]) == 2
+    assert capsys.readouterr().err == ""

@@ -97,6 +97,7 @@ def run(options: Options) -> int:
 
     try:
         with _training_libraries():
+            from unveil.training.loop import LaunchError
             from unveil.training.memory import keep_freed_memory
             from unveil.training.tasks import fit_task, task_of
 
@@ -115,7 +116,12 @@ def run(options: Options) -> int:
     for note in task.notes:
         console.print(note, highlight=False)
     console.print(f"{task.faces.label}: {training} faces train, {held_out} validate; {parameters:.2f} M parameters")
-    outcome = fit_task(task, options.out, resume=options.resume, console=console)
+    try:
+        outcome = fit_task(task, options.out, resume=options.resume, console=console)
+    except LaunchError as error:
+        if first:  # the others know no more
+            print(f"error: {error}", file=sys.stderr)
+        return 2
     best = ", ".join(f"{name} {value:.3f}" for name, value in outcome.best.items())
     ended = ", interrupted: go on with --resume" if outcome.interrupted else ""
     if first:

@@ -45,6 +45,10 @@ class Task(Protocol):
     def picture(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
 
 
+class LaunchError(ValueError):
+    """A run that cannot start in as many processes as were launched; the message is one line with the mend."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended."""
@@ -102,7 +106,7 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     """Trains until the schedule ends or Ctrl-C, which saves. Writes weights (last, best), checkpoint and scalars.
 
     Of several processes, started by accelerate or torchrun, each takes its part of every batch; the first validates,
-    writes and reports.
+    writes and reports. LaunchError, before anything is written, if they are too many for the task's faces.
     """
     config, schedule = task.config, task.config.schedule
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -128,7 +132,10 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
         average.model.load_state_dict(saved["average"])
         optimiser.load_state_dict(saved["optimiser"])
         start, best = saved["step"], saved["best"]
-    batches = task.batches(start, accelerator.process_index, processes)
+    try:
+        batches = task.batches(start, accelerator.process_index, processes)
+    except ValueError as error:
+        raise LaunchError(str(error)) from error
     if first:
         out.mkdir(parents=True, exist_ok=True)
         with written_whole(out / "config.json") as temporary:

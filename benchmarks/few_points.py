@@ -1,0 +1,222 @@
+"""Five landmarks: what the hierarchy is worth where it has little to work with, the limitation that its paper names.
+
+    python -m benchmarks.few_points train --data PACK --library OCCLUDERS --out RUNS
+    python -m benchmarks.few_points report --root 300W --library OCCLUDERS --out RUNS --dense RUNS_OF_WORTH
+
+The five are means of the 68 of 300W, in a scheme from a file. Networks, budget and seeds are those of `worth.py`, and
+so are the covered faces. Two things differ from there besides the number of points: a model sees the box of its own
+landmarks, and of five that is the middle of the face alone; and drawn masks, templates and sunglasses, which are placed
+by 68 points, never fall on its training faces. With `--dense` the five of the 68-point models stand beside.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from benchmarks.trials import BUDGET, at_budget, models_of, row, train_all
+from benchmarks.worth import HELD_OUT, Trial
+from numpy.typing import NDArray
+from rich.console import Console
+
+from unveil.data.landmarks import DataSet, Sample, read_data_set
+from unveil.data.occlusion import Library, Occluder, occluder
+from unveil.data.pack import Pack
+from unveil.evaluation import Aligner, figures_of, run_models
+from unveil.evaluation.run import scene_of
+from unveil.face.pose import five_points
+from unveil.face.scheme_file import read_scheme
+from unveil.face.schemes import IBUG68, Scheme
+from unveil.geometry import tight_box
+from unveil.inference.runtime import Alignment
+from unveil.types import Box, Image, Points
+
+SCHEME_FILE = """\
+name = "five"
+points = ["left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner"]
+flip = [1, 0, 2, 4, 3]
+five_points = [[0], [1], [2], [3], [4]]
+contours = [{ points = [0, 1, 4, 3], closed = true }]
+
+[normalisers]
+pupil = [[0], [1]]
+
+[parts.groups]
+eyes = [0, 1]
+"nose and mouth" = [2, 3, 4]
+
+[parts.whole]
+face = [0, 1, 2, 3, 4]
+"""
+VARIANTS = {
+    "glomface-light": "full: landmarks, groups, whole",
+    "light-2-levels": "two levels: landmarks, whole",
+    "plain": "no hierarchy: plain regressor",
+}
+TRIALS = (
+    *(Trial(variant, "full") for variant in VARIANTS),
+    Trial("glomface-light", "full", seed=2),
+    Trial("plain", "full", seed=2),
+    *(Trial(variant, "noise") for variant in VARIANTS),
+)
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+ERROR = "nme_pupil"
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What is measured: models of five points, and those of 68 of which five are taken."""
+
+    few: Mapping[str, Aligner]
+    dense: Mapping[str, Aligner]
+
+
+def write_scheme(folder: Path) -> Scheme:
+    """The scheme file, as a user would write it, and the scheme that is read from it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "five.toml").write_text(SCHEME_FILE)
+    return read_scheme(folder / "five.toml")
+
+
+def five_of(pack: Pack, scheme: Scheme) -> Pack:
+    """The pack's faces with five points for their 68."""
+    points_px = np.stack([five_points(IBUG68, points) for points in pack.points_px])
+    return replace(pack, label=f"five points of {pack.label}", scheme=scheme, points_px=points_px)
+
+
+def train(data: Path, library: Path | None, out: Path, steps: int) -> None:
+    """Trains what is not trained yet, one after the other."""
+    configs = {
+        trial.name: at_budget(trial.variant, trial.augmentation, seed=trial.seed, steps=steps, library=library)
+        for trial in TRIALS
+    }
+    train_all(five_of(Pack.read(data, IBUG68), write_scheme(out)), configs, out)
+
+
+def report(root: Path, library: Path | None, out: Path, dense: Path | None) -> None:
+    """`few_points.md` and `few_points.json` in `out`, over the runs that are finished."""
+    names = [trial.name for trial in TRIALS]
+    models = Models(models_of(names, out), {} if dense is None else models_of(names, dense))
+    faces, scheme = read_data_set("300w/common", root, partial=True), write_scheme(out)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for condition, occlude in conditions(Library.read(library)).items():
+        Console(stderr=True).print(f"measuring {len(models.few) + len(models.dense)} models, {condition}")
+        for name, figures in measured(models, faces, scheme, occlude).items():
+            found.setdefault(name, {})[condition] = figures
+    (out / "few_points.json").write_text(json.dumps(found, indent=1) + "\n")
+    lines = [
+        f"Five points of {faces.label}, mean error in percent of the distance between the eyes.",
+        "",
+        *table(found),
+    ]
+    (out / "few_points.md").write_text("\n".join(lines) + "\n")
+    print((out / "few_points.md").read_text())
+
+
+def conditions(library: Library) -> dict[str, Occluder | None]:
+    """What the faces are under; pictures of masks only where there are such."""
+    templates = {"templates": occluder("template", library.only(HELD_OUT))} if library.templates else {}
+    noise = {f"noise {100 * share:.0f} %": occluder("noise", share=share) for share in SHARES}
+    return {"clean": None, "masks": occluder("mask"), **templates, **noise}
+
+
+def measured(models: Models, faces: DataSet, scheme: Scheme, occlude: Occluder | None) -> dict[str, dict[str, float]]:
+    """Each model's figures, `5 NAME` and `68 NAME`; every model sees the same pictures, each with its own box."""
+    covered = covered_five(faces, scheme, occlude)
+    boxes = {sample.name: tight_box(sample.points_px) for sample in faces.samples}
+
+    def box_of_68(_image: Image, _points_px: Points, name: str) -> Box:
+        return boxes[name]
+
+    few = {f"5 {name}": model for name, model in models.few.items()}
+    dense = {f"68 {name}": five_of_68(model) for name, model in models.dense.items()}
+    runs = (run_models(few, covered), run_models(dense, covered, box_of=box_of_68))
+    return {
+        name: figures_of(name, outcomes[0], run.faces).flat() for run in runs for name, outcomes in run.outcomes.items()
+    }
+
+
+def covered_five(faces: DataSet, scheme: Scheme, occlude: Occluder | None) -> DataSet:
+    """Five points of the faces, under occluders that are placed by the 68, as `unveil evaluate` puts them there.
+
+    A point counts as seen if half of the landmarks that it is the mean of are.
+    """
+    samples = []
+    for sample in faces.samples:
+        scene = scene_of(sample, IBUG68, sample.load(), occlude, 0)
+        visible = None if scene.visible is None else _means(scene.visible) >= 0.5
+        points_px, read = five_points(IBUG68, sample.points_px), partial(_kept, scene.image)
+        samples.append(Sample(sample.name, sample.image, points_px, visible, read=read))
+    return DataSet(f"five points of {faces.name}", tuple(samples), scheme, faces.expected)
+
+
+def five_of_68(model: Aligner) -> Aligner:
+    """A 68-point model, answering with five: the means of its landmarks, visibilities and uncertainties."""
+
+    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[Alignment]:
+        return [
+            Alignment(five_points(IBUG68, face.points_px), _means(face.visibility), _means(face.uncertainty_px))
+            for face in model(image_rgb, boxes, flip_average)
+        ]
+
+    return align
+
+
+def _kept(image: Image, _path: Path) -> Image:
+    return image
+
+
+def _means(values: NDArray[np.float32] | NDArray[np.bool_]) -> NDArray[np.float32]:
+    """One value for each of the five points, from one for each of 68."""
+    assert IBUG68.five_points is not None
+    return np.array([values[list(indices)].mean() for indices in IBUG68.five_points], np.float32)
+
+
+def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:
+    """A line a run, then what the hierarchy takes off the plain regressor's errors.
+
+    Noise covers a share of the 68-point face, whichever points are asked for.
+    """
+    under = list(next(iter(found.values()), {}))
+    yield row("variant", "points", "occluders in training", *under)
+    yield f"|---|---|---|{'---|' * len(under)}"
+    for points in ("5", "68"):
+        for trial in TRIALS:
+            if (name := f"{points} {trial.name}") in found:
+                words = VARIANTS[trial.variant] if points == "5" else VARIANTS[trial.variant].partition(":")[0]
+                again = ", another seed" if trial.seed > 1 else ""
+                errors = (found[name][condition][ERROR] for condition in under)
+                yield row(words + again, points, trial.augmentation, *errors)
+    for points in ("5", "68"):
+        for trial in (trial for trial in TRIALS if trial.variant == "plain"):
+            ours, plain = (f"{points} {replace(trial, variant=name).name}" for name in ("glomface-light", "plain"))
+            if ours in found and plain in found:
+                pairs = ((found[ours][condition][ERROR], found[plain][condition][ERROR]) for condition in under)
+                words = "full against plain" + (", another seed" if trial.seed > 1 else "")
+                yield row(words, points, trial.augmentation, *(f"{100 * (a / b - 1):+.1f} %" for a, b in pairs))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "report"))
+    parser.add_argument("--data", type=Path, help="a pack of training faces with 68 points")
+    parser.add_argument("--root", type=Path, help="300W as it is released")
+    parser.add_argument("--library", type=Path, help="mask templates and folders of sprites")
+    parser.add_argument("--dense", type=Path, help="the runs of benchmarks.worth, to set beside")
+    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="fewer, to try things out")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    needed = "data" if given.what == "train" else "root"
+    if getattr(given, needed) is None:
+        parser.error(f"{given.what} needs --{needed}")
+    if given.what == "train":
+        train(given.data, given.library, given.out, given.steps)
+    else:
+        report(given.root, given.library, given.out, given.dense)
+
+
+if __name__ == "__main__":
+    main()

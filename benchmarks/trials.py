@@ -1,0 +1,89 @@
+"""What benchmarks that train networks share: one budget for all, runs that can be stopped, their models, their rows."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from unveil.data.samples import Faces
+from unveil.inference.runtime import AlignmentModel
+from unveil.training.config import Alignment, Schedule
+from unveil.training.presets import NOISE_ONLY, PRESETS
+
+SIZE = 112
+BUDGET = Schedule(steps=900, batch=16, warmup=100, decay=400, ema=0.99)
+AUGMENTATIONS = {"full": "every occluder", "noise": "one rectangle of noise"}
+
+
+def at_budget(
+    variant: str, augmentation: str, *, seed: int = 1, steps: int = BUDGET.steps, library: Path | None = None
+) -> Alignment:
+    """The preset at the common size and budget; with fewer steps, to try things out, all of it in proportion."""
+    preset, short = PRESETS[variant], steps / BUDGET.steps
+    rates = {"warmup": round(BUDGET.warmup * short), "decay": round(BUDGET.decay * short)}
+    changes: dict[str, object] = {
+        "model": preset.model.model_copy(update={"size": SIZE}),
+        "schedule": BUDGET.model_copy(update={"seed": seed, "steps": steps, **rates}),
+        "validate_every": steps,
+        "checkpoint_every": min(300, steps),
+        "picture_every": steps,
+    }
+    if augmentation == "noise":
+        changes |= {
+            "occlusion": NOISE_ONLY,
+            "augmentation": preset.augmentation.model_copy(update={"occlude": 0.5}),
+        }
+    elif library is not None:
+        pictures = {"library": library, "template": 1.0, "sprite": 2.0}
+        changes["occlusion"] = preset.occlusion.model_copy(update=pictures)
+    return preset.model_copy(update=changes)
+
+
+def is_trained(run: Path) -> bool:
+    """Whether a run has ended: `best.json` is written by its one validation, at the end."""
+    return (run / "best.json").exists()
+
+
+def train_all(faces: Faces, configs: Mapping[str, Alignment], out: Path) -> bool:
+    """Trains what is not trained yet, one after the other, each in its folder of `out`; False if it was stopped."""
+    from unveil.training.alignment import AlignmentTask
+    from unveil.training.loop import fit
+    from unveil.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    console = Console(stderr=True)
+    for name, config in configs.items():
+        folder = out / name
+        if is_trained(folder):
+            continue
+        console.rule(name)
+        begun = (folder / "checkpoint.pt").exists()
+        if fit(AlignmentTask(faces, config), folder, resume=begun, console=console).interrupted:
+            return False
+        (folder / "checkpoint.pt").unlink()
+    return True
+
+
+def models_of(names: Iterable[str], out: Path, threads: int = 2) -> dict[str, AlignmentModel]:
+    """The models of those runs in `out` that are trained, exported beside their weights if that was not done before."""
+    from unveil.export import export_model
+
+    models = {}
+    for name in names:
+        run = out / name
+        if not is_trained(run):
+            continue
+        if not (run / "model" / "config.json").exists():
+            Console(stderr=True).print(f"exporting {name}")
+            export_model(run / "last.safetensors", run / "model", name)
+        models[name] = AlignmentModel.load(run / "model", threads)
+    return models
+
+
+def row(*cells: object) -> str:
+    """A line of a Markdown table; errors with two digits, a cell that was not measured as a dash."""
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _cell(cell: object) -> str:
+    return "–" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell)  # noqa: RUF001

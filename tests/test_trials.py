@@ -1,0 +1,173 @@
+"""The benchmarks that train networks, small and on drawn faces: budgets, five points, the sheet."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import few_points, sheet, trials
+from benchmarks.few_points import Models, conditions, covered_five, five_of, measured, table, write_scheme
+from benchmarks.trials import BUDGET, at_budget, models_of, row
+from benchmarks.worth import TRIALS
+
+from unveil.data.landmarks import DataSet, folder
+from unveil.data.occlusion import Library, occluder
+from unveil.data.pack import Pack, write_pack
+from unveil.data.samples import read_image
+from unveil.face.schemes import Scheme
+from unveil.inference.runtime import Alignment, shipped_models
+from unveil.training.config import Alignment as Settings
+from unveil.training.networks import Light, Plain
+from unveil.types import Box, Image
+
+SMALL = {"dim": 16, "whole": 24, "spacings_unit": (0.1,), "channels": 8, "width": 0.25, "imagenet": False}
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of reduced width on batches of two."""
+    light = Light.model_validate({**SMALL, "part_widths": (16, 12, 8)})
+    presets = {
+        "glomface-light": Settings(model=light, held_out_share=0.3, threads=1),
+        "light-2-levels": Settings(model=light.model_copy(update={"levels": 2}), held_out_share=0.3, threads=1),
+        "plain": Settings(model=Plain.model_validate(SMALL), held_out_share=0.3, threads=1),
+    }
+    monkeypatch.setattr(trials, "PRESETS", presets)
+    monkeypatch.setattr(trials, "SIZE", 64)
+    monkeypatch.setattr(trials, "BUDGET", BUDGET.model_copy(update={"batch": 2}))
+
+
+@pytest.fixture(scope="module")
+def pack(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    path = tmp_path_factory.mktemp("packs") / "drawn.npz"
+    write_pack(folder(drawn_folder), path, side=96)
+    return Pack.read(path)
+
+
+class Exact:
+    """A model that answers with the truth, whatever it is shown."""
+
+    def __init__(self, faces: DataSet) -> None:
+        self.scheme: Scheme = faces.scheme
+        self.answers = iter(faces.points_px)
+        self.boxes: list[Box] = []
+
+    def __call__(self, _image: Image, boxes: Sequence[Box], _flip_average: bool = False, /) -> list[Alignment]:
+        self.boxes += boxes
+        flags = np.ones(self.scheme.points, np.float32)
+        return [Alignment(next(self.answers), flags, flags) for _ in boxes]
+
+
+def test_every_trial_has_the_same_budget_and_a_short_one_keeps_its_proportions() -> None:
+    configs = [trial.config(None) for trial in TRIALS]
+    assert {config.schedule.model_copy(update={"seed": 1}) for config in configs} == {BUDGET}
+    assert {config.model.size for config in configs} == {trials.SIZE}
+    short = at_budget("plain", "noise", steps=9).schedule
+    assert (short.steps, short.warmup, short.decay, short.batch) == (9, 1, 4, BUDGET.batch)
+    assert at_budget("plain", "noise").occlusion.weights.keys() == {"noise"}
+
+
+def test_a_row_has_two_digits_and_a_dash_for_what_was_not_measured() -> None:
+    assert row("plain", 3.14159, None, "-1.0 %") == "| plain | 3.14 | – | -1.0 % |"  # noqa: RUF001
+
+
+@pytest.mark.usefixtures("small")
+def test_networks_of_five_points_train_on_a_pack_of_68_and_only_once(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [trial for trial in few_points.TRIALS if trial.seed == 2]
+    monkeypatch.setattr(few_points, "TRIALS", chosen)
+    arguments = ["train", "--data", str(pack.path), "--out", str(tmp_path), "--steps", "1"]
+    monkeypatch.setattr(sys, "argv", ["few_points", *arguments])
+    few_points.main()
+    runs = [tmp_path / trial.name for trial in chosen]
+    assert all("nme_pupil_clean" in json.loads((run / "best.json").read_text()) for run in runs)
+    assert not any((run / "checkpoint.pt").exists() for run in runs)
+    written = [(run / "last.safetensors").stat().st_mtime_ns for run in runs]
+    few_points.main()
+    assert [(run / "last.safetensors").stat().st_mtime_ns for run in runs] == written
+
+
+def test_a_run_that_is_not_trained_has_no_model(tmp_path: Path) -> None:
+    assert models_of(["glomface-light.full"], tmp_path) == {}
+
+
+def test_five_points_of_a_pack_are_means_of_its_68(pack: Pack, tmp_path: Path) -> None:
+    five = five_of(pack, write_scheme(tmp_path))
+    assert (five.scheme.name, five.scheme.five_points, len(five.scheme.hierarchy.levels)) == (
+        "five",
+        ((0,), (1,), (2,), (3,), (4,)),
+        2,
+    )
+    np.testing.assert_allclose(five.points_px[3, 0], pack.points_px[3, 36:42].mean(axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(five.points_px[3, 2], pack.points_px[3, 30])
+    np.testing.assert_array_equal(five.image(3), pack.image(3))
+
+
+def test_faces_of_five_points_are_covered_as_their_68_points_place_it(drawn_folder: Path, tmp_path: Path) -> None:
+    faces, scheme = folder(drawn_folder), write_scheme(tmp_path)
+    covered = covered_five(faces, scheme, occluder("mask"))
+    assert covered.visible is not None
+    assert not covered.visible[:, 3:].any()
+    assert covered.visible[:, :2].all()
+    assert (covered.image(0) != faces.image(0)).any()
+    assert covered_five(faces, scheme, None).visible is None
+
+
+def test_models_of_five_and_of_68_points_stand_side_by_side_each_with_its_own_box(
+    drawn_folder: Path, tmp_path: Path
+) -> None:
+    faces, scheme = folder(drawn_folder), write_scheme(tmp_path)
+    few, dense = Exact(covered_five(faces, scheme, None)), Exact(faces)
+    models = Models({"plain.noise": few}, {"plain.noise": dense})
+    found = measured(models, faces, scheme, occluder("noise", share=0.3))
+    assert found.keys() == {"5 plain.noise", "68 plain.noise"}
+    assert [figures["nme_pupil"] for figures in found.values()] == pytest.approx([0, 0], abs=1e-4)
+    assert found["5 plain.noise"]["n"] == len(faces)
+    assert few.boxes[0].y1 < dense.boxes[0].y1
+    lines = list(table({name: {"clean": figures} for name, figures in found.items()}))
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["5", "68"]
+
+
+def test_the_gain_of_the_hierarchy_is_said_for_both_numbers_of_points() -> None:
+    errors = {"5 glomface-light.full": 3.0, "5 plain.full": 4.0, "68 glomface-light.full": 5.5, "68 plain.full": 5.0}
+    lines = list(table({name: {"clean": {"nme_pupil": error}} for name, error in errors.items()}))
+    assert lines[-2:] == [
+        "| full against plain | 5 | full | -25.0 % |",
+        "| full against plain | 68 | full | +10.0 % |",
+    ]
+
+
+def test_templates_are_a_condition_only_where_there_are_pictures_of_them() -> None:
+    assert list(conditions(Library()))[:3] == ["clean", "masks", "noise 10 %"]
+
+
+def test_the_sheet_has_a_tile_for_every_model_under_every_occluder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("examples.occluders.OCCLUDERS", (("sunglasses", 8, None), ("mask", 3, "template")))
+    path = tmp_path / "sheet.png"
+    name = next(iter(shipped_models()))
+    assert sheet.main(["--models", f"a={name}", f"b={name}", "--out", str(path)]) == 0
+    drawn = read_image(path)
+    assert drawn.shape[1] == 2 * sheet.TILE + 8
+    assert drawn.shape[0] > 2 * sheet.TILE
+    assert capsys.readouterr().out.startswith("a ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--models", "glomface-light"], "give NAME=DIR"),
+        (["--models", "a=nowhere"], "unknown model 'nowhere'"),
+        (["--models", "a=glomface-light", "a=glomface-light"], "the name is there twice"),
+        (["--models", "a=glomface-light", "--visibility", "b"], "--visibility b: no such model; there are a"),
+    ],
+)
+def test_a_sheet_that_cannot_be_drawn_is_one_line(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sheet.main(arguments) == 2
+    assert complaint in capsys.readouterr().err
