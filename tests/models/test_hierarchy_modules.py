@@ -3,8 +3,9 @@
 import torch
 
 from unveil.face.schemes import IBUG68
+from unveil.models.features import context
 from unveil.models.part_whole import PartAttention, PartWhole, attention_mixers
-from unveil.models.whole_part import Disentangle, ParseLevel
+from unveil.models.whole_part import Disentangle, ParseLevel, Recall
 
 
 def test_a_landmark_hears_its_own_part_and_no_other() -> None:
@@ -55,3 +56,13 @@ def test_children_come_from_their_part_its_partner_and_its_parent_alone() -> Non
     assert moves_the_left_jaw(None, 0)
     assert not moves_the_left_jaw("mouth", None)
     assert not moves_the_left_jaw(None, 2)
+
+
+def test_a_memory_does_not_fill_when_features_grow() -> None:
+    torch.manual_seed(0)
+    begin, recall = context(8, 24), Recall(68, 16, 4, 24)
+    coarse, tokens = torch.randn(3, 8, 5, 5), torch.randn(3, 68, 16)
+    small, large = (recall(grow * tokens, begin(grow * coarse)) for grow in (1.0, 1000.0))
+    assert torch.allclose(small, large, atol=1e-2)
+    assert large.abs().max() < 0.95
+    assert large.std(dim=0).min() > 0

@@ -75,5 +75,9 @@ class LiteFeatures(nn.Module):
 
 
 def context(channels: int, whole: int) -> nn.Module:
-    """The coarse map (B, C, H, W) to what a memory of the whole face (B, W) starts from."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * channels, whole), nn.Tanh())
+    """The coarse map (B, C, H, W) to what a memory of the whole face (B, W) starts from.
+
+    Normed, or the CNN learns to fill the memory: full, it is the same for every face, and no gradient comes back.
+    """
+    pooled = nn.AdaptiveAvgPool2d(4), nn.Flatten()
+    return nn.Sequential(*pooled, nn.LayerNorm(16 * channels), nn.Linear(16 * channels, whole), nn.Tanh())

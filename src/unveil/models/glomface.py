@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unveil.face.hierarchy import Hierarchy
 from unveil.face.schemes import Scheme
 from unveil.models.features import LiteFeatures, context
-from unveil.models.heads import LandmarkHead, LocalShapes, owners_of
+from unveil.models.heads import FIRST_SPREAD, LandmarkHead, LocalShapes, owners_of
 from unveil.models.part_whole import PartWhole, attention_mixers, non_local_mixers
 from unveil.models.patches import FeaturePatches, PicturePatches
 from unveil.models.whole_part import Disentangle, Memory, Recall
@@ -85,7 +85,7 @@ class GlomFace(nn.Module):
             points = points.detach() + self.shapes(parts, above)
             shapes.append(points)
         visibility, log_spread = self.tell(mixed).unbind(dim=-1)
-        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread - 4.0)
+        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread + FIRST_SPREAD)
 
 
 class GlomFaceLight(nn.Module):
@@ -125,7 +125,7 @@ class GlomFaceLight(nn.Module):
         self.features = LiteFeatures(channels, width)
         self.context = context(channels, whole)
         self.patches = FeaturePatches(landmarks, channels, dim, spacings_unit)
-        self.part_whole = PartWhole(attention_mixers(hierarchy, dim)) if phm else nn.LayerNorm(dim)
+        self.part_whole = PartWhole(attention_mixers(hierarchy, dim)) if phm else nn.Identity()
         self.recall = Recall(landmarks, dim, 16, whole)
         self.disentangle = Disentangle(parsed, whole, widths)
         self.head = LandmarkHead(owners_of(parsed), dim, self.disentangle.smallest)

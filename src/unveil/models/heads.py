@@ -9,6 +9,9 @@ from unveil.models.layers import PartLinear, mlp
 from unveil.models.whole_part import Relations
 
 REACH_UNIT = 0.1  # what a layer's output of one moves a landmark by
+# ln of a fresh network's spread: about the mean shape's own error. From far off, all landmarks pull what they share the
+# same way, and fill the memory of the whole for good.
+FIRST_SPREAD = -1.5
 
 
 def owners_of(hierarchy: Hierarchy) -> Int[Tensor, "L"]:
@@ -34,7 +37,7 @@ class LandmarkHead(nn.Module):
     ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
         context = parts.transpose(0, 1)[:, self.get_buffer("owners")]
         decided = self.decide(torch.cat([tokens, context], dim=-1).flatten(0, 1)).reshape(*tokens.shape[:2], 4)
-        return REACH_UNIT * decided[..., :2], decided[..., 2], decided[..., 3] - 4.0
+        return REACH_UNIT * decided[..., :2], decided[..., 2], decided[..., 3] + FIRST_SPREAD
 
 
 class LocalShapes(nn.Module):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from unveil.face.schemes import Scheme
 from unveil.models.features import LiteFeatures
 from unveil.models.glomface import Prediction
+from unveil.models.heads import FIRST_SPREAD
 from unveil.models.layers import ScaledConv
 from unveil.models.normed import NormedConv
 
@@ -60,7 +61,7 @@ class StackedHourglass(nn.Module):
         told = self.tell(thought).unflatten(1, (2, self.landmarks))
         visibility, log_spread = (told * heat[:, None]).sum(dim=(-2, -1)).unbind(dim=1)  # read where the heatmap lies
         lines = torch.stack(boundaries, dim=1) if self.draws_boundaries else None
-        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread - 4.0, lines)
+        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread + FIRST_SPREAD, lines)
 
 
 class Hourglass(nn.Module):

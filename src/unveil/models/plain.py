@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from unveil.face.schemes import Scheme
 from unveil.models.features import LiteFeatures, context
 from unveil.models.glomface import Prediction
-from unveil.models.heads import REACH_UNIT
+from unveil.models.heads import FIRST_SPREAD, REACH_UNIT
 from unveil.models.patches import FeaturePatches
 from unveil.models.whole_part import Recall
-
-# The mean shape's own error, about. From a start far off, all landmarks pull the one memory the same way and fill it.
-FIRST_SPREAD = -1.5
 
 
 class PlainRegressor(nn.Module):
@@ -38,8 +35,6 @@ class PlainRegressor(nn.Module):
         self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))  # as of GlomFaceLight
         self.steps = len(spacings_unit)
         self.features = LiteFeatures(channels, width)
-        # Nothing but the memory says where landmarks go, so the CNN would grow until the memory is full.
-        self.norm_coarse, self.norm_patches = nn.GroupNorm(1, channels), nn.LayerNorm(dim)
         self.context = context(channels, whole)
         self.patches = FeaturePatches(scheme.points, channels, dim, spacings_unit)
         self.recall = Recall(scheme.points, dim, 16, whole)
@@ -50,11 +45,11 @@ class PlainRegressor(nn.Module):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
         """RGB in [0, 1], channels first."""
         features, coarse = self.features(images)
-        memory = self.context(self.norm_coarse(coarse))
+        memory = self.context(coarse)
         points = self.get_buffer("mean_shape").expand(images.shape[0], -1, -1)
         shapes = []
         for step in range(self.steps):
-            patches = self.norm_patches(self.patches(features, points.detach(), step))
+            patches = self.patches(features, points.detach(), step)
             memory = self.recall(patches, memory)
             decided = self.decide(memory).reshape(-1, points.shape[1], 4)
             points = points.detach() + REACH_UNIT * decided[..., :2]

@@ -84,8 +84,37 @@ def weights_bytes(model: nn.Module, blueprint: Blueprint, *, half: bool = False)
     return save(tensors, metadata={"unveil": blueprint.to_json()})
 
 
+def start_from(model: nn.Module, path: Path) -> tuple[str, ...]:
+    """Takes over a file's weights where names and shapes agree; the names of those that stay as they are.
+
+    ValueError, naming file and mend, if it is no file of ours or nothing in it agrees.
+    """
+    tensors, _ = _read(path)
+    own = model.state_dict()
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise ValueError(f"{path}: none of its weights fits this network; give weights of the same network")
+    model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
+    return tuple(name for name in own if name not in fitting)
+
+
 def load_network(path: Path) -> tuple[nn.Module, Blueprint]:
     """The network of a file in float32, ready to evaluate. ValueError, naming file and mend, if it is no such file."""
+    tensors, blueprint = _read(path)
+    try:
+        model = build(blueprint)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    try:
+        model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path}: its weights are not of this version's {blueprint.network!r} ({reason})") from error
+    return model.eval(), blueprint
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Blueprint]:
+    """A file's weights, and which network's they are."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -96,10 +125,4 @@ def load_network(path: Path) -> tuple[nn.Module, Blueprint]:
         raise ValueError(f"{path}: not a safetensors file ({error}); copy it again") from error
     if "unveil" not in metadata:
         raise ValueError(f"{path}: safetensors, but not of a network of ours; name one that `unveil train` wrote")
-    blueprint = Blueprint(**json.loads(metadata["unveil"]))
-    try:
-        model = build(blueprint)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
-    return model.eval(), blueprint
+    return tensors, Blueprint(**json.loads(metadata["unveil"]))

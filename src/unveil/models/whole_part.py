@@ -88,12 +88,15 @@ class ParseLevel(nn.Module):
 
 
 class Recall(nn.Module):
-    """The recurrent memory of a light model: every landmark's short note goes into a gated memory of the whole face."""
+    """The recurrent memory of a light model: every landmark's short note goes into a gated memory of the whole face.
+
+    What goes in is normed, for the reason that `features.context` gives.
+    """
 
     def __init__(self, landmarks: int, dim: int, note: int, whole: int) -> None:
         super().__init__()
-        self.note = nn.Linear(dim, note)
-        self.digest = nn.Linear(landmarks * note, whole)
+        self.note = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, note))
+        self.digest = nn.Sequential(nn.Linear(landmarks * note, whole), nn.LayerNorm(whole))
         self.cell = nn.GRUCell(whole, whole)
 
     def forward(self, tokens: Float[Tensor, "B L D"], memory: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:

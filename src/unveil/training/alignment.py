@@ -25,7 +25,7 @@ from unveil.geometry import Crop, tight_box
 from unveil.metrics import normaliser_lengths
 from unveil.models.glomface import Prediction
 from unveil.models.imagenet import load_imagenet
-from unveil.models.weights import build
+from unveil.models.weights import build, start_from
 from unveil.training.calibration import calibrate_spread, calibrate_visibility
 from unveil.training.config import Alignment, Occlusion
 from unveil.training.losses import alignment_loss
@@ -162,6 +162,9 @@ class AlignmentTask:
             start.copy_(torch.from_numpy(mean_shape(training, faces.scheme)))
         if config.model.imagenet:
             load_imagenet(self.model.get_submodule("features"))
+        if config.start is not None:
+            fresh = start_from(self.model, config.start)
+            self.notes += (f"starts from {config.start}" + (f", but for {', '.join(fresh)}" if fresh else ""),)
         self.occluders = occluders_of(config.occlusion)
         self.weights = balanced_weights(training, config.clusters, config.balance, config.schedule.seed)
         self.faces = faces
@@ -184,18 +187,18 @@ class AlignmentTask:
         return ("",)
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The backbone slower; gains, biases and embeddings without decay."""
+        """Backbone and memory slower; gains, biases and embeddings without decay."""
         schedule, groups = self.config.schedule, []
-        for slow in (False, True):
-            for decays in (False, True):
-                chosen = [
-                    parameter
-                    for name, parameter in self.model.named_parameters()
-                    if name.startswith(("features.stem", "features.stages")) == slow and (parameter.ndim > 1) == decays
-                ]
-                rate = schedule.rate * (schedule.backbone_rate if slow and self.config.model.imagenet else 1.0)
-                decay = schedule.weight_decay if decays else 0.0
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+        pace = {"features.stem": schedule.backbone_rate, "features.stages": schedule.backbone_rate}
+        pace = pace if self.config.model.imagenet or self.config.start else {}
+        pace |= dict.fromkeys(("context", "recall", "memory"), self.config.memory_rate)
+        found: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            factor = next((factor for start, factor in pace.items() if name.startswith(start)), 1.0)
+            found.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+        for (factor, decays), chosen in found.items():
+            decay = schedule.weight_decay if decays else 0.0
+            groups.append({"params": chosen, "lr": schedule.rate * factor, "weight_decay": decay})
         return groups
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:

@@ -91,6 +91,11 @@ class Alignment(Run):
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
     more_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """The share of drawn faces that are of --more, where that is given."""
+    memory_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """The memory of the whole moves slower by this factor: at full rate its thousand inputs, which move together, fill
+    it within a hundred steps, and it is then the same for every face."""
+    start: Path | None = None
+    """Weights to start from, a .safetensors file; what does not fit, as the points of another scheme, starts fresh."""
 
 
 class Judges(Frozen):
