@@ -33,9 +33,9 @@ def at_budget(
             "occlusion": NOISE_ONLY,
             "augmentation": preset.augmentation.model_copy(update={"occlude": 0.5}),
         }
-    elif library is not None:
-        pictures = {"library": library, "template": 1.0, "sprite": 2.0}
-        changes["occlusion"] = preset.occlusion.model_copy(update=pictures)
+    else:
+        pictures = {} if library is None else {"library": library, "template": 1.0, "sprite": 2.0}
+        changes["occlusion"] = preset.occlusion.model_copy(update={"flat": 2.0, **pictures})
     return preset.model_copy(update=changes)
 
 

@@ -120,6 +120,12 @@ def test_more_levels_than_widths_are_one_clear_line() -> None:
         GlomFaceLight(SCHEMES["ibug68"], torch.zeros(68, 2), **{**LIGHT, "part_widths": (16,)})
 
 
+@pytest.mark.parametrize("size", [64, 80, 112])
+def test_an_hourglass_takes_maps_that_do_not_halve_evenly(size: int) -> None:
+    network = network_of("hourglass", SCHEMES["ibug68"]).eval()
+    assert network(torch.rand(1, 3, size, size)).points_unit.shape == (1, 68, 2)
+
+
 def test_boundaries_need_contours() -> None:
     scheme = replace(SCHEMES["cofw29"], name="mine", contours=())
     with pytest.raises(ValueError, match="scheme 'mine' has no contours to draw boundaries from"):

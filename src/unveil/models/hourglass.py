@@ -76,7 +76,8 @@ class Hourglass(nn.Module):
         across: Tensor = self.across(x)
         if self.inner is None:
             return across
-        return across + F.interpolate(self.inner(F.max_pool2d(x, 2)), scale_factor=2.0, mode="nearest")
+        # To the size that it had, which need not be even.
+        return across + F.interpolate(self.inner(F.max_pool2d(x, 2)), size=x.shape[-2:], mode="nearest")
 
 
 class Residual(nn.Module):
