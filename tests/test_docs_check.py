@@ -64,7 +64,9 @@ RULES = (
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(r"unveil export runs/(restorer|gan\S*)/.*", "its training is not run"),
     Rule(r"unveil restore .*", "no restorer ships; tests/inference/test_restore_command.py runs it with a small one"),
-    Rule(r"unveil train .*--(library|resume).*", "the same run as a line above it, with pictures or a stop"),
+    Rule(
+        r"unveil train .*--(library|resume|more).*", "the same run as a line above it, with pictures, faces or a stop"
+    ),
     Rule(r"unveil train (glomface-light|light-\S+|plain) .*", more=SMALL),
     Rule(r"unveil train (pfld\S*) .*", more=FEW_STEPS),
     Rule(r"unveil train (drn|sdm|drda\S*) .*", "a cascade of its own settings; tests/training trains a small one"),
