@@ -13,7 +13,7 @@ from unveil.data.pack import read_faces
 from unveil.models.weights import load_network
 from unveil.training.alignment import AlignmentTask, Draws, occluders_of, split_by_name
 from unveil.training.config import Alignment, Occlusion, Schedule
-from unveil.training.loop import fit, rate_at
+from unveil.training.loop import LaunchError, fit, rate_at
 from unveil.training.networks import Light
 
 TINY = Light(
@@ -119,3 +119,13 @@ def test_resuming_nothing_is_one_clear_line(tmp_path: Path, capsys: pytest.Captu
         main(["train", "glomface-light", "--data", str(tmp_path), "--out", str(tmp_path / "absent"), "--resume"]) == 2
     )
     assert "absent: no checkpoint to resume" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_network_is_one_line_and_stays(drawn_folder: Path, tmp_path: Path) -> None:
+    faces = read_faces(drawn_folder)
+    fit(AlignmentTask(faces, config()), tmp_path)
+    saved = (tmp_path / "checkpoint.pt").read_bytes()
+    wider = AlignmentTask(faces, config(model=TINY.model_copy(update={"whole": 32})))
+    with pytest.raises(LaunchError, match=r"checkpoint\.pt: not of this network or version"):
+        fit(wider, tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == saved

@@ -128,9 +128,14 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     start, best = 0, {"score": float("inf")}
     if resume:
         saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
-        learner.load_state_dict(saved["model"])
-        average.model.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
+        try:
+            learner.load_state_dict(saved["model"])
+            average.model.load_state_dict(saved["average"])
+            optimiser.load_state_dict(saved["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            mend = f"start anew; --start {out / 'last.safetensors'} keeps what fits of its weights"
+            raise LaunchError(f"{out / 'checkpoint.pt'}: not of this network or version ({reason}); {mend}") from error
         start, best = saved["step"], saved["best"]
     try:
         batches = task.batches(start, accelerator.process_index, processes)
