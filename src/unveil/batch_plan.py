@@ -15,7 +15,7 @@ from unveil.inference.detector import MIN_SCORE, DetectorName
 from unveil.inference.runtime import Provider
 from unveil.inference.sources import find_sources
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"  # readers of a folder of parquet leave out names that begin so
 FORMAT = "unveil batch"
 SHARD = 500  # pictures: some half a minute of one worker, which is what a dead one loses
 
@@ -69,7 +69,7 @@ class Plan:
         return hashlib.sha256(json.dumps(self.manifest(), sort_keys=True).encode()).hexdigest()
 
     def manifest(self) -> dict[str, Any]:
-        """What `manifest.json` says of the plan."""
+        """What `_manifest.json` says of the plan."""
         facts = {"recipe": asdict(self.recipe), "columns": asdict(self.columns), "shard": self.size}
         return {**facts, "source_sha256": self.source_sha256, "pictures": self.pictures, "shards": self.count}
 

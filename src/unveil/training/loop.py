@@ -46,7 +46,7 @@ class Task(Protocol):
 
 
 class LaunchError(ValueError):
-    """A run that cannot start in as many processes as were launched; the message is one line with the mend."""
+    """A run that cannot start as it was asked to; the message is one line with the mend."""
 
 
 @dataclass(frozen=True, slots=True)
