@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from unveil.models.attention import SelfAttention
 from unveil.models.normed import NormedConv, NormedDeconv
 
+SURE = 30.0  # logit of the mask of a network that replaces everything
+
 
 class Restoration(NamedTuple):
     """What a generator says: the restored face in RGB, 0 to 1, and each pixel's logit of being covered."""
@@ -32,6 +34,13 @@ class Restoration(NamedTuple):
     def composed(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
         """mask·restored + (1 - mask)·input: what is not covered stays what it was."""
         return images + self.mask * (self.restored - images)
+
+
+def as_restoration(output: Restoration | Tensor) -> Restoration:
+    """What a restoring network says; one that only gives a picture, (B, 3, S, S), replaces everything by it."""
+    if isinstance(output, Tensor):
+        return Restoration(output, torch.full_like(output[:, :1], SURE))
+    return output
 
 
 @dataclass(frozen=True, slots=True)

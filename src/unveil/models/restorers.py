@@ -18,7 +18,7 @@ from torch import nn
 from unveil.face.components import COMPONENTS, component_crop
 from unveil.geometry import Crop, tight_box
 from unveil.models.autoencoder import DecorruptAutoencoder
-from unveil.models.generator import Generator, Restoration
+from unveil.models.generator import Generator, as_restoration
 from unveil.models.weights import Blueprint, load_network
 from unveil.types import Image, Points
 
@@ -95,9 +95,7 @@ def _windows(
         ]
         cut = [crop.extract(picture, blueprint.input_size) for crop, picture in zip(crops, seen, strict=True)]
         images = torch.from_numpy(np.stack(cut)).to(device).permute(0, 3, 1, 2).float() / 255
-        found = network(images)
-        if not isinstance(found, Restoration):  # an autoencoder knows no mask: it replaces everything
-            found = Restoration(found, torch.full_like(found[:, :1], torch.inf))
+        found = as_restoration(network(images))
         pixels = (found.restored * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         masks = found.mask[:, 0].float().cpu().numpy()
         windows += [Window(*window) for window in zip(crops, pixels, masks, strict=True)]

@@ -197,8 +197,7 @@ class AlignmentTask:
             factor = next((factor for start, factor in pace.items() if name.startswith(start)), 1.0)
             found.setdefault((factor, parameter.ndim > 1), []).append(parameter)
         for (factor, decays), chosen in found.items():
-            decay = schedule.weight_decay if decays else 0.0
-            groups.append({"params": chosen, "lr": schedule.rate * factor, "weight_decay": decay})
+            groups.append(schedule.group(chosen, factor, decays=decays))
         return groups
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:

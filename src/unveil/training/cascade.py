@@ -96,8 +96,7 @@ class StageTask:
         return ("",)
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        schedule = self.config.schedule
-        return [{"params": list(self.model.parameters()), "lr": schedule.rate, "weight_decay": schedule.weight_decay}]
+        return [self.config.schedule.group(self.model.parameters())]
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Views from step `start` on, drawn alike."""

@@ -1,7 +1,8 @@
 """What a training run is told: frozen, typed and total. The same types are the command line."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -31,6 +32,11 @@ class Schedule(Frozen):
     clip: float = 5.0
     ema: float = 0.998
     seed: int = 1
+
+    def group(self, parameters: Iterable[Any], pace: float = 1.0, *, decays: bool = True) -> dict[str, object]:
+        """Weights as the optimiser takes them: `pace` of the rate, and with decay or without."""
+        decay = self.weight_decay if decays else 0.0
+        return {"params": list(parameters), "lr": self.rate * pace, "weight_decay": decay}
 
 
 class Occlusion(Frozen):

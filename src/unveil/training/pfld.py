@@ -92,8 +92,7 @@ class PfldTask:
         return ("",)
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        schedule = self.config.schedule
-        return [{"params": list(self.model.parameters()), "lr": schedule.rate, "weight_decay": schedule.weight_decay}]
+        return [self.config.schedule.group(self.model.parameters())]
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Training batches from step `start`, made in one loader process; one's own part, of several processes."""

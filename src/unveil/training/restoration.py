@@ -19,7 +19,7 @@ from unveil.data.samples import Faces
 from unveil.face.schemes import IBUG68
 from unveil.metrics.restoration import Picture, hole_figures, overlap
 from unveil.models.discriminators import Discriminators, random_corners
-from unveil.models.generator import Restoration
+from unveil.models.generator import as_restoration
 from unveil.models.weights import build
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, Adversaries
 from unveil.training.alignment import Batch, Draws, Share, Slices, loaded
@@ -34,7 +34,6 @@ from unveil.training.restoration_losses import (
 from unveil.types import Image
 
 FACE = 160  # pixels of the whole face that a component is cut from
-SURE = 30.0  # logit of the mask of a network that replaces everything
 TRIES = 8
 SHOWN = 6
 
@@ -137,11 +136,10 @@ class RestorationTask:
 
     def parameter_groups(self) -> list[dict[str, object]]:
         schedule = self.config.schedule
-        common = {"lr": schedule.rate, "weight_decay": schedule.weight_decay}
         if not isinstance(self.model, Adversaries):
-            return [{"params": list(self.model.parameters()), **common}]
-        judges = {"params": list(self.model.discriminators.parameters()), **common, "betas": (0.5, 0.99)}
-        return [{"params": list(self.model.generator.parameters()), **common}, judges]
+            return [schedule.group(self.model.parameters())]
+        judges = schedule.group(self.model.discriminators.parameters()) | {"betas": (0.5, 0.99)}
+        return [schedule.group(self.model.generator.parameters()), judges]
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Pairs from step `start`, made in one loader process; one's own part of them, of several processes."""
@@ -238,13 +236,6 @@ class RestorationTask:
         rows = (occluded, found.composed(occluded).float(), mask, batch["clean"][:SHOWN])
         grid = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
         return (grid * 255).byte().cpu()
-
-
-def as_restoration(output: Restoration | Tensor) -> Restoration:
-    """What a network says; one that only gives a picture replaces everything by it."""
-    if isinstance(output, Tensor):
-        return Restoration(output, torch.full_like(output[:, :1], SURE))
-    return output
 
 
 def inpainted(pair: RestorationPair) -> Image:

@@ -10,6 +10,7 @@ from unveil.data.occlusion.compose import Paint
 from unveil.data.occlusion.textures import Colour, any_colour, jittered, texture, value_noise
 
 HEIGHT, WIDTH = 84, 112
+STRAP = np.array([236, 236, 236], np.float32)
 USUAL = (
     *((238, 240, 242), (246, 246, 244), (222, 226, 230)),  # white, as surgical and KN95 masks
     *((150, 196, 228), (170, 208, 232), (120, 175, 215), (185, 215, 225)),  # surgical blue

@@ -16,13 +16,12 @@ from unveil.data.occlusion.compose import (
     softened,
     untouched,
 )
-from unveil.data.occlusion.fabric import base_colour, fabric
+from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
 from unveil.data.occlusion.frame import Frame, require_ibug68
 from unveil.data.occlusion.mask_shape import ACROSS, DOWN, Fit, Patch, spline, worn
 from unveil.data.occlusion.textures import Colour
 from unveil.types import Image, Points
 
-STRAP = np.array([236, 236, 236], np.float32)
 COARSE = 16  # the patch is inverted on a grid of this many points a side and interpolated
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import Occluded, Window
-from unveil.data.occlusion.fabric import base_colour, fabric
+from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
 from unveil.data.occlusion.frame import require_ibug68
 from unveil.data.occlusion.library import Template
 from unveil.data.occlusion.mask_shape import spline
@@ -18,7 +18,6 @@ from unveil.types import Image, Points
 HEIGHT, WIDTH = 128, 160
 ROOM = 0.3  # round the mask, for straps, in mask coordinates
 ANCHORS = ((-1.0, 0.24), (0.0, 0.0), (1.0, 0.24), (-0.88, 0.7), (0.0, 1.0), (0.88, 0.7))
-STRAP = (236, 236, 236)
 
 
 def flat_mask(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
@@ -52,7 +51,7 @@ def cut(rng: np.random.Generator, aside: float = 0.0) -> Template:
         paint = paint * (1 + hem[..., None] * np.float32(rng.uniform(-0.4, 0.3)))
     if rng.random() < 0.6:
         lines = window.stroke(*(to_px(line) for line in _straps(rng, outline)), thickness=rng.uniform(2, 3.4))
-        colour = np.array(STRAP if rng.random() < 0.7 else base_colour(rng), np.float32)
+        colour = STRAP if rng.random() < 0.7 else base_colour(rng)
         paint = paint + ((1 - alpha) * (lines > 0))[..., None] * (colour - paint)
         alpha = np.maximum(alpha, lines)
     rgb = np.clip(paint, 0, 255) * alpha[..., None]
@@ -74,10 +73,8 @@ def _outline(rng: np.random.Generator) -> NDArray[np.float64]:
     skew = rng.normal(0, 0.03, (2, len(half), 2))
     right, left = half + skew[0], (half + skew[1]) * (-1, 1)
     edges = [np.array([[0.0, bridge]]), right, np.array([[0.0, chin]]), left[::-1], np.array([[0.0, bridge]])]
-    smooth = spline(np.concatenate(edges), 96)
-    if rng.random() < 0.35:  # cut straight, with corners
-        return np.concatenate(edges)
-    return smooth
+    corners = np.concatenate(edges)
+    return corners if rng.random() < 0.35 else spline(corners, 96)
 
 
 def _straps(rng: np.random.Generator, outline: NDArray[np.float64]) -> list[NDArray[np.float64]]:
