@@ -35,7 +35,7 @@ class LandmarkHead(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]
     ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-        context = parts.transpose(0, 1)[:, self.get_buffer("owners")]
+        context = parts.index_select(0, self.get_buffer("owners")).transpose(0, 1)
         decided = self.decide(torch.cat([tokens, context], dim=-1).flatten(0, 1)).reshape(*tokens.shape[:2], 4)
         return REACH_UNIT * decided[..., :2], decided[..., 2], decided[..., 3] + FIRST_SPREAD
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unveil.face.hierarchy import Hierarchy
 from unveil.models.layers import PartLinear
@@ -68,9 +69,10 @@ class Relations(nn.Module):
 
     def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B I"]:
         relation: Tensor = self.get_buffer("relation")
-        known = torch.cat([parts, torch.zeros_like(parts[:1])])
-        coupled = torch.cat([known[relation[:, slot]] for slot in range(relation.shape[1])], dim=-1)
-        return torch.cat([coupled, above[self.get_buffer("parents")]], dim=-1)
+        known = F.pad(parts, (0, 0, 0, 0, 0, 1))  # nobody is zero
+        coupled = known.index_select(0, relation.flatten()).unflatten(0, relation.shape)  # (C, slots, B, Q)
+        constraint = above.index_select(0, self.get_buffer("parents"))
+        return torch.cat([coupled.transpose(1, 2).flatten(2), constraint], dim=-1)
 
 
 class ParseLevel(nn.Module):
@@ -100,7 +102,7 @@ class Recall(nn.Module):
         self.cell = nn.GRUCell(whole, whole)
 
     def forward(self, tokens: Float[Tensor, "B L D"], memory: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
-        notes = torch.relu(self.note(tokens)).flatten(1)
+        notes = torch.relu(self.note(tokens.flatten(0, 1))).unflatten(0, (-1, tokens.shape[1])).flatten(1)
         recalled: Tensor = self.cell(torch.relu(self.digest(notes)), memory)
         return recalled
 
