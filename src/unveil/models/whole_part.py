@@ -70,7 +70,8 @@ class Relations(nn.Module):
     def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B I"]:
         relation: Tensor = self.get_buffer("relation")
         known = F.pad(parts, (0, 0, 0, 0, 0, 1))  # nobody is zero
-        coupled = known.index_select(0, relation.flatten()).unflatten(0, relation.shape)  # (C, slots, B, Q)
+        related = known.index_select(0, relation.flatten())
+        coupled = related.reshape(*relation.shape, -1, parts.shape[2])  # (C, slots, B, Q)
         constraint = above.index_select(0, self.get_buffer("parents"))
         return torch.cat([coupled.transpose(1, 2).flatten(2), constraint], dim=-1)
 
@@ -102,8 +103,9 @@ class Recall(nn.Module):
         self.cell = nn.GRUCell(whole, whole)
 
     def forward(self, tokens: Float[Tensor, "B L D"], memory: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
-        notes = torch.relu(self.note(tokens.flatten(0, 1))).unflatten(0, (-1, tokens.shape[1])).flatten(1)
-        recalled: Tensor = self.cell(torch.relu(self.digest(notes)), memory)
+        notes = torch.relu(self.note(tokens.flatten(0, 1)))  # two axes: one operation of ONNX
+        digested = self.digest(notes.reshape(-1, tokens.shape[1] * notes.shape[1]))
+        recalled: Tensor = self.cell(torch.relu(digested), memory)
         return recalled
 
 
