@@ -15,7 +15,7 @@ from unveil.face.schemes import IBUG68
 from unveil.models.attention import SelfAttention
 from unveil.models.autoencoder import DecorruptAutoencoder
 from unveil.models.discriminators import Discriminators, Judge, cut_patches, patch_corners, random_corners
-from unveil.models.generator import SIZES, Generator, GeneratorSizes, Restoration
+from unveil.models.generator import SIZES, Generator, GeneratorSizes, Places, Restoration
 from unveil.models.normed import fold_norms
 from unveil.training.restoration_losses import (
     discriminator_loss,
@@ -127,6 +127,18 @@ def test_self_attention_averages_h_by_the_softmax_of_f_and_g() -> None:
     # The place of 0 looks at both alike: 1/2. The place of 1 looks at 0 and 1 as exp(0) to exp(1).
     expected = torch.tensor([0 + 2 * 0.5, 1 + 2 * np.e / (1 + np.e)], dtype=torch.float32)
     torch.testing.assert_close(attention(x)[0, 0, 0], expected)
+
+
+def test_a_map_of_places_says_where_in_the_crop_something_lies_at_any_size() -> None:
+    places = Places(2, 4)
+    x = torch.rand(1, 2, 8, 8)
+    assert torch.equal(places(x), x)
+    with torch.no_grad():
+        places.map[0, 1, 3, 0] = 1.0
+    for side in (4, 8):
+        said = places(torch.zeros(1, 2, side, side))
+        assert said[0, 1].argmax() == side * (side - 1)
+        assert said[0, 0].abs().max() == 0
 
 
 def test_self_attention_can_be_left_out() -> None:

@@ -8,9 +8,10 @@ import torch
 from unveil.data.pack import read_faces
 from unveil.models.weights import load_network, start_from
 from unveil.training.alignment import AlignmentTask
-from unveil.training.config import Alignment, Schedule
+from unveil.training.config import Alignment, Judges, Restoring, Schedule
 from unveil.training.loop import save_weights
-from unveil.training.networks import Light, Plain
+from unveil.training.networks import GanIa, Light, Plain
+from unveil.training.restoration import RestorationTask
 
 TINY = Light(
     size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
@@ -46,6 +47,19 @@ def test_a_wider_network_takes_over_what_fits_and_names_the_rest(
     assert torch.equal(started.model.state_dict()[name], task.model.state_dict()[name])
     assert "but for" in started.notes[0]
     assert "recall.cell.weight_ih" in started.notes[0]
+
+
+def test_a_restorer_starts_from_one_without_a_map_of_places(drawn_folder: Path, tmp_path: Path) -> None:
+    sizes = GanIa(size=32, widths=(8, 8), dilations=(2,), last=8)
+    config = Restoring(model=sizes, schedule=Schedule(steps=1, batch=2), held_out_faces=2, judges=Judges(patch=16))
+    faces, path = read_faces(drawn_folder), tmp_path / "trained.safetensors"
+    before = RestorationTask(faces, config)
+    save_weights(before.model.get_submodule("generator"), before.blueprint, path)
+    changes = {"start": path, "model": sizes.model_copy(update={"places": 4}), "schedule": Schedule(batch=2, seed=2)}
+    after = RestorationTask(faces, config.model_copy(update=changes))
+    name = "generator.to_picture.weight"
+    assert torch.equal(after.model.state_dict()[name], before.model.state_dict()[name])
+    assert after.notes[-1] == f"starts from {path}, but for places.map"
 
 
 def test_weights_of_which_nothing_fits_are_refused_by_name(trained: tuple[AlignmentTask, Path]) -> None:

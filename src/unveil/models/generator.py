@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unveil.models.attention import SelfAttention
 from unveil.models.normed import NormedConv, NormedDeconv
@@ -52,11 +53,15 @@ class GeneratorSizes:
     last: int = 32
     """Channels before the picture."""
     attention: bool = True
+    places: int = 0
+    """Side of a learned map of the face, which is laid under the middle; 0 is none, as in the paper."""
 
     def times(self, width: float) -> "GeneratorSizes":
         """The same with `width` times as many channels, in whole eights."""
         widths = tuple(max(8, round(width * channels / 8) * 8) for channels in self.widths)
-        return GeneratorSizes(widths, self.dilations, max(8, round(width * self.last / 8) * 8), self.attention)
+        return GeneratorSizes(
+            widths, self.dilations, max(8, round(width * self.last / 8) * 8), self.attention, self.places
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,7 +72,7 @@ SIZES: Mapping[str, GeneratorSizes] = MappingProxyType(
         # The paper's, for 256 px (or 128).
         "gan-ia": GeneratorSizes(),
         # For 128 px: one scale more, so that the dilated middle is 16 px wide, where wide layers are cheap.
-        "gan-ia-light": GeneratorSizes((16, 48, 96, 192), (2, 4, 8), 16),
+        "gan-ia-light": GeneratorSizes((16, 48, 96, 192), (2, 4, 8), 16, places=16),
     }
 )
 
@@ -110,10 +115,28 @@ class Decoder(nn.Module):
         return x
 
 
+class Places(nn.Module):
+    """Adds a learned map of the face, stretched to the size of what it is added to (ours).
+
+    A face fills its crop alike each time, but convolutions learn where they are from the borders alone.
+    """
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.map = nn.Parameter(torch.zeros(1, channels, side, side))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        sides = x.shape[-2:]
+        if sides == self.map.shape[-2:]:
+            return x + self.map
+        return x + F.interpolate(self.map, sides, mode="bilinear", align_corners=False)
+
+
 class Generator(nn.Module):
     """Encoder, dilated middle, self-attention, decoder. Sides must divide by two as often as there are halvings.
 
-    No layer pools. In phases that freeze the generator call `eval()`: its norms otherwise go on counting.
+    `places` is the side of a learned map that is added before the dilated layers, 0 for none. No layer pools.
+    In phases that freeze the generator call `eval()`: its norms otherwise go on counting.
     """
 
     def __init__(
@@ -123,11 +146,13 @@ class Generator(nn.Module):
         dilations: tuple[int, ...] = (2, 4, 8, 16),
         last: int = 32,
         attention: bool = True,
+        places: int = 0,
     ) -> None:
         super().__init__()
         middle = widths[-1]
         self.encoder = Encoder(tuple(widths))
         self.before = NormedConv(middle, middle, 3)
+        self.places = Places(middle, places) if places else nn.Identity()
         self.dilated = nn.Sequential(*(NormedConv(middle, middle, 3, dilation=rate) for rate in dilations))
         self.attention = SelfAttention(middle) if attention else nn.Identity()
         self.decoder = Decoder(tuple(widths), last)
@@ -136,6 +161,6 @@ class Generator(nn.Module):
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Restoration:
         """RGB in [0, 1], channels first."""
         maps = self.encoder(images)
-        middle = self.attention(self.dilated(self.before(maps[-1])))
+        middle = self.attention(self.dilated(self.places(self.before(maps[-1]))))
         picture = self.to_picture(self.decoder(middle, maps))
         return Restoration(torch.sigmoid(picture[:, :3]), picture[:, 3:])

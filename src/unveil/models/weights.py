@@ -84,8 +84,8 @@ def weights_bytes(model: nn.Module, blueprint: Blueprint, *, half: bool = False)
     return save(tensors, metadata={"unveil": blueprint.to_json()})
 
 
-def start_from(model: nn.Module, path: Path) -> tuple[str, ...]:
-    """Takes over a file's weights where names and shapes agree; the names of those that stay as they are.
+def start_from(model: nn.Module, path: Path) -> str:
+    """Takes over a file's weights where names and shapes agree; says so, and which ones stay as they are.
 
     ValueError, naming file and mend, if it is no file of ours or nothing in it agrees.
     """
@@ -95,7 +95,8 @@ def start_from(model: nn.Module, path: Path) -> tuple[str, ...]:
     if not fitting:
         raise ValueError(f"{path}: none of its weights fits this network; give weights of the same network")
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
-    return tuple(name for name in own if name not in fitting)
+    fresh = [name for name in own if name not in fitting]
+    return f"starts from {path}" + (f", but for {', '.join(fresh)}" if fresh else "")
 
 
 def load_network(path: Path) -> tuple[nn.Module, Blueprint]:

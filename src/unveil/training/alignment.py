@@ -163,8 +163,7 @@ class AlignmentTask:
         if config.model.imagenet:
             load_imagenet(self.model.get_submodule("features"))
         if config.start is not None:
-            fresh = start_from(self.model, config.start)
-            self.notes += (f"starts from {config.start}" + (f", but for {', '.join(fresh)}" if fresh else ""),)
+            self.notes += (start_from(self.model, config.start),)
         self.occluders = occluders_of(config.occlusion)
         self.weights = balanced_weights(training, config.clusters, config.balance, config.schedule.seed)
         self.faces = faces

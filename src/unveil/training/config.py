@@ -138,6 +138,8 @@ class Restoring(Run):
     hole_weight: Annotated[float, Field(gt=0)] = 1.0
     """How often a covered pixel counts in L_r."""
     mask_weight: float = 0.02
+    start: Path | None = None
+    """Weights to start from, a .safetensors file; what does not fit starts fresh."""
     holes: Holes = Holes()
     library: Path | None = None
     """Folder with `masks/` (templates and anchors.json) and folders of sprites; without it those kinds do not occur."""

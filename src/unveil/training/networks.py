@@ -87,6 +87,8 @@ class GanIa(Restorer):
     """Channels before the picture."""
     attention: bool = True
     """Self-attention between places, in generator and judges."""
+    places: int = 0
+    """Side of a learned map of the face, laid under the generator's middle; 0 is none, as in the paper."""
 
 
 class Drda(Restorer):

@@ -20,7 +20,7 @@ from unveil.face.schemes import IBUG68
 from unveil.metrics.restoration import Picture, hole_figures, overlap
 from unveil.models.discriminators import Discriminators, random_corners
 from unveil.models.generator import as_restoration
-from unveil.models.weights import build
+from unveil.models.weights import build, start_from
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, Adversaries
 from unveil.training.alignment import Batch, Draws, Share, Slices, loaded
 from unveil.training.config import Restoring
@@ -119,6 +119,8 @@ class RestorationTask:
         self.blueprint = config.model.blueprint(faces.scheme)
         torch.manual_seed(config.schedule.seed)
         network = build(self.blueprint)
+        if config.start is not None:
+            self.notes += (start_from(network, config.start),)
         adversarial = isinstance(config.model, GanIa)
         self.model = Adversaries(network, _discriminators(config)) if adversarial else network
         self.kept = GENERATOR if adversarial else ""
