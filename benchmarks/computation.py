@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unveil.data.synthetic import drawn_face
-from unveil.export import fold, graph_of, to_onnx
+from unveil.export import channels_of, fold, graph_of, to_onnx
 from unveil.face.schemes import COFW29, IBUG68, WFLW98, Scheme
 from unveil.geometry import Crop, tight_box
 from unveil.models.autoencoder import DecorruptAutoencoder
@@ -59,7 +59,7 @@ def computation(model: AnyNetwork, scheme: Scheme) -> Computation:
     """Counts on tensors without content, so that 200 M parameters need no memory."""
     with torch.device("meta"):
         network = build(model.blueprint(scheme)).eval()
-        seen = torch.rand(1, 3, model.size, model.size)
+        seen = torch.rand(1, channels_of(network), model.size, model.size)
         if isinstance(network, Drn):
             seen = torch.rand(len(network.stages), 1, scheme.points, DESCRIPTOR)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -83,7 +83,7 @@ def once(model: AnyNetwork, scheme: Scheme) -> Once:
         )
     else:
         opened = _session(to_onnx(network, blueprint))
-    images = np.random.default_rng(0).random((1, 3, model.size, model.size), np.float32)
+    images = np.random.default_rng(0).random((1, channels_of(network), model.size, model.size), np.float32)
     return lambda: opened.run(None, {"images": images})
 
 

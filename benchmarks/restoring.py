@@ -4,8 +4,9 @@
 
 The faces are those that training holds out, by the preset's seed and count. Each is covered by a mask (of the templates
 that never enter training, or drawn where there are none), a hand and a polygon, the last two over 10 to 50 % of it.
-Beside the restorer stand the covered face as it is, and OpenCV's inpainting, which is told the true hole. "restored" is
-what the network says, laid over the face by its own mask; "blended" is that as `unveil restore` writes it.
+Beside the restorer stand the covered face as it is, and OpenCV's inpainting, which is told the true hole. A guided
+restorer is told the landmarks that `--model` finds on the covered face. "restored" is what the network says, laid over
+the face by its own mask; "blended" is that as `unveil restore` writes it.
 
 The sheet shows faces of the pack: it is under their terms.
 """
@@ -31,10 +32,12 @@ from unveil.data.pack import read_faces
 from unveil.data.restoration import Holes, RestorationPair, held_out
 from unveil.data.samples import Faces
 from unveil.evaluation.provenance import code_facts
+from unveil.geometry import Crop
 from unveil.inference.blending import blended
 from unveil.inference.drawing import GAP, PAPER, side_by_side
 from unveil.inference.outputs import write_png
 from unveil.inference.restoration import Restorer
+from unveil.inference.runtime import AlignmentModel
 from unveil.metrics.restoration import HoleFigures, Picture, hole_figures, overlap
 from unveil.training.config import Restoring
 from unveil.training.presets import RESTORERS
@@ -75,6 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pack", type=Path, help="faces, of which training held some out")
     parser.add_argument("--restorer", metavar="NAME|DIR", default="gan-ia-light")
+    parser.add_argument("--model", metavar="NAME|DIR", default="glomface-light", help="finds a guided one's landmarks")
     parser.add_argument("--library", metavar="DIR", type=Path, help="mask templates in masks/, hands in hands/")
     parser.add_argument("--preset", choices=RESTORERS, default="gan-ia-light", help="how it was trained")
     parser.add_argument("--held-out-faces", type=int, help="if it was trained with another number than the preset's")
@@ -86,7 +90,8 @@ def main(arguments: Sequence[str]) -> int:
         preset = preset.model_copy(update={"held_out_faces": options.held_out_faces})
     cv2.setNumThreads(1)
     try:
-        restorer, faces = Restorer.load(options.restorer), read_faces(options.pack)
+        restorer, model = Restorer.load(options.restorer), AlignmentModel.load(options.model)
+        faces = read_faces(options.pack)
         chosen = chosen_faces(faces, preset, options.faces)
         kinds = coverings(Library.read(options.library), preset)
         measured: list[Measured] = []
@@ -95,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
             for number, (kind, (holes, library)) in enumerate(kinds.items()):
                 rng = np.random.default_rng((SEED, number, index))
                 pair = covered_face(faces, index, preset, restorer, holes, library, rng)
-                pictures, hole = ways_of(pair, restorer)
+                pictures, hole = ways_of(pair, restorer, model)
                 measured.append(measure(kind, pair, pictures, hole))
                 strips.setdefault((kind, within(pair.share)), strip(kind, pair, pictures))
     except (ValueError, OSError) as error:
@@ -157,11 +162,15 @@ def covered_face(
     return make_pair(faces, index, config, library, restorer.config.input_size, rng, still=True)
 
 
-def ways_of(pair: RestorationPair, restorer: Restorer) -> tuple[Mapping[str, Picture], NDArray[np.bool_]]:
+def ways_of(
+    pair: RestorationPair, restorer: Restorer, model: AlignmentModel
+) -> tuple[Mapping[str, Picture], NDArray[np.bool_]]:
     """What each way makes of the covered face, (S, S, 3), and where the restorer saw the occluder, (S, S)."""
     size = len(pair.occluded)
     middle, half = (size - 1) / 2, size / restorer.config.margin / math.sqrt(8)
-    (found,) = restorer(pair.occluded, [Box(middle - half, middle - half, middle + half, middle + half)])
+    (aligned,) = model(pair.occluded, [Box(middle - half, middle - half, middle + half, middle + half)])
+    crop = Crop((middle, middle), size)
+    (found,) = restorer.within(pair.occluded, [crop], [aligned.points_px], model.scheme.contours)
     own, mask = found.restored.astype(np.float32), found.mask[..., None]
     pictures: dict[str, Picture] = {
         "occluded": pair.occluded,

@@ -14,6 +14,7 @@ import numpy as np
 from skimage.data import astronaut
 
 import unveil
+from unveil.face.schemes import IBUG68
 from unveil.inference.detector import load_detector
 from unveil.inference.restoration import Restorer
 from unveil.inference.runtime import AlignmentModel, shipped_models, shipped_restorers
@@ -39,16 +40,16 @@ def main() -> None:
             colds = [_cold_start(path) for _ in range(5)]
             seconds, megabytes = (statistics.median(figures) for figures in zip(*colds, strict=True))
             print(f"cold start to first result, {name}: {seconds:.2f} s, peak memory {megabytes:.0f} MB")
-    box = unveil.Pipeline()(portrait)[0].box
+    face = unveil.Pipeline()(portrait)[0]
     for name, place in shipped_models().items():
         print(f"{name}: model.onnx {(place / 'model.onnx').stat().st_size / 1e6:.1f} MB")
         for threads in (1, 2):
             model = AlignmentModel.load(name, threads)
-            alone, together = (_milliseconds(model, portrait, box, faces) for faces in (1, 8))
+            alone, together = (_milliseconds(model, portrait, face.box, faces) for faces in (1, 8))
             print(f"{name}: {alone:.1f} ms a face, {together:.1f} ms a face of eight, {threads} thread(s)")
     for name, place in shipped_restorers().items():
         restorer = Restorer.load(name)
-        spent = _median(lambda restorer=restorer: restorer(portrait, [box]))  # type: ignore[misc]
+        spent = _median(lambda restorer=restorer: restorer(portrait, [face.landmarks], IBUG68.contours))  # type: ignore[misc]
         print(
             f"{name}: model.onnx {(place / 'model.onnx').stat().st_size / 1e6:.1f} MB, {spent:.0f} ms a face, 1 thread"
         )

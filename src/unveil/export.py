@@ -82,6 +82,11 @@ def deployed(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     return Deployed(network).eval(), OUTPUTS
 
 
+def channels_of(network: nn.Module) -> int:
+    """Of its pictures: RGB, and what a guided generator is told."""
+    return network.channels if isinstance(network, Generator) else 3
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
     """What was written, and how far ONNX and torch are apart at most: per output; landmarks in crop pixels too."""
@@ -106,7 +111,7 @@ def to_onnx(network: nn.Module, blueprint: Blueprint, opset: int = OPSET) -> byt
     """The network as ONNX for any number of faces; large weights lie in it as float16 and are widened on loading."""
     size = blueprint.input_size
     module, outputs = deployed(network)
-    model = graph_of(module, torch.zeros(2, 3, size, size), "images", outputs, opset)
+    model = graph_of(module, torch.zeros(2, channels_of(network), size, size), "images", outputs, opset)
     narrow_weights(model)
     forget_where(model)
     model.producer_name = "unveil"
@@ -162,7 +167,7 @@ def narrow_weights(model: onnx.ModelProto) -> None:
 
 def parity(network: nn.Module, content: bytes, size: int, faces: int = 3) -> dict[str, float]:
     """The largest difference between torch and the ONNX file on random pictures, per output."""
-    images = torch.rand(faces, 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(faces, channels_of(network), size, size, generator=torch.Generator().manual_seed(0))
     module, outputs = deployed(network)
     with torch.no_grad():
         expected = module(images)
@@ -238,7 +243,7 @@ def _described(network: nn.Module, blueprint: Blueprint, name: str) -> dict[str,
     crop = {"input_size": blueprint.input_size, "margin": blueprint.margin}
     outputs = {"outputs": list(deployed(network)[1])}
     if isinstance(network, Generator):
-        return {"kind": "restorer", "name": name, **crop, **outputs}
+        return {"kind": "restorer", "name": name, **crop, "guided": network.guided, **outputs}
     own = {} if blueprint.own_scheme is None else {"own_scheme": dict(blueprint.own_scheme)}
     offset = {"annotation_offset": blueprint.annotation_offset} if blueprint.annotation_offset else {}
     return {"name": name, "scheme": blueprint.scheme, **own, **crop, **offset, **outputs}

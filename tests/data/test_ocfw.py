@@ -14,7 +14,7 @@ from unveil.data.occlusion import occluder
 from unveil.data.ocfw import Covered, Entry, entries_of, faces_called, faces_of_300w, read_list, write_list
 from unveil.data.pack import Pack
 from unveil.data.synthetic import write_drawn_faces
-from unveil.geometry import Crop
+from unveil.geometry import Crop, tight_box
 from unveil.inference.blending import RestoredCrop
 from unveil.inference.covered import contact_sheets, look_with
 from unveil.inference.runtime import AlignmentModel
@@ -103,8 +103,8 @@ def test_a_restorers_mask_counts_where_the_face_is(portrait: tuple[Image, Points
     mask[32:] = 1
     mask[:, :2] = 1  # beside the face
 
-    def restorer(image_rgb: Image, boxes: Sequence[Box]) -> list[RestoredCrop]:
-        crop = Crop.around(boxes[0], 1.15)
+    def restorer(image_rgb: Image, points_px: Sequence[Points], _: object) -> list[RestoredCrop]:
+        crop = Crop.around(tight_box(points_px[0]), 1.15)
         return [RestoredCrop(crop, crop.extract(image_rgb, 64), mask)]
 
     look = look_with(AlignmentModel.load("glomface-light"), restorer)  # type: ignore[arg-type]

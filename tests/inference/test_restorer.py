@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from unveil import Pipeline, Restorer
 from unveil.export import export_model, parity
+from unveil.face.schemes import IBUG68
 from unveil.geometry import Crop
 from unveil.inference import runtime
 from unveil.inference.blending import RestoredCrop, blended, covered_pixels, membrane
 from unveil.inference.runtime import AlignmentModel, ModelError
 from unveil.models.generator import Generator, GeneratorSizes
+from unveil.models.restorers import load_restorer
 from unveil.models.weights import Blueprint, load_network, weights_bytes
-from unveil.types import Box, Image
+from unveil.types import Box, Image, Points
 
 GREEN = (20, 200, 30)
 SIZE = 64
@@ -41,6 +43,11 @@ def square_mask(low: int = 20, high: int = 44, size: int = SIZE) -> NDArray[np.f
     mask = np.zeros((size, size), np.float32)
     mask[low:high, low:high] = 1
     return mask
+
+
+def corners(x0: float, y0: float, x1: float, y1: float) -> Points:
+    """The fewest landmarks of a face in this box."""
+    return np.array([[x0, y0], [x1, y1]], np.float32)
 
 
 # From weights to a folder, and from a folder to a restorer
@@ -69,12 +76,29 @@ def test_an_exported_generator_says_what_torch_says(exported: tuple[Path, Path],
     for faces in (1, 3):
         assert max(parity(network, content, 32, faces).values()) < 5e-3  # its weights are float16
     assert b".py" not in content  # the exporter notes stack traces, with the paths of the machine
-    (found,) = Restorer.load(folder)(portrait, [Box(180, 70, 270, 180)])
+    (found,) = Restorer.load(folder)(portrait, [corners(180, 70, 270, 180)])
     image = torch.from_numpy(found.crop.extract(portrait, 32)).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
         expected = network(image)
     np.testing.assert_allclose(found.restored, expected.restored[0].permute(1, 2, 0) * 255, atol=1.5)
     np.testing.assert_allclose(found.mask, expected.mask[0, 0], atol=5e-3)
+
+
+def test_a_guided_restorer_is_told_the_landmarks_alike_by_torch_and_onnx(portrait: Image, tmp_path: Path) -> None:
+    sizes = GeneratorSizes(widths=(8, 16), dilations=(2,), last=8, guided=True)
+    torch.manual_seed(0)
+    network = Generator(**asdict(sizes)).eval()
+    weights = tmp_path / "last.safetensors"
+    weights.write_bytes(weights_bytes(network, Blueprint("gan-ia", "ibug68", 32, 1.15, asdict(sizes))))
+    restorer = Restorer.load(export_model(weights, tmp_path / "model", "guided").folder)
+    assert restorer.config.guided
+    points_px = AlignmentModel.load("glomface-light")(portrait, [Box(180, 70, 270, 180)])[0].points_px
+    (found,) = restorer(portrait, [points_px], IBUG68.contours)
+    (windows,) = load_restorer(weights)([portrait], [points_px])
+    np.testing.assert_allclose(found.mask, windows[0].mask, atol=5e-3)
+    np.testing.assert_allclose(found.restored.astype(int), windows[0].restored.astype(int), atol=2)
+    (untold,) = restorer(portrait, [points_px])
+    assert np.abs(untold.mask - found.mask).max() > 0.02
 
 
 def test_a_restorers_folder_says_what_it_is_and_trains_on(exported: tuple[Path, Path]) -> None:
@@ -200,8 +224,8 @@ def test_overlapping_faces_share_an_occluder(pipeline: Pipeline, skin: tuple[int
 
 
 def test_many_faces_are_restored_in_order(restorer_dir: Path, skin: tuple[int, int, int]) -> None:
-    boxes = [Box(10 * i, 10, 10 * i + 60, 70) for i in range(9)]
-    found = Restorer.load(restorer_dir)(flat(skin), boxes)
+    faces = [corners(10 * i, 10, 10 * i + 60, 70) for i in range(9)]
+    found = Restorer.load(restorer_dir)(flat(skin), faces)
     assert [face.crop.centre[0] for face in found] == [10 * i + 30 for i in range(9)]
 
 

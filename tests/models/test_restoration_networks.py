@@ -37,7 +37,7 @@ def generator(sizes: GeneratorSizes = SMALL) -> Generator:
 def used(network: Generator) -> Generator:
     """With statistics of its norms and a self-attention that are not those of a fresh network."""
     with torch.no_grad():
-        network.train()(torch.rand(4, 3, 32, 32))
+        network.train()(torch.rand(4, network.channels, 32, 32))
         if isinstance(network.attention, SelfAttention):
             network.attention.gamma.fill_(0.5)
     return network.eval()
@@ -55,13 +55,13 @@ def pooling(network: nn.Module) -> list[str]:
 @pytest.mark.parametrize("faces", [1, 3])
 def test_a_generator_restores_faces_and_every_weight_learns(sizes: GeneratorSizes, faces: int) -> None:
     network = generator(sizes)
-    images = torch.rand(faces, 3, 32, 32)
+    images = torch.rand(faces, network.channels, 32, 32)
     found: Restoration = network(images)
-    assert found.restored.shape == images.shape
+    assert found.restored.shape == found.composed(images).shape == (faces, 3, 32, 32)
     assert found.mask_logits.shape == (faces, 1, 32, 32)
     assert bool(((found.restored >= 0) & (found.restored <= 1)).all())
     mask = (torch.rand(faces, 1, 32, 32) < 0.3).float()
-    restoration_loss(found, images, mask, hole_weight=2, mask_weight=0.1).loss.backward()  # type: ignore[no-untyped-call]
+    restoration_loss(found, images[:, :3], mask, hole_weight=2, mask_weight=0.1).loss.backward()  # type: ignore[no-untyped-call]
     assert unreached(network) == []
 
 
@@ -179,7 +179,7 @@ def test_onnx_restores_what_torch_restores_for_any_number_of_faces(tmp_path: Pat
     with pytest.warns():  # the exporter warns of its own deprecations
         torch.onnx.export(
             network,
-            (torch.zeros(2, 3, 32, 32),),
+            (torch.zeros(2, 4, 32, 32),),
             path,
             input_names=["images"],
             output_names=["restored", "mask_logits"],
@@ -190,7 +190,7 @@ def test_onnx_restores_what_torch_restores_for_any_number_of_faces(tmp_path: Pat
         )
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for faces in (1, 3):
-        images = torch.rand(faces, 3, 32, 32)
+        images = torch.rand(faces, 4, 32, 32)
         with torch.no_grad():
             expected = network(images)
         for ours, theirs in zip(expected, session.run(None, {"images": images.numpy()}), strict=True):
@@ -203,7 +203,7 @@ def test_the_light_generator_keeps_its_budget() -> None:
     network = Generator(**asdict(SIZES["gan-ia-light"])).eval()
     assert sum(weight.numel() for weight in network.parameters()) <= 3.9e6  # 8 MB of float16
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.rand(1, 3, 128, 128))
+        network(torch.rand(1, network.channels, 128, 128))
     assert counter.get_total_flops() <= 3.5e9
 
 

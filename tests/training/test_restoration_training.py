@@ -164,6 +164,23 @@ def test_whole_faces_and_components_are_restored_by_either_network(
     assert (picture.shape, picture.dtype) == ((3, 4 * side, 2 * side), torch.uint8)
 
 
+@pytest.mark.parametrize("component", [None, "mouth"])
+def test_a_guided_generator_is_told_the_landmarks_in_every_phase(
+    drawn_folder: Path, tmp_path: Path, component: ComponentName | None
+) -> None:
+    model = TINY.model_copy(update={"guided": True, "component": component})
+    task = RestorationTask(read_faces(drawn_folder), config(5, model=model, holes=HOLES))
+    fit(task, tmp_path / "run")
+    assert load_network(tmp_path / "run" / "last.safetensors")[0].guided
+    batch = task.prepare(next(iter(task.batches(0))), torch.device("cpu"))
+    assert batch["occluded"].shape == (2, 4, 32, 32)
+    assert batch["clean"].shape == (2, 3, 32, 32)
+    assert all(pair.guide is not None and pair.guide.any() for pair in task.validation)
+    untold = config(model=model, holes=HOLES.model_copy(update={"unguided": 1.0}))
+    pairs = RestorationTask(read_faces(drawn_folder), untold).batches(0)
+    assert not next(iter(pairs))["guide"].any()
+
+
 def test_components_have_the_names_that_settings_take() -> None:
     assert tuple(part.name for part in COMPONENTS) == get_args(ComponentName)
     assert GanIa(component="nose").part == COMPONENTS[3]

@@ -16,6 +16,7 @@ from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shad
 from unveil.data.occlusion import Library, Occluded, face_region, occluder
 from unveil.data.samples import Faces
 from unveil.face.components import component_crop
+from unveil.face.guide import guide, misplaced
 from unveil.face.hierarchy import Part
 from unveil.face.schemes import Scheme
 from unveil.geometry import Crop
@@ -49,6 +50,10 @@ class Holes(BaseModel):
     colour: float = 0.8
     shade: float = 0.15
     blur: float = 0.25
+    astray: float = 0.02
+    """How far off a guided restorer's landmarks are on average, in half crop sides: nobody finds them exactly."""
+    unguided: float = 0.1
+    """Share of the faces whose landmarks a guided restorer is not told."""
 
     @property
     def frame(self) -> Augmentation:
@@ -78,6 +83,8 @@ class RestorationPair:
     points_unit: Points
     kind: str
     share: float
+    guide: NDArray[np.uint8] | None = None
+    """The landmarks as a guided restorer is told them, drawn (S, S)."""
 
 
 def restoration_pair(
@@ -115,6 +122,13 @@ def component_pair(
     covered = crop.extract(np.repeat(pair.mask[..., None] * np.uint8(255), 3, axis=2), size)[..., 0] > 127
     clean, occluded = (crop.extract(picture, size) for picture in (pair.clean, pair.occluded))
     return replace(pair, clean=clean, occluded=occluded, mask=covered, points_unit=crop.to_unit(points_px))
+
+
+def with_guide(pair: RestorationPair, scheme: Scheme, holes: Holes, rng: np.random.Generator) -> RestorationPair:
+    """The pair with its landmarks drawn, as far off as a model might find them, or with none."""
+    contours = () if rng.random() < holes.unguided else scheme.contours
+    found = misplaced(pair.points_unit, contours, holes.astray, rng)
+    return replace(pair, guide=guide(found, contours, len(pair.clean)))
 
 
 def occlude_face(

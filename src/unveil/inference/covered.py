@@ -28,13 +28,12 @@ def look_with(model: AlignmentModel, restorer: Restorer | None = None) -> Look:
         raise ValueError(f"model {model.config.name!r} tells of no visibility; take one that does, glomface-light say")
 
     def look(image_rgb: Image, points_px: Points) -> Covered:
-        box = tight_box(points_px)
-        (found,) = model(image_rgb, [box])
+        (found,) = model(image_rgb, [tight_box(points_px)])
         faces = ~turned_away(model.scheme, points_px)
         hidden = float(1 - found.visibility[faces].mean())
         if restorer is None:
             return Covered(hidden)
-        (restored,) = restorer(image_rgb, [box])
+        (restored,) = restorer(image_rgb, [points_px], model.scheme.contours)
         size = len(restored.mask)
         region = face_region(unit_to_crop_px(restored.crop.to_unit(points_px), size), (size, size))
         return Covered(hidden, float(covered_pixels(restored.mask)[region].mean()))

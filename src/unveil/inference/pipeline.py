@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from unveil.face.pose import five_points, head_pose
-from unveil.geometry import tight_box
 from unveil.inference.blending import blended
 from unveil.inference.boxes import check_box
 from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
@@ -70,7 +69,7 @@ class Pipeline:
         if self.restorer is None:
             raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
         before = self(image_rgb, boxes)
-        crops = self.restorer(image_rgb, [tight_box(face.landmarks) for face in before])
+        crops = self.restorer(image_rgb, [face.landmarks for face in before], self.model.scheme.contours)
         image, mask = blended(image_rgb, crops)
         found = [Detection(face.box, face.score) for face in before]
         return Restored(image, mask, before, self._align(image, found) if mask.any() else before)

@@ -10,8 +10,11 @@ from typing import Self
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
-from unveil.geometry import Crop
+from unveil.face.guide import guide
+from unveil.face.schemes import Contour
+from unveil.geometry import Crop, tight_box
 from unveil.inference.blending import Mask, RestoredCrop
 from unveil.inference.runtime import (
     RESTORER_OUTPUTS,
@@ -23,7 +26,7 @@ from unveil.inference.runtime import (
     read_config,
     shipped_restorers,
 )
-from unveil.types import Box, Face, Image
+from unveil.types import Face, Image, Points
 
 CHUNK = 4  # faces a run: a generator keeps maps of the full crop, some hundred times what a landmark model does
 
@@ -56,16 +59,32 @@ class Restorer:
         config = read_config(folder, RestorerConfig)
         return cls(config, open_session(folder, config, RESTORER_OUTPUTS, threads, provider))
 
-    def __call__(self, image_rgb: Image, boxes: Sequence[Box]) -> list[RestoredCrop]:
-        """One crop restored for each tight landmark box; `blending.blended` lays them back into the picture."""
-        crops = [Crop.around(box, self.config.margin) for box in boxes]
-        found: list[RestoredCrop] = []
+    def __call__(
+        self, image_rgb: Image, points_px: Sequence[Points], contours: Sequence[Contour] = ()
+    ) -> list[RestoredCrop]:
+        """One crop restored for each face's landmarks (L, 2); `blending.blended` lays them back into the picture.
+
+        A guided restorer paints after the landmarks, drawn by their scheme's `contours`; others look at the crop alone.
+        """
+        crops = [Crop.around(tight_box(points), self.config.margin) for points in points_px]
+        return self.within(image_rgb, crops, points_px, contours)
+
+    def within(
+        self, image_rgb: Image, crops: Sequence[Crop], points_px: Sequence[Points], contours: Sequence[Contour] = ()
+    ) -> list[RestoredCrop]:
+        """The same in crops of your own."""
+        size, found = self.config.input_size, list[RestoredCrop]()
         for start in range(0, len(crops), CHUNK):
-            found += self._restore(image_rgb, crops[start : start + CHUNK])
+            seen = crops[start : start + CHUNK]
+            images = model_input(image_rgb, seen, size)
+            if self.config.guided:
+                pairs = zip(seen, points_px[start : start + CHUNK], strict=True)
+                drawn = np.stack([guide(crop.to_unit(points), contours, size) for crop, points in pairs])
+                images = np.concatenate([images, drawn[:, None].astype(np.float32) / np.float32(255)], axis=1)
+            found += self._restore(images, seen)
         return found
 
-    def _restore(self, image_rgb: Image, crops: Sequence[Crop]) -> list[RestoredCrop]:
-        images = model_input(image_rgb, crops, self.config.input_size)
+    def _restore(self, images: NDArray[np.float32], crops: Sequence[Crop]) -> list[RestoredCrop]:
         restored, masks = self.session.run(list(RESTORER_OUTPUTS), {"images": images})  # B 3 S S, B 1 S S
         pixels = np.clip(np.asarray(restored).transpose(0, 2, 3, 1) * 255 + 0.5, 0, 255).astype(np.uint8)  # B S S 3
         return [

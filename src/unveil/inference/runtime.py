@@ -72,6 +72,8 @@ class RestorerConfig(BaseModel):
     input_size: int = Field(gt=0)
     margin: float = Field(gt=0)
     """As a landmark model's."""
+    guided: bool = False
+    """Its input has a fourth channel: the landmarks, as `unveil.face.guide` draws them."""
     outputs: tuple[RestorerOutput, ...] = RESTORER_OUTPUTS
     sha256: dict[str, str]
 

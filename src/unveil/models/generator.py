@@ -1,11 +1,12 @@
 """GAN-IA's generator: an occluded face in, the face without its occluder and the occluder's mask out.
 
-B faces, C channels, S pixels of a side. The completion network of Iizuka et al. 2017 with the skip concatenations and
-the self-attention of GAN-IA (section 3.3). Nobody tells it where the occluder is: it predicts that too (ours).
+B faces, I channels of the input, C of a map, S pixels of a side. The completion network of Iizuka et al. 2017 with the
+skip concatenations and the self-attention of GAN-IA (section 3.3). Nobody tells it where the occluder is: it predicts
+that too (ours). A guided one is told where the landmarks are (ours, after Yang et al. 2019).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -32,9 +33,10 @@ class Restoration(NamedTuple):
         """Each pixel's probability of being covered."""
         return torch.sigmoid(self.mask_logits)
 
-    def composed(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
+    def composed(self, images: Float[Tensor, "B I S S"]) -> Float[Tensor, "B 3 S S"]:
         """mask·restored + (1 - mask)·input: what is not covered stays what it was."""
-        return images + self.mask * (self.restored - images)
+        picture = images[:, :3]
+        return picture + self.mask * (self.restored - picture)
 
 
 def as_restoration(output: Restoration | Tensor) -> Restoration:
@@ -55,13 +57,13 @@ class GeneratorSizes:
     attention: bool = True
     places: int = 0
     """Side of a learned map of the face, which is laid under the middle; 0 is none, as in the paper."""
+    guided: bool = False
+    """The landmarks, drawn by `unveil.face.guide`, are the input's fourth channel."""
 
     def times(self, width: float) -> "GeneratorSizes":
         """The same with `width` times as many channels, in whole eights."""
         widths = tuple(max(8, round(width * channels / 8) * 8) for channels in self.widths)
-        return GeneratorSizes(
-            widths, self.dilations, max(8, round(width * self.last / 8) * 8), self.attention, self.places
-        )
+        return replace(self, widths=widths, last=max(8, round(width * self.last / 8) * 8))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,7 +74,7 @@ SIZES: Mapping[str, GeneratorSizes] = MappingProxyType(
         # The paper's, for 256 px (or 128).
         "gan-ia": GeneratorSizes(),
         # For 128 px: one scale more, so that the dilated middle is 16 px wide, where wide layers are cheap.
-        "gan-ia-light": GeneratorSizes((16, 48, 96, 192), (2, 4, 8), 16, places=16),
+        "gan-ia-light": GeneratorSizes((16, 48, 96, 192), (2, 4, 8), 16, places=16, guided=True),
     }
 )
 
@@ -80,15 +82,15 @@ SIZES: Mapping[str, GeneratorSizes] = MappingProxyType(
 class Encoder(nn.Module):
     """A 5x5 convolution, then a halving 3x3 and another at each smaller scale; every scale's map is kept."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.stem = NormedConv(3, widths[0], 5)
+        self.stem = NormedConv(channels, widths[0], 5)
         self.scales = nn.ModuleList(
             nn.Sequential(NormedConv(before, after, 3, stride=2), NormedConv(after, after, 3))
             for before, after in pairwise(widths)
         )
 
-    def forward(self, images: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B _ _ _"]]:
+    def forward(self, images: Float[Tensor, "B I S S"]) -> list[Float[Tensor, "B _ _ _"]]:
         maps = [self.stem(images * 2 - 1)]
         for scale in self.scales:
             maps.append(scale(maps[-1]))
@@ -135,8 +137,8 @@ class Places(nn.Module):
 class Generator(nn.Module):
     """Encoder, dilated middle, self-attention, decoder. Sides must divide by two as often as there are halvings.
 
-    `places` is the side of a learned map that is added before the dilated layers, 0 for none. No layer pools.
-    In phases that freeze the generator call `eval()`: its norms otherwise go on counting.
+    `places` is the side of a learned map that is added before the dilated layers, 0 for none; a `guided` one is told
+    the landmarks. No layer pools. In phases that freeze the generator call `eval()`: its norms go on counting.
     """
 
     def __init__(
@@ -147,10 +149,12 @@ class Generator(nn.Module):
         last: int = 32,
         attention: bool = True,
         places: int = 0,
+        guided: bool = False,
     ) -> None:
         super().__init__()
         middle = widths[-1]
-        self.encoder = Encoder(tuple(widths))
+        self.guided, self.channels = guided, 3 + guided
+        self.encoder = Encoder(self.channels, tuple(widths))
         self.before = NormedConv(middle, middle, 3)
         self.places = Places(middle, places) if places else nn.Identity()
         self.dilated = nn.Sequential(*(NormedConv(middle, middle, 3, dilation=rate) for rate in dilations))
@@ -158,8 +162,8 @@ class Generator(nn.Module):
         self.decoder = Decoder(tuple(widths), last)
         self.to_picture = nn.Conv2d(last, 4, 3, padding=1)
 
-    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Restoration:
-        """RGB in [0, 1], channels first."""
+    def forward(self, images: Float[Tensor, "B I S S"]) -> Restoration:
+        """RGB in [0, 1], channels first; then the guide, in [0, 1] too."""
         maps = self.encoder(images)
         middle = self.attention(self.dilated(self.places(self.before(maps[-1]))))
         picture = self.to_picture(self.decoder(middle, maps))

@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from unveil.face.carried import carried_scheme
 from unveil.face.components import COMPONENTS, component_crop
+from unveil.face.guide import guide
 from unveil.geometry import Crop, tight_box
 from unveil.models.autoencoder import DecorruptAutoencoder
 from unveil.models.generator import Generator, as_restoration
@@ -85,15 +87,20 @@ def composed(picture: Image, windows: Sequence[Window]) -> Image:
 def _windows(
     network: nn.Module, blueprint: Blueprint, pictures: Sequence[Image], points_px: Sequence[Points]
 ) -> list[Window]:
-    device = next(network.parameters()).device
+    device, size = next(network.parameters()).device, blueprint.input_size
+    contours = carried_scheme(blueprint.scheme, blueprint.own_scheme).contours
+    guided = isinstance(network, Generator) and network.guided
     windows: list[Window] = []
     for start in range(0, len(pictures), CHUNK):
         seen = pictures[start : start + CHUNK]
-        crops = [
-            _crop(blueprint, _near(points, picture.shape))
-            for points, picture in zip(points_px[start : start + CHUNK], seen, strict=True)
+        near = [
+            _near(points, picture.shape) for points, picture in zip(points_px[start : start + CHUNK], seen, strict=True)
         ]
-        cut = [crop.extract(picture, blueprint.input_size) for crop, picture in zip(crops, seen, strict=True)]
+        crops = [_crop(blueprint, points) for points in near]
+        cut = [crop.extract(picture, size) for crop, picture in zip(crops, seen, strict=True)]
+        if guided:
+            drawn = [guide(crop.to_unit(points), contours, size) for crop, points in zip(crops, near, strict=True)]
+            cut = [np.dstack([picture, lines]) for picture, lines in zip(cut, drawn, strict=True)]
         images = torch.from_numpy(np.stack(cut)).to(device).permute(0, 3, 1, 2).float() / 255
         found = as_restoration(network(images))
         pixels = (found.restored * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -89,6 +89,8 @@ class GanIa(Restorer):
     """Self-attention between places, in generator and judges."""
     places: int = 0
     """Side of a learned map of the face, laid under the generator's middle; 0 is none, as in the paper."""
+    guided: bool = False
+    """Show the generator the landmarks too, drawn as lines; the paper's is not told."""
 
 
 class Drda(Restorer):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from unveil.data.occlusion import Library
-from unveil.data.restoration import NONE, RestorationPair, component_pair, held_out, restoration_pair
+from unveil.data.restoration import NONE, RestorationPair, component_pair, held_out, restoration_pair, with_guide
 from unveil.data.samples import Faces
 from unveil.face.schemes import IBUG68
 from unveil.metrics.restoration import Picture, hole_figures, overlap
@@ -48,27 +48,32 @@ def make_pair(
     part, holes = config.model.part, config.holes
     if still:
         upright = {"rotation": 0.0, "shift": 0.0, "scale": (config.model.margin,) * 2, "flip": 0.0}
-        holes = holes.model_copy(update={**upright, "clean": 0.0, "colour": 0.0, "shade": 0.0, "blur": 0.0})
+        bare = dict.fromkeys(("clean", "colour", "shade", "blur", "unguided"), 0.0)
+        holes = holes.model_copy(update=upright | bare)
 
     def drawn(size: int) -> RestorationPair:
         image, points_px = faces.image(index), faces.points_px[index]
         return restoration_pair(image, points_px, scheme=faces.scheme, size=size, holes=holes, library=library, rng=rng)
 
     if part is None:
-        return drawn(size)
-    for _ in range(TRIES):
-        whole = drawn(FACE)
-        window = component_pair(whole, part, size, None if still else rng)
-        if window.mask.any() or whole.kind == NONE:
-            break
-    return window
+        window = drawn(size)
+    else:
+        for _ in range(TRIES):
+            whole = drawn(FACE)
+            window = component_pair(whole, part, size, None if still else rng)
+            if window.mask.any() or whole.kind == NONE:
+                break
+    guided = isinstance(config.model, GanIa) and config.model.guided
+    return with_guide(window, faces.scheme, holes, rng) if guided else window
 
 
 def as_tensors(pair: RestorationPair) -> Batch:
+    told = {} if pair.guide is None else {"guide": torch.from_numpy(pair.guide)}
     return {
         "clean": torch.from_numpy(pair.clean),
         "occluded": torch.from_numpy(pair.occluded),
         "mask": torch.from_numpy(pair.mask),
+        **told,
     }
 
 
@@ -156,10 +161,18 @@ class RestorationTask:
         return loaded(pairs, Draws(training, alike, batch, seed, start, Share(process, processes)))
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
-        """Bytes to the device, then RGB and mask in [0, 1], (B, 3, S, S) and (B, 1, S, S), channels last."""
+        """Bytes to the device, then RGB and mask in [0, 1], (B, 3, S, S) and (B, 1, S, S), channels last.
+
+        A guided network's faces have the drawn landmarks as a fourth channel.
+        """
         moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         for key in ("clean", "occluded"):
             moved[key] = moved[key].permute(0, 3, 1, 2).float() / 255
+        if "guide" in moved:
+            told = moved.pop("guide")[:, None].float() / 255
+            moved["occluded"] = torch.cat([moved["occluded"], told], dim=1).contiguous(
+                memory_format=torch.channels_last
+            )
         moved["mask"] = moved["mask"][:, None].float()
         return moved
 
@@ -234,8 +247,8 @@ class RestorationTask:
         """Six faces of a batch side by side: occluded, restored, the mask found and clean below each other."""
         occluded = batch["occluded"][:SHOWN]
         found = as_restoration(model(occluded))
-        mask = found.mask.float().expand_as(occluded)
-        rows = (occluded, found.composed(occluded).float(), mask, batch["clean"][:SHOWN])
+        mask = found.mask.float().expand(-1, 3, -1, -1)
+        rows = (occluded[:, :3], found.composed(occluded).float(), mask, batch["clean"][:SHOWN])
         grid = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
         return (grid * 255).byte().cpu()
 
