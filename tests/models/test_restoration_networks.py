@@ -23,6 +23,7 @@ from unveil.training.restoration_losses import (
     mask_loss,
     reconstruction_loss,
     restoration_loss,
+    structure_loss,
 )
 
 SMALL = SIZES["gan-ia"].times(1 / 8)
@@ -273,6 +274,17 @@ def test_covered_pixels_can_count_more() -> None:
     mask = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 2)
     assert float(reconstruction_loss(restored, clean, mask)) == pytest.approx(0.5)
     assert float(reconstruction_loss(restored, clean, mask, hole_weight=3)) == pytest.approx(0.75)
+
+
+def test_structure_is_what_lies_beside_what_and_not_its_colour() -> None:
+    clean = torch.rand(2, 3, 16, 16) * 0.5
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 4:12, 4:12] = 1
+    assert structure_loss(clean + 0.3, clean, mask).item() == pytest.approx(0, abs=1e-9)
+    inside, outside = clean.clone(), clean.clone()
+    inside[:, :, 6:10, 6:10] += 0.2
+    outside[:, :, :2, 6:10] += 0.2
+    assert structure_loss(inside, clean, mask, 6.0) > 2 * structure_loss(outside, clean, mask, 6.0) > 0
 
 
 def test_a_mask_that_is_right_costs_nothing() -> None:

@@ -137,6 +137,8 @@ class Restoring(Run):
     pixel_loss: PixelLoss = "l2"
     hole_weight: Annotated[float, Field(gt=0)] = 1.0
     """How often a covered pixel counts in L_r."""
+    structure_weight: Annotated[float, Field(ge=0)] = 0.0
+    """What the differences between neighbours weigh in L_r (ours)."""
     mask_weight: float = 0.02
     start: Path | None = None
     """Weights to start from, a .safetensors file; what does not fit starts fresh."""

@@ -67,9 +67,9 @@ RESTORERS: Mapping[str, Restoring] = MappingProxyType(
             discriminator_steps=500,
             coarse_steps=8000,
             judges=Judges(patch=64, judge_width=0.25, whole_weight=1e-3, patch_weight=1e-3),
-            pixel_loss="l1",
             hole_weight=6.0,
-            mask_weight=0.1,
+            structure_weight=3.0,
+            mask_weight=0.2,
         ),
         # Squared error alone, as its paper has it.
         "drda": Restoring(

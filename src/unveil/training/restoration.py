@@ -193,6 +193,7 @@ class RestorationTask:
             batch["mask"],
             hole_weight=config.hole_weight,
             mask_weight=config.mask_weight,
+            structure_weight=config.structure_weight,
             kind=config.pixel_loss,
         )
         terms = {"restored": restoring.reconstruction, "mask": restoring.mask}
