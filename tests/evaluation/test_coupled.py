@@ -205,20 +205,21 @@ BARE = tuple(row for row in ROWS if row.name in ("GAN-IA + DRN", "DRDA (autoenco
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """300W's test folders with drawn faces; few rows and few resamples, since each costs seconds."""
+    """300W's folders with drawn faces; few rows and few resamples, since each costs seconds."""
     monkeypatch.setattr("unveil.evaluation.figures.RESAMPLES", 20)
     monkeypatch.setattr(ocfw, "ROWS", BARE)
     monkeypatch.setattr(restored_sweep, "ROWS", tuple(row for row in restored_sweep.ROWS if row.regressor == "drn"))
-    for place, count in (("helen", 3), ("lfpw", 2)):
-        write_drawn_faces(tmp_path / "300w" / place / "testset", count, seed=count)
+    for place, count in (("helen/testset", 3), ("lfpw/testset", 2), ("lfpw/trainset", 1)):
+        write_drawn_faces(tmp_path / "300w" / place, count, seed=count)
     return tmp_path / "300w"
 
 
 @pytest.fixture
 def listed(root: Path) -> Path:
-    """A list that calls two faces occluded and three clean."""
+    """A list that calls two of Common's faces and the training face occluded and three clean."""
     names = folder(root, IBUG68).names
-    entries = [Entry(name, "occluded" if i < 2 else "clean", Covered(1 - i / 10)) for i, name in enumerate(names)]
+    occluded = {name for i, name in enumerate(names) if i < 2 or "trainset" in name}
+    entries = [Entry(name, "occluded" if name in occluded else "clean", Covered(0.5)) for name in names]
     write_list(root / "list.csv", entries)
     return root / "list.csv"
 
@@ -237,9 +238,11 @@ def test_the_table_has_a_row_for_each_run_that_is_there(
     errors = [found["figures"]["occluded"][row]["nrmse_ocular"] for row in rows]
     assert errors == sorted(errors)
     assert "6.96" in said.out
-    assert found["faces"]["occluded"] == "300w/common 5/554, occluded 2"
+    assert found["faces"]["occluded"] == "300w/train and common 6/3702, occluded 3"
+    assert found["faces"]["occluded, of Common"] == "300w/common 5/554, occluded 2"
     assert {path.name for path in out.iterdir()} == {
-        *("table.md", "table.json", "ced-occluded.png", "ced-clean.png", "ced-clean-drawn-masks.png"),
+        *("table.md", "table.json", "ced-occluded.png", "ced-occluded-of-Common.png"),
+        *("ced-clean.png", "ced-clean-drawn-masks.png"),
     }
 
 
