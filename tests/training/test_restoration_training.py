@@ -178,7 +178,7 @@ def test_a_guided_generator_is_told_the_landmarks_in_every_phase(
     assert all(pair.guide is not None and pair.guide.any() for pair in task.validation)
     untold = config(model=model, holes=HOLES.model_copy(update={"unguided": 1.0}))
     pairs = RestorationTask(read_faces(drawn_folder), untold).batches(0)
-    assert not next(iter(pairs))["guide"].any()
+    assert not next(iter(pairs))["occluded"][..., 3].any()
 
 
 def test_components_have_the_names_that_settings_take() -> None:

@@ -68,12 +68,12 @@ def make_pair(
 
 
 def as_tensors(pair: RestorationPair) -> Batch:
-    told = {} if pair.guide is None else {"guide": torch.from_numpy(pair.guide)}
+    """Bytes, (S, S, 3), and (S, S) the mask; what a guided network is told is a fourth channel of the occluded face."""
+    seen = pair.occluded if pair.guide is None else np.dstack([pair.occluded, pair.guide])
     return {
         "clean": torch.from_numpy(pair.clean),
-        "occluded": torch.from_numpy(pair.occluded),
+        "occluded": torch.from_numpy(seen),
         "mask": torch.from_numpy(pair.mask),
-        **told,
     }
 
 
@@ -161,18 +161,10 @@ class RestorationTask:
         return loaded(pairs, Draws(training, alike, batch, seed, start, Share(process, processes)))
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
-        """Bytes to the device, then RGB and mask in [0, 1], (B, 3, S, S) and (B, 1, S, S), channels last.
-
-        A guided network's faces have the drawn landmarks as a fourth channel.
-        """
+        """Bytes to the device, then RGB and mask in [0, 1], (B, 3, S, S) and (B, 1, S, S), channels last."""
         moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         for key in ("clean", "occluded"):
             moved[key] = moved[key].permute(0, 3, 1, 2).float() / 255
-        if "guide" in moved:
-            told = moved.pop("guide")[:, None].float() / 255
-            moved["occluded"] = torch.cat([moved["occluded"], told], dim=1).contiguous(
-                memory_format=torch.channels_last
-            )
         moved["mask"] = moved["mask"][:, None].float()
         return moved
 
