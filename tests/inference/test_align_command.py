@@ -279,6 +279,16 @@ def test_an_unknown_option_is_status_2_and_help_0(capsys: Any) -> None:
     assert main(["--version"]) == 0
 
 
+def test_a_reader_who_leaves_gets_no_traceback() -> None:
+    code = "import sys; from unveil.cli import main; sys.exit(main(['align', '--help']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 def test_the_default_score_is_the_detectors() -> None:
     assert Options(source=("a.jpg",)).min_score == MIN_SCORE
 

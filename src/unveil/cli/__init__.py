@@ -1,5 +1,6 @@
 """The command line: `unveil COMMAND ...`. A command's module is imported only when it is the one that runs."""
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -23,11 +24,11 @@ COMMANDS = {
     "batch": "align very many pictures, on one machine or a cluster",
     "serve": "answer over HTTP, with a page to try it",
 }
-OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED, READER_GONE = 0, 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 all well, 1 some failed, 2 nothing could be done, 130 interrupted."""
+    """Runs one command; 0 all well, 1 some failed, 2 nothing could be done, 130 interrupted, 141 nobody reads."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage(), file=sys.stdout if arguments else sys.stderr)
@@ -42,10 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: unknown command {name!r}: {hint}", file=sys.stderr)
         return NOTHING_DONE
     try:
-        return _run(name, rest)
+        status = _run(name, rest)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("interrupted; what was written before is whole", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        return READER_GONE
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
