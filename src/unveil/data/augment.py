@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from unveil.data.bending import OtherShapes, bent, towards
 from unveil.data.occlusion import Occluder, covered
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import Scheme
 from unveil.geometry import Crop, tight_box
 from unveil.types import Image, Points
+
+BENDS = (0.2, 0.7)  # how much of the way to another shape
 
 
 class Augmentation(BaseModel):
@@ -28,6 +31,8 @@ class Augmentation(BaseModel):
     scale: tuple[float, float] = (0.82, 1.27)
     """Range of the crop's side, relative to the box's diagonal."""
     flip: float = 0.5
+    bend: float = 0.0
+    """Share of faces that are bent towards the shape of another face."""
     annotation_offset: float = 0.0
     """How far right of what they mark annotations lie, in diagonals of the tight box; mirrored, they still shall."""
     occlude: float = 0.7
@@ -86,12 +91,18 @@ def augmented(
     config: Augmentation,
     occluders: Sequence[tuple[float, Occluder]],
     rng: np.random.Generator,
+    others: OtherShapes | None = None,
 ) -> Example:
-    """A random view of a face. The same generator state gives the same example."""
+    """A random view of a face. The same generator state gives the same example.
+
+    `others` are what the face may be bent towards.
+    """
     crop = random_crop(points_px, config, rng)
     if crop.mirrored:
         points_px = beside_mirror(points_px, config.annotation_offset)
     picture, points_unit = cut(image, points_px, crop, scheme, size)
+    if others is not None and config.bend and rng.random() < config.bend:
+        picture, points_unit = bent(picture, points_unit, towards(others(rng), points_unit, rng.uniform(*BENDS)))
     visible = ~turned_away(scheme, points_unit)
     points = unit_to_crop_px(points_unit, size)
     if rng.random() < config.colour / 2:  # a face lit otherwise than what covers it

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unveil.data.augment import Augmentation, Example, augmented, cut, unit_to_crop_px
 from unveil.data.balance import balanced_weights, mean_shape
+from unveil.data.bending import OtherShapes
 from unveil.data.joined import Joined
 from unveil.data.landmarks import Faces
 from unveil.data.occlusion import Library, Occluder, covered, occluder
@@ -64,9 +65,16 @@ class TrainingFaces(Dataset[Batch]):
     """Random views. An item is (number of the draw, index of the face): the draw's number seeds the view."""
 
     def __init__(
-        self, faces: Faces, size: int, config: Augmentation, occluders: list[tuple[float, Occluder]], seed: int
+        self,
+        faces: Faces,
+        size: int,
+        config: Augmentation,
+        occluders: list[tuple[float, Occluder]],
+        seed: int,
+        others: OtherShapes,
     ) -> None:
         self.faces, self.size, self.config, self.occluders, self.seed = faces, size, config, occluders, seed
+        self.others = others
 
     def __getitem__(self, item: tuple[int, int]) -> Batch:
         draw, index = item
@@ -78,6 +86,7 @@ class TrainingFaces(Dataset[Batch]):
             config=self.config,
             occluders=self.occluders,
             rng=np.random.default_rng((self.seed, draw)),
+            others=self.others,
         )
         return as_tensors(example)
 
@@ -209,7 +218,8 @@ class AlignmentTask:
             faces = f"{len(self.slices.training)} faces to train for {processes} batches of {config.schedule.batch}"
             raise ValueError(f"{self.faces.label}: {faces}; lower --batch or start fewer processes")
         seed = config.schedule.seed
-        views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed)
+        others = OtherShapes(self.faces.points_px[self.slices.training], self.weights)
+        views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed, others)
         order = Draws(self.slices.training, self.weights, config.schedule.batch, seed, start, Share(process, processes))
         return loaded(views, order)
 

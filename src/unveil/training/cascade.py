@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from unveil.data.annotations import written_whole
 from unveil.data.augment import Example, augmented
 from unveil.data.balance import mean_shape
+from unveil.data.bending import OtherShapes
 from unveil.data.samples import Faces
 from unveil.geometry import Crop
 from unveil.models.drn import Drn, RegressionStage
@@ -209,6 +210,7 @@ class CascadeTask:
         config, examples = self.config, []
         low, high = config.augmentation.scale
         augmentation = config.augmentation.model_copy(update={"scale": (self.room * low, self.room * high)})
+        others = OtherShapes(self.faces.points_px[self.slices.training])
         for draw in range(config.views * len(self.slices.training)):
             index = int(self.slices.training[draw % len(self.slices.training)])
             examples.append(
@@ -220,6 +222,7 @@ class CascadeTask:
                     config=augmentation,
                     occluders=self.occluders,
                     rng=np.random.default_rng((config.schedule.seed, draw)),
+                    others=others,
                 )
             )
         return Views.of(examples, self.start, self.restore)

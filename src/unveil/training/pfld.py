@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from unveil.data.attributes import attributes_of
 from unveil.data.augment import Example
 from unveil.data.balance import mean_shape
+from unveil.data.bending import OtherShapes
 from unveil.data.samples import Faces
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import IBUG68
@@ -81,7 +82,9 @@ class PfldTask:
         self.blueprint = replace(config.model.blueprint(faces.scheme), annotation_offset=offset)
         self.occluders = occluders_of(config.occlusion)
         seed = config.schedule.seed
-        self.posed = PosedFaces(TrainingFaces(faces, config.model.size, config.augmentation, self.occluders, seed))
+        others = OtherShapes(faces.points_px[self.slices.training])
+        views = TrainingFaces(faces, config.model.size, config.augmentation, self.occluders, seed, others)
+        self.posed = PosedFaces(views)
         torch.manual_seed(seed)
         self.model = build(self.blueprint)
         start = torch.from_numpy(mean_shape(faces.points_px[self.slices.training], faces.scheme))
