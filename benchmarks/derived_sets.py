@@ -9,7 +9,6 @@ follow from 68 others by rule, and no figure on them is a benchmark figure. They
 folder that git ignores. N faces.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from benchmarks.trials import BUDGET, at_budget, models_of, row, train_all
+from benchmarks.trials import at_budget, command_line, models_of, row, train_all
 from numpy.typing import NDArray
 
 from unveil.cli import main as unveil_command
@@ -217,15 +216,7 @@ def evaluated(model: Path, where: tuple[str, ...], how: tuple[str, ...]) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("write", "train", "report"))
-    parser.add_argument("--root", type=Path, help="300W as it is released")
-    parser.add_argument("--library", type=Path, help="mask templates and folders of sprites")
-    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="fewer, to try things out")
-    parser.add_argument("--out", type=Path, required=True, help="a folder that git ignores")
-    given = parser.parse_args()
-    if given.what == "write" and given.root is None:
-        parser.error("write needs --root, 300W as it is released")
+    given = command_line(__doc__, {"write": ["root"], "train": [], "report": []})
     if given.what == "write":
         write(given.root, given.out)
     elif given.what == "train":

@@ -9,7 +9,6 @@ landmarks, and of five that is the middle of the face alone; and drawn masks, te
 by 68 points, never fall on its training faces. With `--dense` the five of the 68-point models stand beside.
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks.trials import BUDGET, at_budget, models_of, row, train_all
+from benchmarks.trials import command_line, models_of, row, train_all
 from benchmarks.worth import HELD_OUT, Trial
 from numpy.typing import NDArray
 from rich.console import Console
@@ -89,10 +88,7 @@ def five_of(pack: Pack, scheme: Scheme) -> Pack:
 
 def train(data: Path, library: Path | None, out: Path, steps: int) -> None:
     """Trains what is not trained yet, one after the other."""
-    configs = {
-        trial.name: at_budget(trial.variant, trial.augmentation, seed=trial.seed, steps=steps, library=library)
-        for trial in TRIALS
-    }
+    configs = {trial.name: trial.config(library, steps) for trial in TRIALS}
     train_all(five_of(Pack.read(data, IBUG68), write_scheme(out)), configs, out)
 
 
@@ -200,18 +196,8 @@ def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "report"))
-    parser.add_argument("--data", type=Path, help="a pack of training faces with 68 points")
-    parser.add_argument("--root", type=Path, help="300W as it is released")
-    parser.add_argument("--library", type=Path, help="mask templates and folders of sprites")
-    parser.add_argument("--dense", type=Path, help="the runs of benchmarks.worth, to set beside")
-    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="fewer, to try things out")
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    needed = "data" if given.what == "train" else "root"
-    if getattr(given, needed) is None:
-        parser.error(f"{given.what} needs --{needed}")
+    needs = {"train": ["data"], "report": ["root"]}
+    given = command_line(__doc__, needs, dense="the runs of benchmarks.worth, to set beside")
     if given.what == "train":
         train(given.data, given.library, given.out, given.steps)
     else:

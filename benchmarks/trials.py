@@ -1,6 +1,7 @@
 """What benchmarks that train networks share: one budget for all, runs that can be stopped, their models, their rows."""
 
-from collections.abc import Iterable, Mapping
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,30 @@ from unveil.training.presets import NOISE_ONLY, PRESETS
 
 SIZE = 112
 BUDGET = Schedule(steps=900, batch=16, warmup=100, decay=400, ema=0.99)
+PATHS = {
+    "data": "a pack of training faces with 68 points",
+    "root": "300W as it is released",
+    "library": "mask templates and folders of sprites",
+}
 AUGMENTATIONS = {"full": "every occluder", "noise": "one rectangle of noise"}
+
+
+def command_line(description: str | None, needs: Mapping[str, Sequence[str]], **paths: str) -> argparse.Namespace:
+    """What a benchmark was told to do, and with which paths; ends with a line if one is missing that this needs.
+
+    `paths` are further ones, and their help.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=tuple(needs))
+    for name, said in {**PATHS, **paths}.items():
+        parser.add_argument(f"--{name}", type=Path, help=said)
+    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="fewer, to try things out")
+    parser.add_argument("--out", type=Path, required=True, help="a folder that git ignores")
+    given = parser.parse_args()
+    for name in needs[given.what]:
+        if getattr(given, name) is None:
+            parser.error(f"{given.what} needs --{name}, {(PATHS | paths)[name]}")
+    return given
 
 
 def at_budget(

@@ -6,13 +6,12 @@
 The first can be stopped and started again: it goes on where it was. The second takes the runs that are finished.
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.trials import AUGMENTATIONS, SIZE, at_budget, models_of, row, train_all
+from benchmarks.trials import AUGMENTATIONS, BUDGET, SIZE, at_budget, command_line, models_of, row, train_all
 from rich.console import Console
 
 from unveil.training.config import Alignment
@@ -50,9 +49,9 @@ class Trial:
     def name(self) -> str:
         return f"{self.variant}.{self.augmentation}" + (f".seed{self.seed}" if self.seed > 1 else "")
 
-    def config(self, library: Path | None) -> Alignment:
+    def config(self, library: Path | None, steps: int = BUDGET.steps) -> Alignment:
         """The preset at the common size and budget."""
-        return at_budget(self.variant, self.augmentation, seed=self.seed, library=library)
+        return at_budget(self.variant, self.augmentation, seed=self.seed, steps=steps, library=library)
 
 
 TRIALS = (
@@ -63,11 +62,11 @@ TRIALS = (
 )
 
 
-def train(data: Path, library: Path | None, out: Path) -> None:
+def train(data: Path, library: Path | None, out: Path, steps: int) -> None:
     """Trains what is not trained yet, one after the other."""
     from unveil.data.pack import read_faces
 
-    train_all(read_faces(data), {trial.name: trial.config(library) for trial in TRIALS}, out)
+    train_all(read_faces(data), {trial.name: trial.config(library, steps) for trial in TRIALS}, out)
 
 
 def report(root: Path, library: Path, out: Path) -> None:
@@ -142,15 +141,9 @@ def picture(lines: Sequence[object]) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "report"))
-    parser.add_argument("--data", type=Path, help="a pack of training faces")
-    parser.add_argument("--root", type=Path, help="300W as it is released")
-    parser.add_argument("--library", type=Path, help="mask templates and folders of sprites")
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
+    given = command_line(__doc__, {"train": ["data"], "report": ["root", "library"]})
     if given.what == "train":
-        train(given.data, given.library, given.out)
+        train(given.data, given.library, given.out, given.steps)
     else:
         report(given.root, given.library, given.out)
 

@@ -4,10 +4,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
-from benchmarks import few_points, sheet, trials
+from benchmarks import derived_sets, few_points, sheet, trials, worth
 from benchmarks.few_points import Models, conditions, covered_five, five_of, measured, table, write_scheme
 from benchmarks.trials import BUDGET, at_budget, models_of, row
 from benchmarks.worth import TRIALS
@@ -88,6 +89,29 @@ def test_networks_of_five_points_train_on_a_pack_of_68_and_only_once(
     written = [(run / "last.safetensors").stat().st_mtime_ns for run in runs]
     few_points.main()
     assert [(run / "last.safetensors").stat().st_mtime_ns for run in runs] == written
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "what", "missing"),
+    [
+        (worth, "train", "--data, a pack of training faces"),
+        (worth, "report", "--root, 300W"),
+        (few_points, "report", "--root, 300W"),
+        (derived_sets, "write", "--root, 300W"),
+    ],
+)
+def test_a_path_that_is_needed_is_named(
+    benchmark: ModuleType,
+    what: str,
+    missing: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark", what, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert f"error: {what} needs {missing}" in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_trained_has_no_model(tmp_path: Path) -> None:
