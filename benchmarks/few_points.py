@@ -10,16 +10,17 @@ by 68 points, never fall on its training faces. With `--dense` the five of the 6
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks.trials import command_line, models_of, row, train_all
+from benchmarks.trials import bar_of, command_line, models_of, row, train_all
 from benchmarks.worth import HELD_OUT, Trial
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import Progress
 
 from unveil.data.landmarks import DataSet, Sample, read_data_set
 from unveil.data.occlusion import Library, Occluder, occluder
@@ -98,10 +99,11 @@ def report(root: Path, library: Path | None, out: Path, dense: Path | None) -> N
     models = Models(models_of(names, out), {} if dense is None else models_of(names, dense))
     faces, scheme = read_data_set("300w/common", root, partial=True), write_scheme(out)
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for condition, occlude in conditions(Library.read(library)).items():
-        Console(stderr=True).print(f"measuring {len(models.few) + len(models.dense)} models, {condition}")
-        for name, figures in measured(models, faces, scheme, occlude).items():
-            found.setdefault(name, {})[condition] = figures
+    with Progress(console=Console(stderr=True)) as progress:
+        for condition, occlude in conditions(Library.read(library)).items():
+            told = bar_of(progress)(f"{len(models.few) + len(models.dense)} models, {condition}")
+            for name, figures in measured(models, faces, scheme, occlude, told).items():
+                found.setdefault(name, {})[condition] = figures
     (out / "few_points.json").write_text(json.dumps(found, indent=1) + "\n")
     lines = [
         f"Five points of {faces.label}, mean error in percent of the distance between the eyes.",
@@ -119,7 +121,13 @@ def conditions(library: Library) -> dict[str, Occluder | None]:
     return {"clean": None, "masks": occluder("mask"), **templates, **noise}
 
 
-def measured(models: Models, faces: DataSet, scheme: Scheme, occlude: Occluder | None) -> dict[str, dict[str, float]]:
+def measured(
+    models: Models,
+    faces: DataSet,
+    scheme: Scheme,
+    occlude: Occluder | None,
+    told: Callable[[int, int], None] | None = None,
+) -> dict[str, dict[str, float]]:
     """Each model's figures, `5 NAME` and `68 NAME`; every model sees the same pictures, each with its own box."""
     covered = covered_five(faces, scheme, occlude)
     boxes = {sample.name: tight_box(sample.points_px) for sample in faces.samples}
@@ -129,7 +137,10 @@ def measured(models: Models, faces: DataSet, scheme: Scheme, occlude: Occluder |
 
     few = {f"5 {name}": model for name, model in models.few.items()}
     dense = {f"68 {name}": five_of_68(model) for name, model in models.dense.items()}
-    runs = (run_models(few, covered), run_models(dense, covered, box_of=box_of_68))
+    runs = (
+        run_models(few, covered, progress=told),
+        run_models(dense, covered, box_of=box_of_68, progress=told),
+    )
     return {
         name: figures_of(name, outcomes[0], run.faces).flat() for run in runs for name, outcomes in run.outcomes.items()
     }

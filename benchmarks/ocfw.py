@@ -12,12 +12,12 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
+from benchmarks.trials import Bar, bar_of
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
@@ -69,9 +69,6 @@ ROWS = (
     Row("GlomFace-light", "glomface-light"),
     Row("GlomFace", "glomface"),
 )
-
-Bar: TypeAlias = Callable[[str], Callable[[int, int], None]]
-"""From what is done to what is told how much of it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,16 +226,6 @@ def main(arguments: Sequence[str]) -> int:
             return 2
     print(text, end="")
     return 0
-
-
-def bar_of(progress: Progress) -> Bar:
-    """A bar for each thing that is done."""
-
-    def bar(what: str) -> Callable[[int, int], None]:
-        task = progress.add_task(what, total=None)
-        return lambda done, total: progress.update(task, completed=done, total=total)
-
-    return bar
 
 
 if __name__ == "__main__":

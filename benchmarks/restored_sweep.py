@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.ocfw import HELD_OUT, NOTHING, Bar, Row, aligners, bar_of, parser_of, thin
+from benchmarks.ocfw import HELD_OUT, NOTHING, Row, aligners, parser_of, thin
+from benchmarks.trials import Bar, bar_of
 from rich.console import Console
 from rich.progress import Progress
 

@@ -1,10 +1,12 @@
 """What benchmarks that train networks share: one budget for all, runs that can be stopped, their models, their rows."""
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from rich.console import Console
+from rich.progress import Progress
 
 from unveil.data.samples import Faces
 from unveil.inference.runtime import AlignmentModel
@@ -19,6 +21,10 @@ PATHS = {
     "library": "mask templates and folders of sprites",
 }
 AUGMENTATIONS = {"full": "every occluder", "noise": "one rectangle of noise"}
+
+
+Bar: TypeAlias = Callable[[str], Callable[[int, int], None]]
+"""From what is done to what is told how much of it is."""
 
 
 def command_line(description: str | None, needs: Mapping[str, Sequence[str]], **paths: str) -> argparse.Namespace:
@@ -88,7 +94,7 @@ def train_all(faces: Faces, configs: Mapping[str, Alignment], out: Path) -> bool
     return True
 
 
-def models_of(names: Iterable[str], out: Path, threads: int = 2) -> dict[str, AlignmentModel]:
+def models_of(names: Iterable[str], out: Path, threads: int = 1) -> dict[str, AlignmentModel]:
     """The models of those runs in `out` that are trained, exported beside their weights if that was not done before."""
     from unveil.export import export_model
 
@@ -111,3 +117,13 @@ def row(*cells: object) -> str:
 
 def _cell(cell: object) -> str:
     return "–" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell)  # noqa: RUF001
+
+
+def bar_of(progress: Progress) -> Bar:
+    """A bar for each thing that is done."""
+
+    def bar(what: str) -> Callable[[int, int], None]:
+        task = progress.add_task(what, total=None)
+        return lambda done, total: progress.update(task, completed=done, total=total)
+
+    return bar

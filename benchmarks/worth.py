@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.trials import AUGMENTATIONS, BUDGET, SIZE, at_budget, command_line, models_of, row, train_all
+from benchmarks.trials import AUGMENTATIONS, BUDGET, SIZE, at_budget, bar_of, command_line, models_of, row, train_all
 from rich.console import Console
+from rich.progress import Progress
 
 from unveil.training.config import Alignment
 from unveil.training.presets import PRESETS
@@ -78,7 +79,6 @@ def report(root: Path, library: Path, out: Path) -> None:
     from unveil.evaluation import Setting, compare
     from unveil.face.schemes import IBUG68
 
-    console = Console(stderr=True)
     models = models_of((trial.name for trial in TRIALS), out)
     trials = [trial for trial in TRIALS if trial.name in models]
     faces = read_data_set("300w/common", root)
@@ -89,14 +89,15 @@ def report(root: Path, library: Path, out: Path) -> None:
         "templates": Setting(kind="template", library=pictures.only(HELD_OUT), only=HELD_OUT),
     }
     found: dict[str, dict[str, dict[str, float]]] = {trial.name: {} for trial in trials}
-    for condition, setting in settings.items():
-        console.print(f"measuring {len(models)} models, {condition}")
-        figures = compare(models, faces, setting)
-        for name in models:
-            found[name][condition] = figures.flat(name)
     swept = {trial.name: models[trial.name] for trial in trials if trial.variant in SWEPT and trial.seed == 1}
-    console.print(f"sweeping {len(swept)} models")
-    sweep = compare(swept, faces, Setting(kind="noise", shares=SHARES)).sweep
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = bar_of(progress)
+        for condition, setting in settings.items():
+            figures = compare(models, faces, setting, progress=bar(f"{len(models)} models, {condition}"))
+            for name in models:
+                found[name][condition] = figures.flat(name)
+        noise = Setting(kind="noise", shares=SHARES)
+        sweep = compare(swept, faces, noise, progress=bar(f"{len(swept)} models, swept")).sweep
     assert sweep is not None
     for name in swept:
         found[name]["sweep"] = sweep.flat(name)
