@@ -27,7 +27,7 @@ from unveil.inference.drawing import GAP, PAPER, captioned, draw_faces
 from unveil.inference.outputs import write_png
 from unveil.types import Box, Face, Image, Points
 
-COLUMNS, TILE, MARGIN = 6, 290, 1.15  # tiles in a row; pixels; diagonals of the landmarks' box
+COLUMNS, TILE, MARGIN = 6, 230, 1.15  # tiles in a row; pixels; diagonals of the landmarks' box
 OFF = (230, 30, 120)  # the line from where a landmark is to where it was found
 LEGEND = "pink: from the landmark to where it was found; per cent of the distance between the outer eye corners"
 

@@ -6,6 +6,7 @@
 The first can be stopped and started again: it goes on where it was. The second takes the runs that are finished.
 """
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from benchmarks.trials import AUGMENTATIONS, BUDGET, SIZE, at_budget, bar_of, co
 from rich.console import Console
 from rich.progress import Progress
 
+from unveil.evaluation.plots import COLOURS, MARKS, STROKES
 from unveil.training.config import Alignment
 from unveil.training.presets import PRESETS
 
@@ -108,7 +110,7 @@ def report(root: Path, library: Path, out: Path) -> None:
     costs = {variant: (one.parameters / 1e6, one.flops / 1e9) for variant, one in sizes.items()}
     (out / "worth.json").write_text(json.dumps(found, indent=1) + "\n")
     (out / "worth.md").write_text("\n".join(table(trials, found, costs)) + "\n")
-    (out / "worth.png").write_bytes(picture(sweep.lines()))
+    (out / "worth.png").write_bytes(picture(found))
     print((out / "worth.md").read_text())
 
 
@@ -134,11 +136,27 @@ def table(
         yield row(VARIANTS[variant] + again, *costs[variant], *cells)
 
 
-def picture(lines: Sequence[object]) -> bytes:
-    """The sweep of the variants that differ in kind, each under both augmentations."""
-    from unveil.evaluation.plots import sweep_png
+def picture(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:
+    """The variants that differ in kind under more and more noise, each augmentation in a panel of its own: PNG."""
+    from matplotlib.figure import Figure
 
-    return sweep_png(lines, "ocular", f"300W Common under a rectangle of noise, {SIZE} px, equal budget")  # type: ignore[arg-type]
+    figure = Figure(figsize=(10.5, 5), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(AUGMENTATIONS), sharey=True, squeeze=False)[0]
+    for axes, (how, words) in zip(panels, AUGMENTATIONS.items(), strict=True):
+        for i, variant in enumerate(SWEPT):
+            if sweep := found.get(Trial(variant, how).name, {}).get("sweep"):
+                errors = [sweep[f"nme_ocular_at_share{100 * share:.0f}"] for share in SHARES]
+                shares = [100 * share for share in SHARES]
+                axes.plot(shares, errors, STROKES[i % 4], marker=MARKS[i], color=COLOURS[i], label=VARIANTS[variant])
+        axes.set_title(f"trained under {words}", fontsize=10)
+        axes.set(xlabel="covered share of the face, in per cent", xlim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("NME, ocular, in per cent")
+    panels[0].legend(loc="upper left", fontsize=8, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def main() -> None:
