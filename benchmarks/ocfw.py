@@ -9,7 +9,6 @@ as Markdown and JSON, and a curve of each set of faces.
 """
 
 import argparse
-import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from unveil.data.occlusion import Library, Occluder, occluder
 from unveil.data.ocfw import faces_called
 from unveil.evaluation import Aligner, Figures, Outcome, figures_of, run_models
 from unveil.evaluation.coupled import TURNS, Uncover, coupled, uncovering
-from unveil.evaluation.plots import COLOURS, STROKES
+from unveil.evaluation.plots import COLOURS, STROKES, png
 from unveil.evaluation.provenance import code_facts
 from unveil.inference.runtime import shipped_models
 from unveil.metrics import ced, nrmse, point_errors
@@ -130,10 +129,7 @@ def curves_png(faces: DataSet, outcomes: Mapping[str, Outcome], title: str) -> b
     axes.set(xlim=(0, 100 * LIMIT), ylim=(0, 1), xlabel="NRMSE x 100, inter-ocular", ylabel="share of the faces")
     axes.set_title(title, fontsize=10, wrap=True)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(figure, axes, "lower right")
 
 
 def table(

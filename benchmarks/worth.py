@@ -6,7 +6,6 @@
 The first can be stopped and started again: it goes on where it was. The second takes the runs that are finished.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from benchmarks.trials import AUGMENTATIONS, BUDGET, SIZE, at_budget, bar_of, co
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.evaluation.plots import COLOURS, MARKS, STROKES
+from unveil.evaluation.plots import COLOURS, MARKS, STROKES, png
 from unveil.training.config import Alignment
 from unveil.training.presets import PRESETS
 
@@ -153,10 +152,7 @@ def picture(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("NME, ocular, in per cent")
-    panels[0].legend(loc="upper left", fontsize=8, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(figure, panels[0], "upper left")
 
 
 def main() -> None:

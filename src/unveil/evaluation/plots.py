@@ -68,7 +68,7 @@ def ced_png(lines: Sequence[CedLine], by: str, title: str) -> bytes:
         label = f"{line.name}: auc{per_cent}_{by} {area:.1f} %, fr{per_cent}_{by} {failures:.2f} %"
         axes.plot(100 * curve.errors, 100 * curve.shares, STROKES[i % 4], color=COLOURS[i % 7], label=label)
     axes.set(xlim=(0, 100 * CED_LIMIT), ylim=(0, 100), xlabel=f"NME, {by}, in per cent", ylabel="faces, in per cent")
-    return _png(figure, axes, "lower right")
+    return png(figure, axes, "lower right")
 
 
 def sweep_png(lines: Sequence[SweepLine], by: str, title: str) -> bytes:
@@ -82,7 +82,7 @@ def sweep_png(lines: Sequence[SweepLine], by: str, title: str) -> bytes:
     axes.set(xlabel="covered share of the face, measured, in per cent", ylabel=f"NME, {by}, in per cent")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    return _png(figure, axes, "upper left")
+    return png(figure, axes, "upper left")
 
 
 def reliability_png(lines: Sequence[ReliabilityLine], title: str) -> bytes:
@@ -104,7 +104,7 @@ def reliability_png(lines: Sequence[ReliabilityLine], title: str) -> bytes:
     counts.set(
         xlim=(0, 100), yscale="log", ylim=(1, None), ylabel="landmarks", xlabel="visibility, predicted, in per cent"
     )
-    return _png(figure, axes, "upper left")
+    return png(figure, axes, "upper left")
 
 
 def _canvas(title: str, *heights: float) -> "tuple[Figure, list[Axes]]":
@@ -123,7 +123,8 @@ def _canvas(title: str, *heights: float) -> "tuple[Figure, list[Axes]]":
     return figure, list(found)
 
 
-def _png(figure: "Figure", axes: "Axes", legend: Literal["lower right", "upper left"]) -> bytes:
+def png(figure: "Figure", axes: "Axes", legend: Literal["lower right", "upper left"]) -> bytes:
+    """The figure's bytes, with a legend in that corner of the axes."""
     axes.legend(loc=legend, fontsize=8, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
