@@ -19,10 +19,9 @@ from benchmarks.tracking import nme
 from examples.occluders import covered_photographs
 
 import unveil
-from unveil.data.augment import unit_to_crop_px
 from unveil.data.occlusion import Library
 from unveil.face.schemes import IBUG68
-from unveil.geometry import Crop, tight_box
+from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.inference.drawing import GAP, PAPER, captioned, draw_faces
 from unveil.inference.outputs import write_png
 from unveil.types import Box, Face, Image, Points

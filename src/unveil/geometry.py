@@ -28,6 +28,22 @@ def flip_points(points_px: Points, width: int, flip_order: tuple[int, ...]) -> P
     return mirrored
 
 
+def unit_to_crop_px(points_unit: Points, size: int) -> Points:
+    """Unit coordinates to pixels of a crop of `size` pixels."""
+    return ((points_unit + 1) * (size / 2) - 0.5).astype(np.float32)
+
+
+def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
+    """Scale, angle in radians and shift that take `source` (N, 2) to `target` with the least squared error, unmirrored.
+
+    Umeyama 1991 in the plane, where complex numbers make it one division.
+    """
+    a, b = source @ (1, 1j), target @ (1, 1j)
+    turn = np.vdot(a - a.mean(), b - b.mean()) / max(np.vdot(a - a.mean(), a - a.mean()).real, 1e-12)
+    shift = b.mean() - turn * a.mean()
+    return max(abs(turn), 1e-6), math.atan2(turn.imag, turn.real), np.array([shift.real, shift.imag])
+
+
 @dataclass(frozen=True, slots=True)
 class Crop:
     """A square window on the picture: its centre and side in pixels, its clockwise turn in radians."""

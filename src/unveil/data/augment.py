@@ -13,7 +13,7 @@ from unveil.data.bending import OtherShapes, bent, towards
 from unveil.data.occlusion import Occluder, covered
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import Scheme
-from unveil.geometry import Crop, tight_box
+from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.types import Image, Points
 
 BENDS = (0.2, 0.7)  # how much of the way to another shape
@@ -75,11 +75,6 @@ def cut(image: Image, points_px: Points, crop: Crop, scheme: Scheme, size: int) 
     if crop.mirrored:
         points_unit = points_unit[list(scheme.flip_order)]
     return crop.extract(image, size), points_unit
-
-
-def unit_to_crop_px(points_unit: Points, size: int) -> Points:
-    """Unit coordinates to pixels of a crop of `size` pixels."""
-    return ((points_unit + 1) * (size / 2) - 0.5).astype(np.float32)
 
 
 def augmented(

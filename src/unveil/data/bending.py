@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.geometry import Crop, similarity, unit_to_crop_px
 from unveil.types import Image, Points
 
 CELLS = 20  # a side: the spline is computed once for each, and smooth between them
@@ -33,11 +34,9 @@ class OtherShapes:
 
 def towards(another: Points, points: Points, share: float) -> Points:
     """So much of the way from points (L, 2) to another face's, shifted, turned and scaled to lie as near as it can."""
-    a, b = (shape.astype(np.float64) @ np.array([1, 1j]) for shape in (another, points))
-    a, centre = a - a.mean(), b.mean()
-    target = a * (np.vdot(a, b - centre) / max(np.vdot(a, a).real, 1e-12)) + centre
-    on = b + share * (target - b)
-    return np.stack([on.real, on.imag], axis=1).astype(np.float32)
+    scale, angle, shift = similarity(another.astype(np.float64), points.astype(np.float64))
+    target = Crop((float(shift[0]), float(shift[1])), 2 * scale, angle).to_px(another)
+    return np.asarray(points + share * (target - points), np.float32)
 
 
 def bent(image: Image, points_unit: Points, towards: Points) -> tuple[Image, Points]:
@@ -69,7 +68,7 @@ def _followed(points_unit: Points, moves: NDArray[np.float32]) -> Points:
 
 def _looked_up(values: NDArray[Any], where_unit: NDArray[np.float32]) -> NDArray[Any]:
     """Values (S, S, C) at places (H, W, 2) in unit coordinates, bilinear: (H, W, C)."""
-    where = ((where_unit + 1) * (len(values) / 2) - 0.5).astype(np.float32)
+    where = unit_to_crop_px(where_unit, len(values))
     x, y = where[..., 0], where[..., 1]
     return np.asarray(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 

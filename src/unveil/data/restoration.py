@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shaded, unit_to_crop_px
+from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shaded
 from unveil.data.occlusion import Library, Occluded, face_region, occluder
 from unveil.data.samples import Faces
 from unveil.face.components import component_crop
 from unveil.face.guide import guide, misplaced
 from unveil.face.hierarchy import Part
 from unveil.face.schemes import Scheme
-from unveil.geometry import Crop
+from unveil.geometry import Crop, unit_to_crop_px
 from unveil.types import Image, Points
 
 SCALED = ("noise", "polygon", "sprite")

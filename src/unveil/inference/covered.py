@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from unveil.data.augment import unit_to_crop_px
 from unveil.data.occlusion import face_region
 from unveil.data.ocfw import Covered, Look
 from unveil.data.visibility import turned_away
-from unveil.geometry import Crop, tight_box
+from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.inference.blending import covered_pixels
 from unveil.inference.drawing import PAPER, captioned
 from unveil.inference.restoration import Restorer

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.face.schemes import Scheme
-from unveil.geometry import Crop
+from unveil.geometry import Crop, similarity
 from unveil.types import Box, Face, Image, Points
 
 Colour = tuple[int, int, int]
@@ -138,14 +138,3 @@ def aligned_crop(five_points_px: Points) -> Crop:
     template_unit = (2 * np.array(TEMPLATE) + 1) / TEMPLATE_SIZE - 1
     scale, angle, shift = similarity(template_unit, five_points_px.astype(np.float64))
     return Crop(centre=(float(shift[0]), float(shift[1])), side=2 * scale, angle=angle)
-
-
-def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
-    """Scale, angle in radians and shift that take `source` (N, 2) to `target` with the least squared error, unmirrored.
-
-    Umeyama 1991 in the plane, where complex numbers make it one division.
-    """
-    a, b = source @ (1, 1j), target @ (1, 1j)
-    turn = np.vdot(a - a.mean(), b - b.mean()) / max(np.vdot(a - a.mean(), a - a.mean()).real, 1e-12)
-    shift = b.mean() - turn * a.mean()
-    return max(abs(turn), 1e-6), math.atan2(turn.imag, turn.real), np.array([shift.real, shift.imag])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from unveil.data.augment import Augmentation, Example, augmented, cut, unit_to_crop_px
+from unveil.data.augment import Augmentation, Example, augmented, cut
 from unveil.data.balance import balanced_weights, mean_shape
 from unveil.data.bending import OtherShapes
 from unveil.data.joined import Joined
@@ -22,7 +22,7 @@ from unveil.data.landmarks import Faces
 from unveil.data.occlusion import Library, Occluder, covered, occluder
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import Scheme
-from unveil.geometry import Crop, tight_box
+from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.metrics import normaliser_lengths
 from unveil.models.glomface import Prediction
 from unveil.models.imagenet import load_imagenet
