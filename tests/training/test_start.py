@@ -8,9 +8,10 @@ import torch
 from unveil.data.pack import read_faces
 from unveil.models.weights import load_network, start_from
 from unveil.training.alignment import AlignmentTask
-from unveil.training.config import Alignment, Judges, Restoring, Schedule
+from unveil.training.config import Alignment, Judges, PoseGuided, Restoring, Schedule
 from unveil.training.loop import save_weights
-from unveil.training.networks import GanIa, Light, Plain
+from unveil.training.networks import GanIa, Light, Pfld, Plain
+from unveil.training.pfld import PfldTask
 from unveil.training.restoration import RestorationTask
 
 TINY = Light(
@@ -60,6 +61,16 @@ def test_a_restorer_starts_from_one_without_a_map_of_places(drawn_folder: Path, 
     name = "generator.to_picture.weight"
     assert torch.equal(after.model.state_dict()[name], before.model.state_dict()[name])
     assert after.notes[-1] == f"starts from {path}, but for places.map"
+
+
+def test_pfld_starts_from_a_run_of_its_own_and_not_from_the_mean_shape(drawn_folder: Path, tmp_path: Path) -> None:
+    config = PoseGuided(model=Pfld(width=0.1), schedule=Schedule(batch=2), held_out_share=0.3)
+    before, path = PfldTask(read_faces(drawn_folder), config), tmp_path / "trained.safetensors"
+    torch.nn.init.ones_(before.model.get_parameter("points.bias"))
+    save_weights(before.model, before.blueprint, path)
+    after = PfldTask(read_faces(drawn_folder), config.model_copy(update={"start": path}))
+    assert torch.equal(after.model.get_parameter("points.bias"), before.model.get_parameter("points.bias"))
+    assert after.notes == (f"starts from {path}",)
 
 
 def test_weights_of_which_nothing_fits_are_refused_by_name(trained: tuple[AlignmentTask, Path]) -> None:

@@ -162,6 +162,8 @@ class PoseGuided(Run):
     occlusion: Occlusion = Occlusion()
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The share of training faces, chosen by the hash of their names, that only validates."""
+    start: Path | None = None
+    """Weights to start from, a .safetensors file; what does not fit starts fresh."""
 
 
 class Cascaded(Run):

@@ -17,7 +17,7 @@ from unveil.data.bending import OtherShapes
 from unveil.data.samples import Faces
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import IBUG68
-from unveil.models.weights import build
+from unveil.models.weights import build, start_from
 from unveil.training.alignment import (
     Batch,
     Draws,
@@ -63,7 +63,6 @@ class PfldTask:
     """
 
     kept = ""
-    notes: tuple[str, ...] = ()
 
     def __init__(self, faces: Faces, config: PoseGuided) -> None:
         cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
@@ -90,6 +89,7 @@ class PfldTask:
         start = torch.from_numpy(mean_shape(faces.points_px[self.slices.training], faces.scheme))
         with torch.no_grad():
             self.model.get_parameter("points.bias").copy_(start.flatten())
+        self.notes: tuple[str, ...] = () if config.start is None else (start_from(self.model, config.start),)
 
     def turns(self, _step: int) -> tuple[str, ...]:
         return ("",)
