@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,12 @@ def save_run(run: Path, network: str, component: str | None = None) -> nn.Module
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """DRN, PFLD, GAN-IA, and DRDA's autoencoders of two components."""
+    """DRN, PFLD, GAN-IA, and DRDA's autoencoders of the components."""
     runs = tmp_path_factory.mktemp("runs")
     for network in ("drn", "pfld", "gan-ia"):
         save_run(runs / network, network)
-    for part in ("mouth", "jaw"):
-        save_run(runs / "drda" / part, "drda", part)
+    for part in COMPONENTS:
+        save_run(runs / "drda" / part.name, "drda", part.name)
     return runs
 
 
@@ -79,10 +79,10 @@ def test_components_are_loaded_from_a_folder_of_runs_in_their_own_order(
 ) -> None:
     image, points_px, _ = drawn
     restorer = load_restorer(runs / "drda")
-    assert [blueprint.component for _, blueprint in restorer.networks] == ["jaw", "mouth"]
+    assert [blueprint.component for _, blueprint in restorer.networks] == [part.name for part in COMPONENTS]
     found = restorer([image, image], [points_px, points_px + 4])
-    assert [len(windows) for windows in found] == [2, 2]
-    assert found[1][1].crop == component_crop(points_px + 4, COMPONENTS[-1])
+    assert [len(windows) for windows in found] == [7, 7]
+    assert found[1][6].crop == component_crop(points_px + 4, COMPONENTS[-1])
     assert all((window.mask == 1).all() for windows in found for window in windows)  # it knows no mask
 
 
@@ -95,6 +95,10 @@ def test_what_makes_no_restorer_is_one_clear_line(runs: Path, tmp_path: Path) ->
     copytree(runs / "drda/mouth", tmp_path / "both/mouth")
     with pytest.raises(ValueError, match="restores the whole face, mouth; a folder of several"):
         load_restorer(tmp_path / "both")
+    copytree(runs / "drda", tmp_path / "few", ignore=ignore_patterns("nose", "jaw"))
+    with pytest.raises(ValueError, match="few: has no jaw, no nose; train the rest"):
+        load_restorer(tmp_path / "few")
+    assert len(load_restorer(runs / "drda" / "nose").networks) == 1
 
 
 def test_the_judged_weights_of_a_restorer_go_before_its_best(runs: Path, tmp_path: Path) -> None:
@@ -151,30 +155,44 @@ def test_drn_sees_the_picture_restored_round_each_shape(runs: Path, drawn: tuple
     assert np.isnan(found.uncertainty_px).all()
 
 
-def test_a_network_without_stages_is_cut_out_anew_round_what_it_found(drawn: tuple[Image, Points, Box]) -> None:
+def test_a_network_without_stages_looks_again_at_what_is_restored_round_what_it_found(
+    drawn: tuple[Image, Points, Box],
+) -> None:
     image, _, box = drawn
     boxes: list[Box] = []
+    shapes: list[Points] = []
+
+    def uncover(image_rgb: Image, points_px: Points) -> Image:
+        shapes.append(points_px)
+        return painted(image_rgb, points_px)
 
     def model(image_rgb: Image, given: Any, flip_average: bool = False, /) -> list[Alignment]:
         assert flip_average == (len(boxes) < 3)
         assert (image_rgb == 128).all()
         boxes.extend(given)
-        shape = Crop.around(given[0]).to_px(mean_face()) + np.float32(2)
+        shape = Crop.around(given[0]).to_px(mean_face()) + np.float32(2 * len(boxes))
         return [Alignment(shape, np.ones(68, np.float32), np.zeros(68, np.float32))]
 
-    (found,) = alternating(model, painted, 3)(image, [box], True)
-    np.testing.assert_array_equal(found.points_px, Crop.around(boxes[2]).to_px(mean_face()) + np.float32(2))
-    assert boxes[0] == box
-    assert boxes[2].x0 > boxes[1].x0
-    alternating(model, painted, 1)(image, [box])
+    (found,) = alternating(model, uncover, 3)(image, [box], True)
+    assert boxes == [box] * 3
+    start = Crop.around(box).to_px(mean_face())
+    for turn in range(3):
+        np.testing.assert_allclose(shapes[turn], start + 2 * turn, atol=1e-3)
+    np.testing.assert_allclose(found.points_px, start + 6, atol=1e-3)
+    alternating(model, uncover, 1)(image, [box])
     with pytest.raises(ValueError, match="0 turns"):
-        alternating(model, painted, 0)
+        alternating(model, uncover, 0)
+
+
+def test_an_identity_before_a_network_changes_nothing(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
+    image, _, box = drawn
+    for model in (runs / "drn", runs / "pfld", "glomface-light"):
+        (bare,), (same,) = coupled(model)(image, [box]), coupled(model, lambda image, _: image)(image, [box])
+        np.testing.assert_array_equal(same.points_px, bare.points_px)
 
 
 def test_pfld_and_the_model_that_ships_go_behind_a_restorer(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
     image, _, box = drawn
-    (same,) = coupled(runs / "pfld", lambda image, _: image, turns=1)(image, [box])
-    np.testing.assert_array_equal(same.points_px, coupled(runs / "pfld")(image, [box])[0].points_px)
     for model in (runs / "pfld", "glomface-light"):
         (bare,), (other,) = coupled(model)(image, [box]), coupled(model, painted)(image, [box])
         assert np.abs(other.points_px - bare.points_px).max() > 0.1

@@ -13,9 +13,13 @@ from torch import nn
 
 from unveil.cli import main
 from unveil.cli.train import parse
+from unveil.data.occlusion import Library
 from unveil.data.pack import read_faces
 from unveil.data.restoration import Holes, component_pair
+from unveil.data.samples import DataSet, Sample
+from unveil.data.synthetic import drawn_face
 from unveil.face.components import COMPONENTS
+from unveil.face.schemes import IBUG68
 from unveil.models.generator import Generator, Restoration
 from unveil.models.weights import load_network
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, Adversaries
@@ -23,7 +27,7 @@ from unveil.training.config import Judges, Restoring, Schedule
 from unveil.training.loop import fit, let_learn
 from unveil.training.networks import ComponentName, Drda, GanIa
 from unveil.training.presets import RESTORERS
-from unveil.training.restoration import RestorationTask, mean_figures
+from unveil.training.restoration import RestorationTask, make_pair, mean_figures
 
 TINY = GanIa(size=32, widths=(8, 8), dilations=(2,), last=8)
 HOLES = Holes(kinds=(("polygon", 1.0), ("sprite", 1.0)))
@@ -230,6 +234,23 @@ def test_templates_that_are_held_out_never_train(drawn_folder: Path, tmp_path: P
     (masks / "anchors.json").write_text(json.dumps(dict.fromkeys(names, anchors)))
     task = RestorationTask(read_faces(drawn_folder), config(library=tmp_path, holes=Holes(kinds=(("template", 1.0),))))
     assert [template.name for template in task.library.templates] == ["own"]
+
+
+def test_sizes_that_no_phase_can_train_are_refused_before_the_first(drawn_folder: Path) -> None:
+    faces = read_faces(drawn_folder)
+    with pytest.raises(ValueError, match="--patch 64: larger than the face of --size 32; give 32 or less"):
+        RestorationTask(faces, config(judges=Judges(patch=64)))
+    with pytest.raises(ValueError, match="--coarse-steps 1: an autoencoder has one size; leave it out"):
+        RestorationTask(faces, config(model=Drda(size=16, hidden=(12, 6)), coarse_steps=1))
+
+
+def test_a_jaws_window_has_no_black_band_where_the_photograph_goes_on() -> None:
+    _, points_px = drawn_face(np.random.default_rng(0), 160)
+    white = np.full((480, 480, 3), 255, np.uint8)
+    faces = DataSet("white", (Sample("white", Path("white.png"), points_px + 160, None, read=lambda _: white),), IBUG68)
+    jaw = config(model=Drda(size=16, hidden=(12, 6), component="jaw"), holes=Holes(kinds=(("polygon", 1.0),)))
+    pair = make_pair(faces, 0, jaw, Library.read(None), 16, np.random.default_rng(0), still=True)
+    assert (pair.clean == 255).all()
 
 
 def test_too_few_faces_are_one_clear_line(drawn_folder: Path) -> None:

@@ -13,12 +13,12 @@ import torch
 from safetensors import safe_open
 
 from unveil.evaluation.mapping import Aligner
-from unveil.geometry import Crop, tight_box
+from unveil.geometry import Crop
 from unveil.inference.blending import RestoredCrop, blended
 from unveil.inference.runtime import Alignment, AlignmentModel, model_input, shipped_models
 from unveil.models.drn import Drn
 from unveil.models.pfld import Pfld
-from unveil.models.restorers import FaceRestorer
+from unveil.models.restorers import FaceRestorer, composed
 from unveil.models.shape_indexed import Crops, Shapes, cascade
 from unveil.models.weights import Blueprint, load_network
 from unveil.types import Box, Image, Points
@@ -30,10 +30,16 @@ Uncover: TypeAlias = Callable[[Image, Points], Image]
 
 
 def uncovering(restorer: FaceRestorer) -> Uncover:
-    """The restorer's windows blended in as `unveil restore` does; what it does not take for an occluder stays."""
+    """The restorer's window blended in as `unveil restore` does; what it does not take for an occluder stays.
+
+    Several windows lie over one another in their order, the jaw's below, as a regressor that trains behind them sees
+    them: autoencoders know no mask, so there is nothing to blend into.
+    """
 
     def uncover(image_rgb: Image, points_px: Points) -> Image:
         (windows,) = restorer([image_rgb], [points_px])
+        if len(windows) > 1:
+            return composed(image_rgb, windows)
         return blended(image_rgb, [RestoredCrop(*window) for window in windows])[0]
 
     return uncover
@@ -92,9 +98,10 @@ def direct(network: Pfld, blueprint: Blueprint) -> Aligner:
 
 
 def alternating(model: Aligner, uncover: Uncover | None, turns: int = TURNS) -> Aligner:
-    """Restored round the mean shape in the box, aligned; then round what was found, cut out anew and aligned again.
+    """Restored round the mean shape in the box, aligned; then restored round what was found and aligned again.
 
-    Without `uncover` the model as it is. ValueError for less than one turn.
+    The model looks at the same box each time, so that it is the restoring alone that makes a difference. Without
+    `uncover` the model as it is. ValueError for less than one turn.
     """
     if turns < 1:
         raise ValueError(f"{turns} turns: give 1 or more")
@@ -106,7 +113,7 @@ def alternating(model: Aligner, uncover: Uncover | None, turns: int = TURNS) -> 
         points_px = Crop.around(box).to_px(start)
         for _ in range(turns):
             (found,) = model(uncover(image_rgb, points_px), [box], flip_average)
-            points_px, box = found.points_px, tight_box(found.points_px)
+            points_px = found.points_px
         return found
 
     return lambda image_rgb, boxes, flip_average=False, /: [face(image_rgb, box, flip_average) for box in boxes]

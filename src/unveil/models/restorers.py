@@ -64,6 +64,9 @@ def load_restorer(path: Path) -> FaceRestorer:
     if len(parts) > 1 and (None in parts or len(set(parts)) < len(parts)):
         has = ", ".join(part or "the whole face" for part in parts)
         raise ValueError(f"{path}: restores {has}; a folder of several has each component once and nothing else")
+    missing = [part.name for part in COMPONENTS if part.name not in parts]
+    if missing and None not in parts and path.is_dir() and not _weights_in(path):
+        raise ValueError(f"{path}: has no {', no '.join(missing)}; train the rest, or name one component's run")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return FaceRestorer(tuple((network.to(device), blueprint) for _, network, blueprint in loaded))
 

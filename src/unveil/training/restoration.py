@@ -33,7 +33,8 @@ from unveil.training.restoration_losses import (
 )
 from unveil.types import Image
 
-FACE = 160  # pixels of the whole face that a component is cut from
+FACE = 256  # pixels of the whole face that a component is cut from, at least
+ROOM = 1.6  # of the crop round it: the jaw's window is wider than the face's and lies lower
 TRIES = 8
 SHOWN = 6
 
@@ -50,6 +51,9 @@ def make_pair(
         upright = {"rotation": 0.0, "shift": 0.0, "scale": (config.model.margin,) * 2, "flip": 0.0}
         bare = dict.fromkeys(("clean", "colour", "shade", "blur", "unguided"), 0.0)
         holes = holes.model_copy(update=upright | bare)
+    if part is not None:
+        near, far = holes.scale
+        holes = holes.model_copy(update={"scale": (ROOM * near, ROOM * far)})
 
     def drawn(size: int) -> RestorationPair:
         image, points_px = faces.image(index), faces.points_px[index]
@@ -59,7 +63,7 @@ def make_pair(
         window = drawn(size)
     else:
         for _ in range(TRIES):
-            whole = drawn(FACE)
+            whole = drawn(max(FACE, 2 * size))
             window = component_pair(whole, part, size, None if still else rng)
             if window.mask.any() or whole.kind == NONE:
                 break
@@ -75,6 +79,15 @@ def as_tensors(pair: RestorationPair) -> Batch:
         "occluded": torch.from_numpy(seen),
         "mask": torch.from_numpy(pair.mask),
     }
+
+
+def refuse_sizes(config: Restoring) -> None:
+    """ValueError if the judges' patch is larger than the face, or an autoencoder is to start at half its one size."""
+    size, patch = config.model.size, config.judges.patch
+    if isinstance(config.model, GanIa) and patch > size:
+        raise ValueError(f"--patch {patch}: larger than the face of --size {size}; give {size} or less")
+    if not isinstance(config.model, GanIa) and config.coarse_steps:
+        raise ValueError(f"--coarse-steps {config.coarse_steps}: an autoencoder has one size; leave it out")
 
 
 class TrainingPairs(Dataset[Batch]):
@@ -108,6 +121,7 @@ class RestorationTask:
             raise ValueError(
                 f"{faces.label}: scheme {faces.scheme.name!r}, but occluders are placed by ibug68's 68 points"
             )
+        refuse_sizes(config)
         self.library = Library.read(config.library, exclude=config.held_out)
         asked = dict(config.holes.kinds)
         config = config.model_copy(update={"holes": config.holes.drawn_from(self.library)})
