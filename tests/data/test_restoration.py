@@ -105,6 +105,7 @@ def portraits(root: Path) -> dict[bytes, Face]:
         visibility = np.where(np.arange(68) < 34, 1, index != 3).astype(np.float32)
         known[moved.tobytes()] = Face(tight_box(points_px), 1.0, points_px, visibility, visibility, None, None)
     cv2.imwrite(str(root / "nothing.png"), np.zeros((160, 160, 3), np.uint8))
+    (root / "torn.jpg").write_bytes(b"no picture")
     return known
 
 
@@ -119,12 +120,13 @@ def test_any_folder_becomes_a_pack_with_predicted_landmarks(tmp_path: Path) -> N
         tmp_path / "portraits", tmp_path / "faces.npz", face_of, size=96, progress=lambda *step: done.append(step)
     )
     assert (prepared.faceless, prepared.cut_off, prepared.covered) == (("nothing",), ("face 2",), ("face 3",))
-    assert done[-1] == (5, 5)
+    assert prepared.unreadable == ("torn",)
+    assert done[-1] == (6, 6)
     pack = Pack.read(tmp_path / "faces.npz")
     assert pack.names == ("face 0", "face 1")
     assert pack.image(0).shape == (96, 96, 3)
     assert pack.points_px.shape == (2, 68, 2)
-    with pytest.raises(DataError, match="5 pictures, but no whole, bare face in any"):
+    with pytest.raises(DataError, match="6 pictures, but no whole, bare face in any"):
         prepare_faces(tmp_path / "portraits", tmp_path / "none.npz", lambda _: None)
 
 
@@ -137,7 +139,7 @@ def test_portraits_are_packed_from_the_command_line_and_left_out_ones_counted(
     cv2.imwrite(str(tmp_path / "portraits/nothing.png"), np.zeros((96, 96, 3), np.uint8))
     prepare = ["prepare", "faces", "--root", str(tmp_path / "portraits"), "--out", str(tmp_path / "faces.npz")]
     assert main(prepare) == 0
-    left_out = "left out: 1 no face, 0 a face cut off, 0 covered"
+    left_out = "left out: 0 not to be read, 1 no face, 0 a face cut off, 0 covered"
     assert f"portraits 1: 1 faces, 0.0 MiB in {tmp_path / 'faces.npz'}; {left_out}" in capsys.readouterr().out
     pack = Pack.read(tmp_path / "faces.npz")
     assert (pack.names, pack.image(0).shape) == (("astronaut",), (160, 160, 3))

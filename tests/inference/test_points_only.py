@@ -93,6 +93,14 @@ def test_what_is_not_said_is_nan_of_the_usual_shape(model: AlignmentModel, portr
         assert np.isnan(found.uncertainty_px).all()
 
 
+def test_portraits_are_not_packed_by_a_model_that_cannot_tell_bare_ones(
+    pfld_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare = ["prepare", "faces", "--root", str(tmp_path), "--out", str(tmp_path / "x.npz"), "--model", str(pfld_dir)]
+    assert main(prepare) == 2
+    assert "tells of no visibility, so no face can be told bare; give one that does" in capsys.readouterr().err
+
+
 def test_its_files_have_nothing_in_those_places(
     pfld_dir: Path, portrait: Image, picture: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from unveil.training.alignment import AlignmentTask, Draws, occluders_of, split_
 from unveil.training.config import Alignment, Occlusion, Schedule
 from unveil.training.loop import LaunchError, fit, rate_at
 from unveil.training.networks import Light
+from unveil.training.presets import PRESETS
 
 TINY = Light(
     size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
@@ -119,6 +120,15 @@ def test_resuming_nothing_is_one_clear_line(tmp_path: Path, capsys: pytest.Captu
         main(["train", "glomface-light", "--data", str(tmp_path), "--out", str(tmp_path / "absent"), "--resume"]) == 2
     )
     assert "absent: no checkpoint to resume" in capsys.readouterr().err
+
+
+def test_another_presets_run_is_not_resumed_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(PRESETS["glomface-light"].model_dump_json())
+    (tmp_path / "checkpoint.pt").touch()
+    assert main(["train", "gan-ia", "--data", str(tmp_path), "--out", str(tmp_path), "--resume"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}: a run of 'glomface-light'; resume it with a preset of that network\n"
+    )
 
 
 def test_a_checkpoint_of_another_network_is_one_line_and_stays(drawn_folder: Path, tmp_path: Path) -> None:

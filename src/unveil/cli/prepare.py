@@ -119,7 +119,10 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
                 packing=bar("packing"),
             )
             packed = prepared.packed
-            left = ((prepared.faceless, "no face"), (prepared.cut_off, "a face cut off"), (prepared.covered, "covered"))
+            left = (
+                *((prepared.unreadable, "not to be read"), (prepared.faceless, "no face")),
+                *((prepared.cut_off, "a face cut off"), (prepared.covered, "covered")),
+            )
             left_out = "; left out: " + ", ".join(f"{len(names)} {why}" for names, why in left)
         case "folder":
             faces = folder(options.root, find_scheme(options.scheme or "ibug68"))
@@ -180,6 +183,9 @@ def _largest_face(options: Options) -> "Callable[[Image], Face | None]":
     if pipeline.model.scheme != IBUG68:
         has = f"has scheme {pipeline.model.scheme.name!r}"
         raise ValueError(f"--model {options.model}: {has}, but faces are packed with 68 points; give a model of ibug68")
+    if "visibility" not in pipeline.model.config.outputs:
+        mend = "so no face can be told bare; give one that does, glomface-light say"
+        raise ValueError(f"--model {options.model}: tells of no visibility, {mend}")
 
     def largest(image_rgb: "Image") -> "Face | None":
         faces = pipeline(image_rgb)

@@ -22,7 +22,7 @@ class Options(PictureOptions):
     What is painted is a guess that fits the rest of the face, not the person's own. No pixel outside the mask changes.
     Writes what --save names below --out, mirroring the tree of a folder or glob. Status: 0 all well, 1 some pictures
     failed, 2 nothing could be done, 130 interrupted. A picture without a face, or without anything in front of its
-    faces, comes out as it went in and is not a failure.
+    faces, comes out as it was read, in RGB of 8 bits, and is not a failure.
     """
 
     save: tuple[Literal["restored", "mask", "overlay", "comparison"], ...] = ("restored", "comparison")

@@ -1,6 +1,7 @@
 """`unveil train`: a preset, a pack or folder of faces, and any setting of the preset changed on the command line."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ def parse(arguments: Sequence[str]) -> Options:
     if (run := _resumed_run(rest)) is not None:
         if not any(run.glob("**/checkpoint.pt")) or not (run / "config.json").is_file():
             raise ValueError(f"{run}: no checkpoint to resume; leave --resume out to start the run")
-        config = type(config).model_validate_json((run / "config.json").read_bytes())
+        config = _settings_of(run, type(config))
     prog = f"unveil train {arguments[0]}"
 
     def options(
@@ -78,6 +79,18 @@ def _resumed_run(arguments: Sequence[str]) -> Path | None:
     peek.add_argument("--resume", action="store_true")
     found = peek.parse_known_args(arguments)[0]
     return (found.out or LATEST) if found.resume else None
+
+
+def _settings_of(run: Path, kind: "type[AnyRun]") -> "AnyRun":
+    """What a run was told; ValueError if another kind of preset told it."""
+    from pydantic import ValidationError
+
+    content = (run / "config.json").read_bytes()
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        network = json.loads(content).get("model", {}).get("network", "unknown")
+        raise ValueError(f"{run}: a run of {network!r}; resume it with a preset of that network") from error
 
 
 @contextmanager

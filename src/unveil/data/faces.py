@@ -32,6 +32,7 @@ class PreparedFaces:
     """What was packed, and the names of the pictures that were left out."""
 
     packed: Packed
+    unreadable: tuple[str, ...]
     faceless: tuple[str, ...]
     cut_off: tuple[str, ...]
     covered: tuple[str, ...]
@@ -51,21 +52,25 @@ def prepare_faces(
 ) -> PreparedFaces:
     """Packs every picture in `root` and below with predicted landmarks, cut out `size` pixels square.
 
-    Left out are pictures without a face, those that hold less than `inside` of the square round it, since their rest
-    would be black, and faces of which less than the share `visible` of the landmarks is seen: they are covered already.
-    DataError if that leaves none. `progress` counts pictures that were looked at, `packing` faces that were packed.
+    Left out are pictures that cannot be read or have no face, those that hold less than `inside` of the square round
+    it, since their rest would be black, and faces of which less than the share `visible` of the landmarks is seen: they
+    are covered already. DataError if that leaves none. `progress` counts pictures that were looked at, `packing` faces
+    that were packed.
     """
     need_folder(root)
     paths = _pictures(root)
     samples: list[Sample] = []
+    unreadable: list[str] = []
     faceless: list[str] = []
     cut_off: list[str] = []
     covered: list[str] = []
     for done, path in enumerate(paths, start=1):
         name = path.relative_to(root).with_suffix("").as_posix()
-        image = read_image(path)
-        face = face_of(image)
-        if face is None:
+        image = _picture_or_none(path)
+        face = None if image is None else face_of(image)
+        if image is None:
+            unreadable.append(name)
+        elif face is None:
             faceless.append(name)
         elif _share_inside(image, face.landmarks) < inside:
             cut_off.append(name)
@@ -79,7 +84,7 @@ def prepare_faces(
         raise DataError(f"{root}: {len(paths)} pictures, but no whole, bare face in any; give a folder of portraits")
     faces = DataSet(root.resolve().name, tuple(samples), IBUG68)
     packed = write_pack(faces, out, side=size, quality=quality, progress=packing)
-    return PreparedFaces(packed, tuple(faceless), tuple(cut_off), tuple(covered))
+    return PreparedFaces(packed, tuple(unreadable), tuple(faceless), tuple(cut_off), tuple(covered))
 
 
 def prepare_celebamask_hq(
@@ -116,6 +121,13 @@ def prepare_celebamask_hq(
 def _pictures(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     return [path for path in files if not path.name.startswith(".")]
+
+
+def _picture_or_none(path: Path) -> Image | None:
+    try:
+        return read_image(path)
+    except DataError:
+        return None
 
 
 def _share_inside(image: Image, points_px: Points) -> float:
