@@ -1,11 +1,14 @@
-"""The two halves keep to the hierarchy."""
+"""The two halves keep to the hierarchy, and the paper's modules to its equations."""
 
+import pytest
 import torch
 
-from unveil.face.schemes import IBUG68
+from unveil.face.schemes import COFW29, IBUG68, WFLW98, Scheme
 from unveil.models.features import context
-from unveil.models.part_whole import PartAttention, PartWhole, attention_mixers
-from unveil.models.whole_part import Disentangle, ParseLevel, Recall
+from unveil.models.heads import LocalShapes
+from unveil.models.part_whole import PartAttention, PartNonLocal, PartWhole, attention_mixers, non_local_mixers
+from unveil.models.patches import Coordinates
+from unveil.models.whole_part import Disentangle, Memory, ParseLevel, Recall
 
 
 def test_a_landmark_hears_its_own_part_and_no_other() -> None:
@@ -66,3 +69,59 @@ def test_a_memory_does_not_fill_when_features_grow() -> None:
     assert torch.allclose(small, large, atol=1e-2)
     assert large.abs().max() < 0.95
     assert large.std(dim=0).min() > 0
+
+
+@pytest.mark.parametrize("scheme", [IBUG68, WFLW98, COFW29])
+def test_a_parts_patches_exchange_by_a_non_local_block_of_its_own(scheme: Scheme) -> None:
+    """Figure 5: softmax(X1 X2ᵀ) X3 over the places of the part's patches."""
+    torch.manual_seed(0)
+    places, channels = 4, 8
+    for level in scheme.hierarchy.levels:
+        block = PartNonLocal(level, places, channels)
+        tokens = torch.randn(2, scheme.points, places * channels)
+        expected = torch.empty_like(tokens)
+        for p, part in enumerate(level.parts):
+            own = tokens[:, list(part.points)].reshape(2, -1, channels)
+            x1, x2, x3 = (own @ block.embed.weight[p] + block.embed.bias[p]).chunk(3, dim=-1)
+            mixed = (x1 @ x2.mT).softmax(dim=-1) @ x3 @ block.merge.weight[p] + block.merge.bias[p]
+            expected[:, list(part.points)] = mixed.reshape(2, len(part.points), -1)
+        torch.testing.assert_close(block(tokens), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_what_faces_differ_in_survives_the_papers_five_levels() -> None:
+    torch.manual_seed(0)
+    mixed = 0.6 * torch.randn(8, 1, 4 * 128) + 0.2 * torch.randn(8, 68, 4 * 128)
+    for mixer in non_local_mixers(IBUG68.hierarchy, 4, 128):
+        mixed = mixer(mixed)
+        assert float(mixed.detach().std(dim=0).mean()) > 0.03
+
+
+def test_a_local_shape_comes_from_its_neighbourhood_the_siblings_and_their_region_alone() -> None:
+    torch.manual_seed(0)
+    smallest, regions = IBUG68.hierarchy.levels[:2]
+    local = LocalShapes(IBUG68.hierarchy, 6, 5)
+    torch.nn.init.normal_(local.decide.weight)
+    parts, above = torch.randn(len(smallest.parts), 1, 6), torch.randn(len(regions.parts), 1, 5)
+    changed = parts.clone()
+    changed[0] += 1
+    moved = (local(changed, above) - local(parts, above)).abs().sum(dim=-1)[0] > 1e-6
+    family = {0, *IBUG68.hierarchy.siblings(0, 0)}
+    assert {i for i in range(68) if moved[i]} == {i for part in family for i in smallest.parts[part].points}
+    lifted = above.clone()
+    lifted[IBUG68.hierarchy.parent(0, 0)] += 1
+    moved = (local(parts, lifted) - local(parts, above)).abs().sum(dim=-1)[0] > 1e-6
+    assert {i for i in range(68) if moved[i]} == set(regions.parts[IBUG68.hierarchy.parent(0, 0)].points)
+
+
+def test_the_papers_memory_is_a_tanh_of_features_and_of_itself() -> None:
+    memory = Memory(6, 4)
+    tokens, before = torch.randn(2, 3, 2), torch.randn(2, 4)
+    by_hand = torch.tanh(memory.remember(torch.cat([tokens.reshape(2, 6), before], dim=1)))
+    torch.testing.assert_close(memory(tokens, before), by_hand)
+
+
+def test_coordinates_run_from_minus_one_to_one_x_before_y() -> None:
+    maps = Coordinates(3)(torch.zeros(2, 1, 3, 3))
+    assert maps.shape == (2, 3, 3, 3)
+    assert maps[1, 1].tolist() == [[-1, 0, 1]] * 3
+    assert maps[1, 2].tolist() == [[-1] * 3, [0] * 3, [1] * 3]

@@ -25,6 +25,20 @@ class Level:
     name: str
     parts: tuple[Part, ...]
 
+    @property
+    def widest(self) -> int:
+        """Landmarks of its largest part."""
+        return max(len(part.points) for part in self.parts)
+
+    def owners(self) -> tuple[int, ...]:
+        """The part that each landmark lies in."""
+        return tuple(i for _, i in sorted((point, i) for i, part in enumerate(self.parts) for point in part.points))
+
+    def slots(self) -> tuple[int, ...]:
+        """Each landmark's place where the parts stand one after the other, all of them as long as the largest."""
+        slot = {point: p * self.widest + i for p, part in enumerate(self.parts) for i, point in enumerate(part.points)}
+        return tuple(slot[point] for point in sorted(slot))
+
 
 @dataclass(frozen=True)
 class Hierarchy:

@@ -3,6 +3,7 @@
 B faces, L landmarks, D features of a landmark, W of the whole, T steps. Coordinates are unit coordinates of the crop.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from unveil.face.hierarchy import Hierarchy
 from unveil.face.schemes import Scheme
 from unveil.models.features import LiteFeatures, context
-from unveil.models.heads import FIRST_SPREAD, LandmarkHead, LocalShapes, owners_of
+from unveil.models.heads import FIRST_SPREAD, LandmarkHead, LocalShapes
 from unveil.models.part_whole import PartWhole, attention_mixers, non_local_mixers
 from unveil.models.patches import FeaturePatches, PicturePatches
 from unveil.models.whole_part import Disentangle, Memory, Recall
@@ -48,10 +49,10 @@ class GlomFace(nn.Module):
         iterations: int = 4,
         patch: int = 40,
         spacing_unit: float = 2 / 224,
-        patch_widths: tuple[int, ...] = (32, 64, 128),
+        patch_widths: Sequence[int] = (32, 64, 128),
         whole: int = 1024,
-        hidden_widths: tuple[int, ...] = (1024, 512, 128),
-        part_widths: tuple[int, ...] = (1024, 256, 64),
+        hidden_widths: Sequence[int] = (1024, 512, 128),
+        part_widths: Sequence[int] = (1024, 256, 64),
         coordinates: bool = False,
         frozen_norm: bool = False,
     ) -> None:
@@ -104,8 +105,8 @@ class GlomFaceLight(nn.Module):
         *,
         dim: int = 128,
         whole: int = 256,
-        part_widths: tuple[int, ...] = (128, 96, 64),
-        spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045),
+        part_widths: Sequence[int] = (128, 96, 64),
+        spacings_unit: Sequence[float] = (0.10, 0.07, 0.045),
         channels: int = 64,
         width: float = 1.0,
         levels: int | None = None,
@@ -128,7 +129,7 @@ class GlomFaceLight(nn.Module):
         self.part_whole = PartWhole(attention_mixers(hierarchy, dim)) if phm else nn.Identity()
         self.recall = Recall(landmarks, dim, 16, whole)
         self.disentangle = Disentangle(parsed, whole, widths)
-        self.head = LandmarkHead(owners_of(parsed), dim, self.disentangle.smallest)
+        self.head = LandmarkHead(parsed, dim, self.disentangle.smallest)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
         """RGB in [0, 1], channels first."""
@@ -148,7 +149,7 @@ class GlomFaceLight(nn.Module):
         return Prediction(torch.stack(shapes, dim=1), visibility, log_spread)
 
 
-def widths_below(scheme: Scheme, hierarchy: Hierarchy, widths: tuple[int, ...], name: str) -> tuple[int, ...]:
+def widths_below(scheme: Scheme, hierarchy: Hierarchy, widths: Sequence[int], name: str) -> Sequence[int]:
     """The last of the widths, one for each level below the whole; ValueError if there are too few."""
     below = len(hierarchy.levels) - 1
     if below > len(widths):

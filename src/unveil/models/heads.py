@@ -1,7 +1,7 @@
 """From parts to landmarks: the last step of the whole-to-part half. B faces, L landmarks, P parts, M of the largest."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from unveil.face.hierarchy import Hierarchy
@@ -14,19 +14,13 @@ REACH_UNIT = 0.1  # what a layer's output of one moves a landmark by
 FIRST_SPREAD = -1.5
 
 
-def owners_of(hierarchy: Hierarchy) -> Int[Tensor, "L"]:
-    """The smallest part that each landmark lies in."""
-    smallest = enumerate(hierarchy.levels[0].parts)
-    return torch.tensor([i for _, i in sorted((point, i) for i, part in smallest for point in part.points)])
-
-
 class LandmarkHead(nn.Module):
     """Offset, visibility and spread of each landmark from its own evidence and from its smallest part's reasoning."""
 
-    def __init__(self, owners: Int[Tensor, "L"], dim: int, part: int) -> None:
+    def __init__(self, hierarchy: Hierarchy, dim: int, part_width: int) -> None:
         super().__init__()
-        self.register_buffer("owners", owners, persistent=False)
-        self.decide = mlp(dim + part, dim, 4)
+        self.register_buffer("owners", torch.tensor(hierarchy.levels[0].owners()), persistent=False)
+        self.decide = mlp(dim + part_width, dim, 4)
         last = self.decide[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)  # the first guess is the mean shape
@@ -43,14 +37,13 @@ class LandmarkHead(nn.Module):
 class LocalShapes(nn.Module):
     """The paper's end: each smallest part's local shape, linear in (the part, its siblings | its parent)."""
 
-    def __init__(self, hierarchy: Hierarchy, part: int, above: int) -> None:
+    def __init__(self, hierarchy: Hierarchy, part_width: int, above_width: int) -> None:
         super().__init__()
-        smallest = hierarchy.levels[0].parts
-        self.widest = max(len(one.points) for one in smallest)
-        found = {point: p * self.widest + i for p, one in enumerate(smallest) for i, point in enumerate(one.points)}
-        self.register_buffer("found", torch.tensor([found[i] for i in range(len(found))]), persistent=False)
-        self.relations = Relations(hierarchy, 0, range(len(smallest)))
-        self.decide = PartLinear(len(smallest), self.relations.slots * part + above, 2 * self.widest)
+        smallest = hierarchy.levels[0]
+        parts, self.widest = len(smallest.parts), smallest.widest
+        self.register_buffer("found", torch.tensor(smallest.slots()), persistent=False)
+        self.relations = Relations(hierarchy, 0, range(parts))
+        self.decide = PartLinear(parts, self.relations.slots * part_width + above_width, 2 * self.widest)
         nn.init.zeros_(self.decide.weight)  # the first guess is the mean shape
         nn.init.zeros_(self.decide.bias)
 

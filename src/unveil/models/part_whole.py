@@ -5,6 +5,7 @@ one level exchange evidence; how is its own business, so the paper's non-local b
 of mixers.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -56,7 +57,7 @@ class PartAttention(nn.Module):
 
 def same_part(level: Level) -> Float[Tensor, "L L"]:
     """Zero where two landmarks share a part, a large negative number elsewhere: added to attention's scores."""
-    owner = torch.tensor([i for _, i in sorted((p, i) for i, part in enumerate(level.parts) for p in part.points)])
+    owner = torch.tensor(level.owners())
     # Not -inf: a finite number survives averaging of weights and half precision without turning into NaN.
     return torch.where(owner[:, None] == owner[None], 0.0, -1e4)
 
@@ -71,20 +72,23 @@ class PartNonLocal(nn.Module):
     """A non-local block (figure 5) of its own for each part of a level: softmax(X1 X2ᵀ) X3 over its patches' places.
 
     A landmark's features are those of its patch's places one after the other, `channels` each. A level's blocks are all
-    one product: parts are filled up to the largest, and nobody listens to what fills them.
+    one product: parts are filled up to the largest, and nobody listens to what fills them. A block has no residual, so
+    values and merging start at the spread of what comes in; else five levels would fade to a constant.
     """
 
     def __init__(self, level: Level, places: int, channels: int) -> None:
         super().__init__()
-        parts, widest = len(level.parts), max(len(part.points) for part in level.parts)
+        parts, widest = len(level.parts), level.widest
         filled = [[*part.points, *part.points[:1] * (widest - len(part.points))] for part in level.parts]
         filling = [[i >= len(part.points) for i in range(widest) for _ in range(places)] for part in level.parts]
-        found = {point: p * widest + i for p, part in enumerate(level.parts) for i, point in enumerate(part.points)}
         self.register_buffer("filled", torch.tensor(filled), persistent=False)
         self.register_buffer("silence", torch.tensor(filling)[:, None, None] * -1e4, persistent=False)  # (P, 1, 1, M S)
-        self.register_buffer("found", torch.tensor([found[i] for i in range(len(found))]), persistent=False)
+        self.register_buffer("found", torch.tensor(level.slots()), persistent=False)
         self.embed = PartLinear(parts, channels, 3 * channels)
         self.merge = PartLinear(parts, channels, channels)
+        reach = math.sqrt(3 / channels)
+        for weight in (self.embed.weight[..., 2 * channels :], self.merge.weight):
+            nn.init.uniform_(weight, -reach, reach)
         self.places, self.channels = places, channels
 
     def forward(self, patches: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:

@@ -4,6 +4,8 @@ B faces, L landmarks, D features of a landmark, W of the memory, T steps. CNN, s
 `GlomFaceLight`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ class PlainRegressor(nn.Module):
         *,
         dim: int = 128,
         whole: int = 256,
-        spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045),
+        spacings_unit: Sequence[float] = (0.10, 0.07, 0.045),
         channels: int = 64,
         width: float = 1.0,
     ) -> None:

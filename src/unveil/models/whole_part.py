@@ -79,11 +79,13 @@ class Relations(nn.Module):
 class ParseLevel(nn.Module):
     """The parts of one level from the parts above them (P of them), and from those that are above these (O of them)."""
 
-    def __init__(self, hierarchy: Hierarchy, level: int, part: int, parent: int, hidden: int, width: int) -> None:
+    def __init__(
+        self, hierarchy: Hierarchy, level: int, part_width: int, parent_width: int, hidden: int, width: int
+    ) -> None:
         super().__init__()
         count = len(hierarchy.levels[level].parts)
         self.relations = Relations(hierarchy, level + 1, [hierarchy.parent(level, i) for i in range(count)])
-        self.widen = PartLinear(count, self.relations.slots * part + parent, hidden)
+        self.widen = PartLinear(count, self.relations.slots * part_width + parent_width, hidden)
         self.decide = PartLinear(count, hidden, width)
 
     def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B S"]:

@@ -195,7 +195,7 @@ class AlignmentTask:
         return ("",)
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """Backbone and memory slower; gains, biases and embeddings without decay."""
+        """Backbone and memory slower; what has one axis, as gains and most biases, without decay."""
         schedule, groups = self.config.schedule, []
         pace = {"features.stem": schedule.backbone_rate, "features.stages": schedule.backbone_rate}
         pace = pace if self.config.model.imagenet or self.config.start else {}

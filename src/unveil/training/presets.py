@@ -20,10 +20,12 @@ GLOMFACE = Alignment(
     augmentation=Augmentation(rotation=10.0, shift=0.0, scale=(0.885, 1.285), occlude=0.5, shade=0, grey=0, blur=0),
     occlusion=NOISE_ONLY,
     shape_loss="l2",
+    memory_rate=0.05,
 )
 """Section 4.2 and, for what it leaves out, the authors' code: rotation, scale, clusters and averaged weights.
 
-Not as there: a quarter of the faces with a rectangle get a second one; Adam's second moment remembers 0.99.
+Not as there: a quarter of the faces with a rectangle get a second one; Adam's second moment remembers 0.99; the memory
+moves slower (docs/decisions/0010).
 """
 
 
