@@ -6,7 +6,8 @@ The faces are those that training holds out, by the preset's seed and count. Eac
 that never enter training, or drawn where there are none), a hand and a polygon, the last two over 10 to 50 % of it.
 Beside the restorer stand the covered face as it is, and OpenCV's inpainting, which is told the true hole. A guided
 restorer is told the landmarks that `--model` finds on the covered face. "restored" is what the network says, laid over
-the face by its own mask; "blended" is that as `unveil restore` writes it.
+the face by its own mask; "blended" is that as `unveil restore` writes it. All faces are framed by their true landmarks.
+Last, each face as it is, bare: how many stay as they are to the byte.
 
 The sheet shows faces of the pack: it is under their terms.
 """
@@ -33,7 +34,7 @@ from unveil.data.restoration import Holes, RestorationPair, held_out
 from unveil.data.samples import Faces
 from unveil.evaluation.provenance import code_facts
 from unveil.geometry import Crop
-from unveil.inference.blending import blended
+from unveil.inference.blending import RestoredCrop, blended
 from unveil.inference.drawing import GAP, PAPER, side_by_side
 from unveil.inference.outputs import write_png
 from unveil.inference.restoration import Restorer
@@ -96,6 +97,7 @@ def main(arguments: Sequence[str]) -> int:
         kinds = coverings(Library.read(options.library), preset)
         measured: list[Measured] = []
         strips: dict[tuple[str, str], Image] = {}
+        left_alone = 0
         for index in track(chosen, "restoring", console=Console(stderr=True)):
             for number, (kind, (holes, library)) in enumerate(kinds.items()):
                 rng = np.random.default_rng((SEED, number, index))
@@ -103,10 +105,13 @@ def main(arguments: Sequence[str]) -> int:
                 pictures, hole = ways_of(pair, restorer, model)
                 measured.append(measure(kind, pair, pictures, hole))
                 strips.setdefault((kind, within(pair.share)), strip(kind, pair, pictures))
+            bare = pair.clean
+            left_alone += np.array_equal(blended(bare, [seen_by(restorer, model, bare)])[0], bare)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows = list(rows_of(measured, tuple(kinds)))
+    closing = f"Of {len(chosen)} bare faces {left_alone} stay as they are to the byte."
     facts = {
         "faces": f"{len(chosen)} held out of {faces.label}",
         "restorer": f"{restorer.config.name}, SHA-256 {restorer.config.sha256['model.onnx']}",
@@ -115,12 +120,15 @@ def main(arguments: Sequence[str]) -> int:
         **code_facts(),
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    record = {"facts": facts, "rows": [asdict(row) for row in rows]}
-    for name, text in (("table.md", markdown(rows)), ("figures.json", json.dumps(record, indent=2) + "\n")):
+    record = {"facts": facts, "rows": [asdict(row) for row in rows], "bare_left_alone": left_alone}
+    for name, text in (
+        ("table.md", f"{markdown(rows)}\n{closing}\n"),
+        ("figures.json", json.dumps(record, indent=2) + "\n"),
+    ):
         with written_whole(options.out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_png(options.out / "sheet.png", sheet(strips, rows))
-    print(markdown(rows), end="")
+    print(f"{markdown(rows)}\n{closing}")
     return 0
 
 
@@ -166,11 +174,7 @@ def ways_of(
     pair: RestorationPair, restorer: Restorer, model: AlignmentModel
 ) -> tuple[Mapping[str, Picture], NDArray[np.bool_]]:
     """What each way makes of the covered face, (S, S, 3), and where the restorer saw the occluder, (S, S)."""
-    size = len(pair.occluded)
-    middle, half = (size - 1) / 2, size / restorer.config.margin / math.sqrt(8)
-    (aligned,) = model(pair.occluded, [Box(middle - half, middle - half, middle + half, middle + half)])
-    crop = Crop((middle, middle), size)
-    (found,) = restorer.within(pair.occluded, [crop], [aligned.points_px], model.scheme.contours)
+    found = seen_by(restorer, model, pair.occluded)
     own, mask = found.restored.astype(np.float32), found.mask[..., None]
     pictures: dict[str, Picture] = {
         "occluded": pair.occluded,
@@ -179,6 +183,16 @@ def ways_of(
         "blended": blended(pair.occluded, [found])[0],
     }
     return pictures, found.mask > 0.5
+
+
+def seen_by(restorer: Restorer, model: AlignmentModel, face: Image) -> RestoredCrop:
+    """What the restorer says of a framed face (S, S, 3), told the landmarks that the model finds on it."""
+    size = len(face)
+    middle, half = (size - 1) / 2, size / restorer.config.margin / math.sqrt(8)
+    (aligned,) = model(face, [Box(middle - half, middle - half, middle + half, middle + half)])
+    crop = Crop((middle, middle), size)
+    (found,) = restorer.within(face, [crop], [aligned.points_px], model.scheme.contours)
+    return found
 
 
 def measure(kind: str, pair: RestorationPair, pictures: Mapping[str, Picture], hole: NDArray[np.bool_]) -> Measured:

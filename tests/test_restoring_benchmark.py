@@ -115,7 +115,8 @@ def test_table_figures_and_sheet_are_the_same_in_every_run(restorer: Path, drawn
         assert row["ways"]["occluded"]["psnr"] < row["ways"]["inpainted"]["psnr"] < 60
         assert 0 <= row["iou"] <= 1
     table = (tmp_path / "one" / "table.md").read_text().splitlines()
-    assert len(table) == 2 + len(one["rows"])
+    assert len(table) == 2 + len(one["rows"]) + 2
+    assert table[-1] == f"Of 2 bare faces {one['bare_left_alone']} stay as they are to the byte."
     sheet = cv2.imread(str(tmp_path / "one" / "sheet.png"))
     assert sheet is not None
     assert sheet.shape[1] == 5 * 256 + 4 * 8
