@@ -108,7 +108,13 @@ def fold(network: nn.Module) -> nn.Module:
 
 
 def to_onnx(network: nn.Module, blueprint: Blueprint, opset: int = OPSET) -> bytes:
-    """The network as ONNX for any number of faces; large weights lie in it as float16 and are widened on loading."""
+    """The network as ONNX for any number of faces; large weights lie in it as float16 and are widened on loading.
+
+    ValueError for an operator set that lacks what is needed, or that this onnx does not know.
+    """
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise ValueError(f"--opset {opset}: give {OPSET} to {newest}")
     size = blueprint.input_size
     module, outputs = deployed(network)
     model = graph_of(module, torch.zeros(2, channels_of(network), size, size), "images", outputs, opset)

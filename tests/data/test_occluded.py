@@ -7,6 +7,7 @@ import pytest
 
 from unveil.cli import main
 from unveil.data.landmarks import folder
+from unveil.data.synthetic import write_drawn_faces
 
 
 def occlude(root: Path, out: Path, *more: str) -> int:
@@ -35,6 +36,10 @@ def test_a_seed_gives_the_same_pictures_and_another_gives_others(drawn_folder: P
         (("--kind", "template"), "template"),
         (("--kind", "noise", "--share", "1.5"), "share"),
         (("--kind", "sprite", "--sprites", "nowhere"), "nowhere"),
+        (("--kind", "mask", "--share", "0.5"), "'mask' is as large as it is on a face"),
+        (("--kind", "mask", "--only", "N95"), "--only N95: goes with template, not with mask"),
+        (("--kind", "noise", "--sprites", "x"), "--sprites x: goes with template and sprite, not with noise"),
+        (("--kind", "noise", "--seed", "-1"), "--seed -1: give 0 or more"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -48,5 +53,15 @@ def test_what_cannot_be_done_is_one_line(
 
 
 def test_the_set_itself_is_never_overwritten(drawn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert occlude(drawn_folder, drawn_folder, "--kind", "noise") == 2
-    assert "the data set itself lies there" in capsys.readouterr().err
+    for out in (drawn_folder, drawn_folder / "below"):
+        assert occlude(drawn_folder, out, "--kind", "noise") == 2
+        assert "the data set itself lies there" in capsys.readouterr().err
+
+
+def test_a_set_in_folders_is_not_written_over_from_above(tmp_path: Path) -> None:
+    write_drawn_faces(tmp_path / "set/deep/a", 1)
+    (picture,) = (tmp_path / "set").rglob("*.png")
+    before = picture.read_bytes()
+    assert occlude(tmp_path / "set", tmp_path / "set", "--kind", "noise") == 2
+    assert occlude(tmp_path / "set", tmp_path / "set/deep", "--kind", "noise") == 2
+    assert picture.read_bytes() == before

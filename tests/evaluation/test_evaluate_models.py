@@ -232,6 +232,9 @@ def test_a_model_that_answers_with_no_number_is_named(
         (("--dataset", "folder", "--occlude", "mask", "--share", "0.1"), "'mask' is as large as it is on a face"),
         (("--dataset", "folder", "--occlude", "noise", "--share", "0", "1.5"), "--share 1.5: the covered share"),
         (("--dataset", "folder", "--box-noise", "-1"), "box noise -1"),
+        (("--dataset", "folder", "--box-noise", "inf"), "box noise inf"),
+        (("--dataset", "folder", "--occlude", "mask", "--only", "N95"), "--only N95: goes with template"),
+        (("--dataset", "folder", "--seed", "-1"), "--seed -1: give 0 or more"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line(

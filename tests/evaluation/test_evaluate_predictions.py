@@ -87,6 +87,24 @@ def test_rows_of_the_truth_are_measured_alone_and_at_the_thresholds_asked_for(
     assert not {"fr8_ocular", "fr10_ocular"} & found.keys()
 
 
+def test_of_rows_that_were_not_chosen_nothing_is_said_and_broken_ones_count(
+    evaluate: Evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = arrays()
+    broken = {**whole, "truth": whole["truth"].copy()}
+    broken["truth"][0, 0] = np.nan
+    np.savez(tmp_path / "broken.npz", **broken)
+    first = {"names": whole["names"][:2], "peer": whole["peer"][:2]}
+    np.savez(tmp_path / "first.npz", **first)
+    asked = ("--predictions", f"{tmp_path / 'first.npz'}:peer", "--truth", f"{tmp_path / 'broken.npz'}:truth")
+    assert evaluate(*asked, "--rows", "1:2", "--json", "figures.json") == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["n"] == 1
+    assert not capsys.readouterr().err
+    assert evaluate(*asked, "--rows", "0:2", "--json", "figures.json") == 1
+    assert "landmark 0 is not a finite number" in capsys.readouterr().err
+    assert json.loads((tmp_path / "figures.json").read_text())["n"] == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [

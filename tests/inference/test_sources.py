@@ -56,6 +56,13 @@ def test_pictures_of_one_stem_do_not_write_over_one_another(tree: Path) -> None:
     assert outputs("in/a.jpg", "in/deep/a.jpg") == ["a.jpg", "deep/a.jpg"]
 
 
+def test_a_picture_called_as_another_is_told_apart_is_told_apart_too(tree: Path) -> None:
+    for name in ("x.jpg", "x.png", "x.jpg.jpg"):
+        (tree / "twins" / name).parent.mkdir(exist_ok=True)
+        (tree / "twins" / name).touch()
+    assert sorted(outputs("twins")) == ["x.jpg", "x.jpg.jpg", "x.png"]
+
+
 def test_what_leads_to_no_picture_is_one_line_and_the_others_are_found(tree: Path) -> None:
     (tree / "empty").mkdir()
     found = find_sources(["empty", "in/*.gif", "in/a.jpg"], Path("out"))

@@ -122,13 +122,47 @@ def test_resuming_nothing_is_one_clear_line(tmp_path: Path, capsys: pytest.Captu
     assert "absent: no checkpoint to resume" in capsys.readouterr().err
 
 
+def test_a_run_that_is_there_is_not_started_over(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint.pt").touch()
+    train = ["train", "glomface-light", "--data", str(drawn_folder), "--out"]
+    assert main([*train, str(tmp_path)]) == 2
+    assert "holds a run; add --resume to go on with it, or name another --out" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main([*train, str(tmp_path / "file/run")]) == 2
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_was_cut_short_is_one_line(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = config().model_dump_json()
+    (tmp_path / "config.json").write_text(settings)
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK")
+    assert main(["train", "glomface-light", "--data", str(drawn_folder), "--out", str(tmp_path), "--resume"]) == 2
+    assert "checkpoint.pt: not of this network or version" in capsys.readouterr().err
+
+
+def test_settings_out_of_range_and_torn_ones_are_one_line(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "glomface-light", "--data", str(drawn_folder), "--out", str(tmp_path)]
+    assert main([*train, "--clusters", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: --clusters 0: ")
+    (tmp_path / "checkpoint.pt").touch()
+    (tmp_path / "config.json").write_text("[]")
+    assert main([*train, "--resume"]) == 2
+    assert "config.json: not the settings of a run" in capsys.readouterr().err
+
+
 def test_another_presets_run_is_not_resumed_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text(PRESETS["glomface-light"].model_dump_json())
     (tmp_path / "checkpoint.pt").touch()
     assert main(["train", "gan-ia", "--data", str(tmp_path), "--out", str(tmp_path), "--resume"]) == 2
-    assert capsys.readouterr().err == (
-        f"error: {tmp_path}: a run of 'glomface-light'; resume it with a preset of that network\n"
-    )
+    said = capsys.readouterr().err
+    assert said.endswith("; it is a run of 'glomface-light', resume it with a preset of that network\n")
+    assert said.count("\n") == 1
 
 
 def test_a_checkpoint_of_another_network_is_one_line_and_stays(drawn_folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from unveil.cli.occlude import library_for
 from unveil.cli.pictures import check_writable
 from unveil.cli.progress import reason
 
@@ -164,6 +165,8 @@ def _check(options: Options) -> None:
         raise ValueError(f"--models {' '.join(options.models)}: one is named twice; take it out")
     if options.threads < 1:
         raise ValueError(f"--threads {options.threads}: give 1 or more")
+    if options.seed < 0:
+        raise ValueError(f"--seed {options.seed}: give 0 or more")
     if options.save is not None:
         from unveil.evaluation import file_name, need_matplotlib
 
@@ -178,10 +181,9 @@ def _check(options: Options) -> None:
 
 
 def _setting(options: Options) -> "Setting":
-    from unveil.data.occlusion import Library
     from unveil.evaluation import Setting, check_shares
 
-    library = Library() if options.sprites is None else Library.read(options.sprites).only(options.only)
+    library = library_for(options.occlude, options.sprites, options.only)
     return Setting(
         boxes=options.boxes if options.boxes in ("gt", "detector") else Path(options.boxes),  # type: ignore[arg-type]
         box_noise=options.box_noise,

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from unveil.cli.pictures import check_writable
+from unveil.cli.progress import reason
+
 
 @dataclass(frozen=True)
 class Options:
@@ -45,16 +48,17 @@ def run(options: Options) -> int:
         print(f"error: exporting needs {error.name}: pip install 'unveil[train]'", file=sys.stderr)
         return 2
     try:
+        check_writable(options.out)
         exported = export_model(
             weights_of(options.model),
             options.out,
-            options.name or options.out.name,
+            options.name or options.out.resolve().name,
             opset=options.opset,
             licence=options.licence or LICENCE,
             finish=_quantizer(options),
         )
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {reason(error)}", file=sys.stderr)
         return 2
     differences = ", ".join(f"{name} {value:.1e}" for name, value in exported.difference.items())
     if exported.difference_px is not None:

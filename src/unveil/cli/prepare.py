@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from unveil.cli.pictures import check_writable
+from unveil.cli.progress import reason
+
 if TYPE_CHECKING:
     from unveil.types import Face, Image
 
@@ -75,7 +78,7 @@ def run(options: Options) -> int:
             said = _prepare(options, bar)
         except (ValueError, OSError) as error:
             progress.stop()
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {reason(error)}", file=sys.stderr)
             return 2
     print(said)
     return 0
@@ -95,6 +98,14 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
         raise ValueError(f"--scheme {options.scheme}: {options.dataset} has its own; leave --scheme out")
     if options.list is not None and options.dataset != "300w":
         raise ValueError(f"--list {options.list}: names faces of 300w; leave --list out")
+    if side < 1:
+        raise ValueError(f"--side {side}: give 1 pixel or more")
+    if options.dataset == "celebamask-hq":
+        check_writable(options.out)
+    elif options.out.is_dir():
+        raise ValueError(f"--out {options.out}: a folder; name the file to write")
+    else:
+        check_writable(options.out.parent)
     match options.dataset:
         case "celebamask-hq":
             pictures = prepare_celebamask_hq(

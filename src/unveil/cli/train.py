@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from unveil.cli.pictures import check_writable
+
 if TYPE_CHECKING:
     from unveil.training.config import AnyRun
 
@@ -69,7 +71,14 @@ def parse(arguments: Sequence[str]) -> Options:
         """
         return Options(data, config, more, scheme, out, resume)
 
-    return tyro.cli(options, prog=prog, args=rest)
+    from pydantic import ValidationError
+
+    try:
+        return tyro.cli(options, prog=prog, args=rest)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][-1]).replace("_", "-") if first["loc"] else error.title
+        raise ValueError(f"--{name} {first['input']}: {first['msg']}") from error
 
 
 def _resumed_run(arguments: Sequence[str]) -> Path | None:
@@ -85,12 +94,20 @@ def _settings_of(run: Path, kind: "type[AnyRun]") -> "AnyRun":
     """What a run was told; ValueError if another kind of preset told it."""
     from pydantic import ValidationError
 
-    content = (run / "config.json").read_bytes()
+    path = run / "config.json"
     try:
-        return kind.model_validate_json(content)
+        content = json.loads(path.read_bytes())
+        network = content["model"]["network"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not the settings of a run; start anew with another --out") from error
+    try:
+        return kind.model_validate(content, strict=False)
     except ValidationError as error:
-        network = json.loads(content).get("model", {}).get("network", "unknown")
-        raise ValueError(f"{run}: a run of {network!r}; resume it with a preset of that network") from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(
+            f"{path}: {where}: {first['msg']}; it is a run of {network!r}, resume it with a preset of that network"
+        ) from error
 
 
 @contextmanager
@@ -115,6 +132,9 @@ def run(options: Options) -> int:
             from unveil.training.tasks import fit_task, task_of
 
             keep_freed_memory()
+            check_writable(options.out)
+            if not options.resume and any(options.out.glob("**/checkpoint.pt")):
+                raise ValueError(f"{options.out}: holds a run; add --resume to go on with it, or name another --out")
             scheme = None if options.scheme is None else find_scheme(options.scheme)
             faces = read_faces(options.data, scheme)
             more = None if options.more is None else read_faces(options.more, scheme)

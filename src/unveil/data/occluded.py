@@ -19,6 +19,7 @@ def generator_of(name: str, seed: int) -> np.random.Generator:
 
 def occlude_data_set(
     faces: DataSet,
+    root: Path,
     out: Path,
     occlude: Occluder,
     *,
@@ -27,11 +28,11 @@ def occlude_data_set(
 ) -> int:
     """Writes every face as `out/NAME.png` and `.pts`; the number of faces. A face's occluder depends on seed and name.
 
-    DataError if `out` lies inside the set's own folder, where the next reading would take it for the set.
+    DataError if `out` lies in the set's own folder `root`, where pictures of the set would be written over, or the next
+    reading would take it for the set.
     """
-    sources = {sample.image.resolve().parent for sample in faces.samples}
-    if out.resolve() in sources:
-        raise DataError(f"{out}: the data set itself lies there; give another folder")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{out}: the data set itself lies there, in {root}; give another folder")
     for done, sample in enumerate(faces.samples, start=1):
         occluded = occlude(sample.load(), sample.points_px, generator_of(sample.name, seed))
         target = out / f"{sample.name}.png"

@@ -149,6 +149,8 @@ def cut_out(sample: Sample, side: int) -> tuple[Image, Points]:
     cut = np.zeros((window, window, 3), np.uint8)
     rows, columns = np.clip((top, top + window), 0, height), np.clip((left, left + window), 0, width)
     inside = image[slice(*rows), slice(*columns)]
+    if not inside.size:
+        raise DataError(f"{sample.image}: a face outside its {width} x {height} px; mend its landmarks")
     cut[rows[0] - top :, columns[0] - left :][: inside.shape[0], : inside.shape[1]] = inside
     how = cv2.INTER_AREA if window > side else cv2.INTER_CUBIC
     points_px = (sample.points_px - (left, top) + 0.5) * (side / window) - 0.5

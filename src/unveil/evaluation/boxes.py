@@ -27,8 +27,8 @@ def true_box(_image: Image, points_px: Points, _name: str) -> Box:
 
 def noisy_box(share: float, seed: int = 0, box_of: BoxOf = true_box) -> BoxOf:
     """The box with its place and its size off by up to `share` of its sides, evenly; the same for each name."""
-    if share < 0:
-        raise ValueError(f"box noise {share:g}: give 0 or a share of the box's sides, as in 0.1")
+    if not 0 <= share < 1:
+        raise ValueError(f"box noise {share:g}: give a share of the box's sides, 0 or more and below 1, as in 0.1")
 
     def noisy(image: Image, points_px: Points, name: str) -> Box | None:
         box, rng = box_of(image, points_px, name), generator_of(f"box of {name}", seed)

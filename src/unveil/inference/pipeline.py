@@ -55,7 +55,7 @@ class Pipeline:
         ValueError if the picture is not RGB of 8 bits or a box is not finite, upright and at least partly on it.
         """
         _check_image(image_rgb)
-        found = self._detect(image_rgb) if boxes is None else [Detection(Box(*box), 1.0) for box in boxes]
+        found = self._detect(image_rgb) if boxes is None else [Detection(_box(box), 1.0) for box in boxes]
         for detection in found if boxes is not None else ():
             check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
         return self._align(image_rgb, found)
@@ -97,7 +97,15 @@ class Pipeline:
         )
 
 
+def _box(box: Box | Sequence[float]) -> Box:
+    if len(box) != 4:
+        raise ValueError(f"a box of {len(box)} numbers; give four, x0, y0, x1, y1")
+    return Box(*box)
+
+
 def _check_image(image_rgb: Image) -> None:
     if not isinstance(image_rgb, np.ndarray) or image_rgb.dtype != np.uint8 or image_rgb.shape[2:] != (3,):
         what = f"{image_rgb.dtype} {image_rgb.shape}" if isinstance(image_rgb, np.ndarray) else type(image_rgb).__name__
         raise ValueError(f"expected an RGB picture (H, W, 3) of uint8, got {what}; unveil.read_image reads files so")
+    if not image_rgb.size:
+        raise ValueError(f"an empty picture, {image_rgb.shape[0]} x {image_rgb.shape[1]} px")

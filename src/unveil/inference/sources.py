@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +93,10 @@ def _apart(sources: list[Source]) -> list[Source]:
     claims: dict[Path, list[Source]] = defaultdict(list)
     for source in sources:
         claims[source.output].append(source)
-    return [_apart_from(source, claims[source.output]) for source in sources]
+    apart = [_apart_from(source, claims[source.output]) for source in sources]
+    claimed = Counter(source.output for source in apart)
+    # x.jpg told apart from x.png may be called as x.jpg.jpg is
+    return [s if claimed[s.output] == 1 else replace(s, output=s.output.with_name(s.path.name)) for s in apart]
 
 
 def _apart_from(source: Source, rivals: list[Source]) -> Source:

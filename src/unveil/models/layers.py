@@ -52,13 +52,15 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 class PartLinear(nn.Module):
-    """A linear layer for each part, all in one product."""
+    """A linear layer for each part, all in one product. Before a `relu` it starts as He et al. 2015 have it."""
 
-    def __init__(self, parts: int, inputs: int, outputs: int) -> None:
+    def __init__(self, parts: int, inputs: int, outputs: int, *, relu: bool = False) -> None:
         super().__init__()
-        reach = inputs**-0.5
+        reach = math.sqrt((6 if relu else 1) / inputs)
         self.weight = nn.Parameter(torch.empty(parts, inputs, outputs).uniform_(-reach, reach))
         self.bias = nn.Parameter(torch.empty(parts, 1, outputs).uniform_(-reach, reach))
+        if relu:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Float[Tensor, "P B I"]) -> Float[Tensor, "P B O"]:
         return torch.baddbmm(self.bias, x, self.weight)

@@ -85,8 +85,8 @@ class ParseLevel(nn.Module):
         super().__init__()
         count = len(hierarchy.levels[level].parts)
         self.relations = Relations(hierarchy, level + 1, [hierarchy.parent(level, i) for i in range(count)])
-        self.widen = PartLinear(count, self.relations.slots * part_width + parent_width, hidden)
-        self.decide = PartLinear(count, hidden, width)
+        self.widen = PartLinear(count, self.relations.slots * part_width + parent_width, hidden, relu=True)
+        self.decide = PartLinear(count, hidden, width, relu=True)
 
     def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B S"]:
         return torch.relu(self.decide(torch.relu(self.widen(self.relations(parts, above)))))

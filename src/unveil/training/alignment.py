@@ -34,6 +34,9 @@ from unveil.training.normaliser import face_lengths, training_normaliser
 
 Batch: TypeAlias = dict[str, Tensor]
 
+HEAR_ALL = ("context", "recall", "memory", "disentangle.levels.0.widen")
+"""Layers that hear all of a face at once, thousands of numbers that move together: `memory_rate` is theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slices:
@@ -199,7 +202,8 @@ class AlignmentTask:
         schedule, groups = self.config.schedule, []
         pace = {"features.stem": schedule.backbone_rate, "features.stages": schedule.backbone_rate}
         pace = pace if self.config.model.imagenet or self.config.start else {}
-        pace |= dict.fromkeys(("context", "recall", "memory"), self.config.memory_rate)
+        wide = HEAR_ALL if self.config.model.network == "glomface" else HEAR_ALL[:2]  # the light one's tree hears less
+        pace |= dict.fromkeys(wide, self.config.memory_rate)
         found: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
             factor = next((factor for start, factor in pace.items() if name.startswith(start)), 1.0)

@@ -14,12 +14,14 @@ from unveil.training.losses import ShapeLoss
 from unveil.training.networks import Drda, Drn, Frozen, GanIa, Hourglass, Light, Paper, Pfld, Plain
 from unveil.training.restoration_losses import PixelLoss
 
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
 
 class Schedule(Frozen):
     """Adam's steps: a warm-up, a plateau, and a fall to nothing over the last `decay` steps. `batch` is a process's."""
 
-    steps: int = 5600
-    batch: int = 16
+    steps: Count = 5600
+    batch: Count = 16
     rate: float = 8e-4
     backbone_rate: float = 0.5
     """The start from ImageNet moves slower by this factor."""
@@ -27,7 +29,7 @@ class Schedule(Frozen):
     decay: int = 1600
     shrink: float = 1.0
     """What the rate is multiplied with after every `shrink_every` steps."""
-    shrink_every: Annotated[int, Field(ge=1)] = 3000
+    shrink_every: Count = 3000
     weight_decay: float = 1e-2
     clip: float = 5.0
     ema: float = 0.998
@@ -74,10 +76,10 @@ class Run(Frozen):
 
     schedule: Schedule = Schedule()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: Annotated[int, Field(ge=1)] = 2
-    validate_every: int = 500
-    checkpoint_every: int = 250
-    picture_every: int = 500
+    threads: Count = 2
+    validate_every: Count = 500
+    checkpoint_every: Count = 250
+    picture_every: Count = 500
 
 
 class Alignment(Run):
@@ -93,7 +95,7 @@ class Alignment(Run):
     """Of the boundary maps, where the network draws them."""
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The share of training faces, chosen by the hash of their names, that only validates."""
-    clusters: int = 24
+    clusters: Count = 24
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
     more_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """The share of drawn faces that are of --more, where that is given."""
@@ -147,9 +149,9 @@ class Restoring(Run):
     """Folder with `masks/` (templates and anchors.json) and folders of sprites; without it those kinds do not occur."""
     held_out: tuple[str, ...] = ("surgical", "N95", "cloth")
     """Template names, or beginnings of them, that never enter training."""
-    held_out_faces: Annotated[int, Field(ge=1)] = 500
+    held_out_faces: Count = 500
     """Faces, chosen by their names and the seed, that never enter training."""
-    validated_faces: Annotated[int, Field(ge=1)] = 60
+    validated_faces: Count = 60
     """How many of those a validation looks at, always the same ones under the same occluders."""
 
 
@@ -176,7 +178,7 @@ class Cascaded(Run):
     schedule: Schedule = Schedule(steps=3000, batch=64, rate=3e-4, warmup=100, decay=1500, weight_decay=1e-2, ema=0.99)
     augmentation: Augmentation = Augmentation(rotation=10.0)
     occlusion: Occlusion = Occlusion()
-    views: Annotated[int, Field(ge=1)] = 6
+    views: Count = 6
     """Of each face, made once before the first stage."""
     closed_form: bool = False
     """Solve each stage at once, as SDM does; only without hidden layers."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -127,12 +128,12 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     base_rates = [group["lr"] for group in optimiser.param_groups]
     start, best = 0, {"score": float("inf")}
     if resume:
-        saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
         try:
+            saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
             learner.load_state_dict(saved["model"])
             average.model.load_state_dict(saved["average"])
             optimiser.load_state_dict(saved["optimiser"])
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
             reason = " ".join(str(error).split())[:120]
             mend = f"start anew; --start {out / 'last.safetensors'} keeps what fits of its weights"
             raise LaunchError(f"{out / 'checkpoint.pt'}: not of this network or version ({reason}); {mend}") from error

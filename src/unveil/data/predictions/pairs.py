@@ -5,7 +5,7 @@ A pair has the same file stem. Where a stem is there twice, in `helen/1` and `lf
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.annotations import DataError
-from unveil.data.predictions.faces import Annotation
+from unveil.data.predictions.faces import Annotation, Broken
 from unveil.data.predictions.sources import Annotations, read_annotations
 from unveil.face.schemes import SCHEMES, Scheme
 
@@ -67,21 +67,20 @@ def read_pairs(
 ) -> Pairs:
     """Reads both sources (see `sources.py` for their forms) and pairs them.
 
-    `rows` takes some of the true faces, by their order.
+    `rows` takes some of the true faces, by their order in the source; of the others nothing is said.
     The scheme is the built-in one with as many points as most true faces have, unless one is given. A face that is
     broken, has no partner or another scheme becomes a line in `problems`; if `strict`, the first of them is raised as
     DataError. DataError too if a source cannot be read at all or no pair is left.
     """
     predicted, true = read_annotations(predictions, "predictions"), read_annotations(truth, "truth")
-    problems = [broken.problem for source in (true, predicted) for broken in source.broken]
+    chosen = set(true.faces[rows])
+    problems = [broken.problem for broken in (*(one for one in true.broken if one in chosen), *predicted.broken)]
     if not true.found or not predicted.found:
         raise DataError(problems[0])
     scheme = scheme or _scheme(true)
-    pairs, unpaired = _paired(predicted, true)
-    chosen = set(true.found[rows])
     if not chosen:
-        raise DataError(f"{true.source}: none of its {len(true.found)} faces is in the chosen rows; choose others")
-    pairs = [pair for pair in pairs if pair[1] in chosen]
+        raise DataError(f"{true.source}: none of its {len(true.faces)} faces is in the chosen rows; choose others")
+    pairs, unpaired = _paired(predicted, true, chosen)
     misfits = [_misfit(one, scheme) or _misfit(other, scheme) for one, other in pairs]
     pairs = [pair for pair, misfit in zip(pairs, misfits, strict=True) if misfit is None]
     problems += [*unpaired, *(misfit for misfit in misfits if misfit is not None)]
@@ -90,8 +89,10 @@ def read_pairs(
     return _stacked(scheme, pairs, tuple(problems))
 
 
-def _paired(predicted: Annotations, true: Annotations) -> tuple[list[tuple[Annotation, Annotation]], list[str]]:
-    """(prediction, truth) of every face that has exactly one of each, and what is wrong with the others."""
+def _paired(
+    predicted: Annotations, true: Annotations, chosen: Collection[Annotation | Broken]
+) -> tuple[list[tuple[Annotation, Annotation]], list[str]]:
+    """(prediction, truth) of every chosen face that has exactly one of each, and what is wrong with the others."""
     pairs: list[tuple[Annotation, Annotation]] = []
     problems: list[str] = []
     broken = [face.name for source in (predicted, true) for face in source.broken]
@@ -100,7 +101,7 @@ def _paired(predicted: Annotations, true: Annotations) -> tuple[list[tuple[Annot
     for stem, faces in _by_stem(true.found).items():
         rivals = plain.get(stem) or numbered.get(stem, [])
         used.update(rival.where for rival in rivals)
-        for face in faces:
+        for face in (face for face in faces if face in chosen):
             near = [rival for rival in rivals if len(faces) == 1 or _agree(rival.name, face.name)]
             near = [rival for rival in near if _agree(rival.name, face.name)] or near
             if not near:

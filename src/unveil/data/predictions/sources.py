@@ -25,8 +25,16 @@ class Annotations:
     """What a source holds."""
 
     source: str
-    found: tuple[Annotation, ...]
-    broken: tuple[Broken, ...]
+    faces: tuple[Annotation | Broken, ...]
+    """In the source's own order."""
+
+    @property
+    def found(self) -> tuple[Annotation, ...]:
+        return tuple(face for face in self.faces if isinstance(face, Annotation))
+
+    @property
+    def broken(self) -> tuple[Broken, ...]:
+        return tuple(face for face in self.faces if isinstance(face, Broken))
 
 
 def read_annotations(source: Path | str, role: Role) -> Annotations:
@@ -45,11 +53,10 @@ def read_annotations(source: Path | str, role: Role) -> Annotations:
         faces = read_csv(path)
     else:
         raise DataError(f"{path}: not {KINDS}")
-    read = list(faces)
+    read = tuple(faces)
     if not read:
         raise DataError(f"{source}: no faces in it; give {KINDS}")
-    found = tuple(face for face in read if isinstance(face, Annotation))
-    return Annotations(str(source), found, tuple(face for face in read if isinstance(face, Broken)))
+    return Annotations(str(source), read)
 
 
 def _folder(root: Path) -> Faces:

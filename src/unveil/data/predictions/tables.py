@@ -69,7 +69,8 @@ def read_csv(path: Path) -> Faces:
             yield Broken.of(row[min(name, len(row) - 1)], problem)
             continue
         points = [(row[i], row[j]) for i, j in zip(x, y, strict=True)]
-        seen = [row[i] for i in visibility] or None
+        cells = [row[i] for i in visibility]
+        seen = cells if any(cell.strip() for cell in cells) else None  # a model of points alone leaves them empty
         yield annotation(row[name], where, points, face=_face(header, row), visibility=seen)
 
 
