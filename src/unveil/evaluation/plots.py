@@ -123,9 +123,12 @@ def _canvas(title: str, *heights: float) -> "tuple[Figure, list[Axes]]":
     return figure, list(found)
 
 
-def png(figure: "Figure", axes: "Axes", legend: Literal["lower right", "upper left"]) -> bytes:
-    """The figure's bytes, with a legend in that corner of the axes."""
-    axes.legend(loc=legend, fontsize=8, frameon=False)
+def png(figure: "Figure", axes: "Axes", legend: Literal["lower right", "upper left", "outside"]) -> bytes:
+    """The figure's bytes, with a legend in that corner of the axes, or beside them where there are many lines."""
+    if legend == "outside":
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    else:
+        axes.legend(loc=legend, fontsize=8, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
