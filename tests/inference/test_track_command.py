@@ -140,6 +140,7 @@ def test_trouble_in_the_middle_is_one_line_and_keeps_what_is_there(
         ("photo.png", b"\x89PNG", "use unveil align"),
         ("folder", None, "a folder, not a video"),
         ("99", None, "cannot be opened"),
+        ("99999999999", None, "no camera has that number"),
     ],
 )
 def test_a_source_that_is_no_video_is_one_line(
@@ -150,7 +151,7 @@ def test_a_source_that_is_no_video_is_one_line(
         (tmp_path / name).write_bytes(content)
     assert track(name) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"error: {'camera ' if name == '99' else ''}{name}: ")
+    assert line.startswith(f"error: {'camera ' if name.isdecimal() else ''}{name}: ")
     assert complaint in line
     assert not (tmp_path / "out").exists()
 

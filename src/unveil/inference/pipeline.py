@@ -23,8 +23,9 @@ class Pipeline:
 
     `model` is a shipped model's name, a model's folder or a loaded model; `detector` a name, a detector of your own, or
     None if you always give boxes. `restorer`, which `restore` needs, is given as a model is. `flip_average` aligns the
-    mirrored face too: twice the time, a little less error. ModelError or DetectorError, in one line, if one of them
-    cannot be loaded.
+    mirrored face too: twice the time, a little less error. `detector_model` is YuNet's file, `min_score` the detector's
+    threshold, `threads` those of each network, and `provider` what onnxruntime runs them on, cpu or cuda. ModelError or
+    DetectorError, in one line, if one of them cannot be loaded.
     """
 
     def __init__(

@@ -25,6 +25,7 @@ STILL_SUFFIXES = IMAGE_SUFFIXES - {".gif"}
 COUNTED = frozenset((".mp4", ".m4v", ".mov", ".avi"))  # say how many frames they hold; of others FFmpeg guesses it
 USUAL_FPS = 30.0  # of a camera or file that does not say
 LONGEST_GAP_S = 10.0  # between two frames: a timestamp farther ahead is taken for damaged
+MOST_CAMERAS = 1000  # OpenCV's own numbering goes on to name its readers
 TRIES = 3  # reads that may fail in a row before a camera is taken to be gone
 CUT_SHORT = 0.02  # of the frames that a file promises: so many may be missing from a file that is whole
 
@@ -103,6 +104,8 @@ def open_video(source: str) -> Iterator[Video]:
     live = source.isdecimal() and not path.exists()
     if not live:
         _check_file(path)
+    elif int(source) >= MOST_CAMERAS:
+        raise VideoError(f"camera {source}: no camera has that number; they count from 0")
     _quiet_ffmpeg()
     with quiet_opencv():
         capture = cv2.VideoCapture(int(source)) if live else cv2.VideoCapture(source, _reader())

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from unveil.models.normed import NormedConv
 
-INPUT = 112
 # expansion, channels, repeats, stride of the first; the pose net looks at the first row's map, 28 px wide
 BOTTLENECKS = ((2, 64, 5, 2), (2, 128, 1, 2), (4, 128, 6, 1), (2, 16, 1, 1))
 
