@@ -169,7 +169,7 @@ def test_box_noise_stays_within_its_share_and_falls_the_same_on_a_name() -> None
         assert abs((box.y0 + box.y1) / 2 - 60) <= 8
         assert 0.9 <= (box.x1 - box.x0) / 40 <= 1.1
         assert overlap(box, true_box(image, points_px, name)) > 0.6
-    with pytest.raises(ValueError, match=r"box noise -0\.1: give 0 or a share"):
+    with pytest.raises(ValueError, match=r"box noise -0\.1: give a share of the box"):
         noisy_box(-0.1)
 
 
