@@ -21,7 +21,7 @@ from unveil.data.pack import Pack
 from unveil.geometry import Crop, tight_box
 from unveil.inference.runtime import AlignmentModel
 from unveil.inference.tracking import COVERED_FROM, SEEN_FROM
-from unveil.training.alignment import split_by_name
+from unveil.training.batches import split_by_name
 from unveil.types import Box, Image, Points
 
 PARTLY = {

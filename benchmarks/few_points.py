@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.trials import bar_of, command_line, models_of, row, train_all
-from benchmarks.worth import HELD_OUT, Trial
+from benchmarks.worth import Trial
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
 from unveil.data.landmarks import DataSet, Sample, read_data_set
-from unveil.data.occlusion import Library, Occluder, occluder
+from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
 from unveil.data.pack import Pack
 from unveil.evaluation import Aligner, figures_of, run_models
 from unveil.evaluation.run import scene_of

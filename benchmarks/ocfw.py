@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unveil.data.landmarks import DataSet, read_data_set
-from unveil.data.occlusion import Library, Occluder, occluder
+from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
 from unveil.data.ocfw import faces_called
 from unveil.evaluation import Aligner, Figures, Outcome, figures_of, run_models
 from unveil.evaluation.coupled import TURNS, Uncover, coupled, uncovering
@@ -32,7 +32,6 @@ from unveil.inference.runtime import shipped_models
 from unveil.metrics import ced, nrmse, point_errors
 from unveil.models.restorers import load_restorer
 
-HELD_OUT = ("surgical", "N95", "cloth")
 LIMIT = 0.15  # of the paper's figure 6
 METRIC = "nrmse_ocular"
 NOTHING = "–"  # noqa: RUF001

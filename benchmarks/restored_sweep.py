@@ -15,19 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.ocfw import HELD_OUT, NOTHING, Row, aligners, parser_of, thin
+from benchmarks.ocfw import NOTHING, Row, aligners, parser_of, thin
 from benchmarks.trials import Bar, bar_of
 from rich.console import Console
 from rich.progress import Progress
 
 from unveil.data.landmarks import DataSet, read_data_set
-from unveil.data.occlusion import KINDS, Library, occluder
+from unveil.data.occlusion import HELD_OUT, KINDS, SCALED, Library, occluder
 from unveil.data.ocfw import faces_called
 from unveil.evaluation import Aligner, Figures, Sweep, figures_of, run_models
 from unveil.evaluation.figures import RESAMPLES, RESAMPLING_SEED
 from unveil.evaluation.plots import sweep_png
 from unveil.evaluation.provenance import code_facts
-from unveil.evaluation.sweep import SCALED
 from unveil.metrics import Interval, interval, resamples
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)

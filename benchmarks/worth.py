@@ -36,7 +36,6 @@ VARIANTS = {
 }
 SWEPT = ("glomface-light", "light-no-phm", "light-no-whm", "plain", "hourglass", "hourglass-boundaries")
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-HELD_OUT = ("surgical", "N95", "cloth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def report(root: Path, library: Path, out: Path) -> None:
     from benchmarks.computation import computation
 
     from unveil.data.landmarks import read_data_set
-    from unveil.data.occlusion import Library
+    from unveil.data.occlusion import HELD_OUT, Library
     from unveil.evaluation import Setting, compare
     from unveil.face.schemes import IBUG68
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from unveil.data.annotations import written_whole
 from unveil.data.landmarks import DataSet, three_hundred_w
 from unveil.data.occluded import generator_of
-from unveil.data.occlusion import Library, Occluder, occluder
+from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
 from unveil.evaluation import file_name
 from unveil.evaluation.provenance import code_version
 from unveil.geometry import tight_box
@@ -46,7 +46,7 @@ class Options:
     """Ours: shipped ones by name, or folders with model.onnx and config.json."""
     peers: tuple[str, ...] = tuple(PEERS)
     """Which of the others."""
-    masked: tuple[str, ...] = ("surgical", "N95", "cloth")
+    masked: tuple[str, ...] = HELD_OUT
     """Kinds of masks, by the beginning of the templates' names."""
     sprites: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of occluders with masks/ in it; without it only clean faces are measured."""

@@ -37,7 +37,7 @@ from unveil.geometry import Crop, tight_box
 from unveil.inference.runtime import OUTPUTS, AlignmentModel, ModelConfig
 from unveil.metrics import nme, point_errors
 from unveil.onnx_notes import read_notes, with_notes
-from unveil.training.alignment import Slices, split_by_name
+from unveil.training.batches import Slices, split_by_name
 from unveil.training.config import Alignment
 from unveil.training.normaliser import training_normaliser
 from unveil.types import Image, Points

@@ -11,7 +11,8 @@ import torch
 from unveil.cli import main
 from unveil.data.pack import read_faces
 from unveil.models.weights import load_network
-from unveil.training.alignment import AlignmentTask, Draws, occluders_of, split_by_name
+from unveil.training.alignment import AlignmentTask
+from unveil.training.batches import Draws, occluders_of, split_by_name
 from unveil.training.config import Alignment, Occlusion, Schedule
 from unveil.training.loop import LaunchError, fit, rate_at
 from unveil.training.networks import Light

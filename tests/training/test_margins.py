@@ -16,7 +16,7 @@ from unveil.face.schemes import IBUG68
 from unveil.geometry import Crop, tight_box
 from unveil.inference.runtime import ModelConfig, RestorerConfig, read_config
 from unveil.models.weights import Blueprint, build, weights_bytes
-from unveil.training.alignment import held_out_examples
+from unveil.training.batches import held_out_examples
 from unveil.training.config import Restoring
 from unveil.training.networks import GanIa
 from unveil.training.presets import ALL

@@ -14,7 +14,8 @@ from unveil.data.landmarks import DataSet
 from unveil.data.pack import read_faces
 from unveil.data.synthetic import write_drawn_faces
 from unveil.face.schemes import SCHEMES
-from unveil.training.alignment import AlignmentTask, Draws
+from unveil.training.alignment import AlignmentTask
+from unveil.training.batches import Draws
 from unveil.training.config import Alignment, Schedule
 from unveil.training.networks import Light
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shaded
-from unveil.data.occlusion import Library, Occluded, face_region, occluder
+from unveil.data.occlusion import SCALED, Library, Occluded, face_region, occluder
 from unveil.data.samples import Faces
 from unveil.face.components import component_crop
 from unveil.face.guide import guide, misplaced
@@ -22,8 +22,6 @@ from unveil.face.schemes import Scheme
 from unveil.geometry import Crop, unit_to_crop_px
 from unveil.types import Image, Points
 
-SCALED = ("noise", "polygon", "sprite")
-"""Kinds that can be drawn to cover a wanted share of the face; the others are as large as they are."""
 NONE = "none"
 
 Kinds: TypeAlias = tuple[tuple[str, float], ...]

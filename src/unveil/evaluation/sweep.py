@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from unveil.data.occlusion import SCALED
 from unveil.evaluation.figures import Figures, Lines, cell
 from unveil.evaluation.plots import SweepLine
 from unveil.metrics import Interval
 
-SCALED = ("noise", "polygon", "sprite")
-"""The kinds of occluder that can be told how much to cover; the others are as large as they are on a face."""
 SAME_AT_EVERY_SHARE = ("n", "n_expected", "partial")
 
 

@@ -28,16 +28,8 @@ from unveil.models.restorers import FaceRestorer, composed, load_restorer
 from unveil.models.sdm import LinearStage
 from unveil.models.shape_indexed import Crops, Restore, Shapes, Stage, sift_at
 from unveil.models.weights import build, load_network
-from unveil.training.alignment import (
-    Batch,
-    Draws,
-    Share,
-    drawn_landmarks,
-    held_out_examples,
-    left_out_kinds,
-    occluders_of,
-    split_by_name,
-)
+from unveil.training.alignment import drawn_landmarks
+from unveil.training.batches import Batch, Draws, Share, held_out_examples, left_out_kinds, occluders_of, split_by_name
 from unveil.training.config import Cascaded
 from unveil.training.loop import Outcome, fit, save_weights
 from unveil.training.normaliser import face_lengths, training_normaliser

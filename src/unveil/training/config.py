@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from unveil.data.augment import Augmentation
-from unveil.data.occlusion import KINDS, KINDS_OF_IBUG68
+from unveil.data.occlusion import HELD_OUT, KINDS, KINDS_OF_IBUG68
 from unveil.data.restoration import Holes
 from unveil.face.schemes import IBUG68, Scheme
 from unveil.training.losses import ShapeLoss
@@ -57,7 +57,7 @@ class Occlusion(Frozen):
     """Drawn masks again, but cut flat and laid on as templates are."""
     library: Path | None = None
     """Folder with `masks/` (templates and anchors.json) and folders of sprites."""
-    held_out: tuple[str, ...] = ("surgical", "N95", "cloth")
+    held_out: tuple[str, ...] = HELD_OUT
     """Template names, or beginnings of them, that never enter training."""
 
     @property
@@ -147,7 +147,7 @@ class Restoring(Run):
     holes: Holes = Holes()
     library: Path | None = None
     """Folder with `masks/` (templates and anchors.json) and folders of sprites; without it those kinds do not occur."""
-    held_out: tuple[str, ...] = ("surgical", "N95", "cloth")
+    held_out: tuple[str, ...] = HELD_OUT
     """Template names, or beginnings of them, that never enter training."""
     held_out_faces: Count = 500
     """Faces, chosen by their names and the seed, that never enter training."""

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
 from unveil.data.annotations import written_whole
@@ -103,6 +104,37 @@ def precision_for(wish: str, device: torch.device) -> str:
     return "bf16" if wish == "bfloat16" or (wish == "auto" and fast) else "no"
 
 
+@dataclass(slots=True)
+class State:
+    """What a checkpoint holds: all that a run needs to go on where it stopped."""
+
+    learner: nn.Module
+    average: Average
+    optimiser: Optimizer
+    step: int = 0
+    best: dict[str, float] = field(default_factory=lambda: {"score": float("inf")})
+
+    def save(self, path: Path) -> None:
+        state = {"model": self.learner.state_dict(), "average": self.average.model.state_dict()}
+        with written_whole(path) as temporary:
+            torch.save(
+                state | {"optimiser": self.optimiser.state_dict(), "step": self.step, "best": self.best}, temporary
+            )
+
+    def load(self, path: Path) -> None:
+        """LaunchError if the file is cut, or of another network or version."""
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            self.learner.load_state_dict(saved["model"])
+            self.average.model.load_state_dict(saved["average"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.step, self.best = saved["step"], saved["best"]
+        except (RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:120]
+            mend = f"start anew; --start {path.with_name('last.safetensors')} keeps what fits of its weights"
+            raise LaunchError(f"{path}: not of this network or version ({reason}); {mend}") from error
+
+
 def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
     """Trains until the schedule ends or Ctrl-C, which saves. Writes weights (last, best), checkpoint and scalars.
 
@@ -126,54 +158,42 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     kept = learner.get_submodule(task.kept)
     average = Average(kept, schedule.ema)
     base_rates = [group["lr"] for group in optimiser.param_groups]
-    start, best = 0, {"score": float("inf")}
+    state = State(learner, average, optimiser)
     if resume:
-        try:
-            saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
-            learner.load_state_dict(saved["model"])
-            average.model.load_state_dict(saved["average"])
-            optimiser.load_state_dict(saved["optimiser"])
-        except (RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:120]
-            mend = f"start anew; --start {out / 'last.safetensors'} keeps what fits of its weights"
-            raise LaunchError(f"{out / 'checkpoint.pt'}: not of this network or version ({reason}); {mend}") from error
-        start, best = saved["step"], saved["best"]
+        state.load(out / "checkpoint.pt")
     try:
-        batches = task.batches(start, accelerator.process_index, processes)
+        batches = task.batches(state.step, accelerator.process_index, processes)
     except ValueError as error:
         raise LaunchError(str(error)) from error
     if first:
         out.mkdir(parents=True, exist_ok=True)
         with written_whole(out / "config.json") as temporary:
             temporary.write_text(config.model_dump_json(indent=2) + "\n")
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=start or None) if first else None
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=state.step or None) if first else None
 
-    def save(step: int) -> None:
-        state = {"model": learner.state_dict(), "average": average.model.state_dict()}
-        with written_whole(out / "checkpoint.pt") as temporary:
-            torch.save(state | {"optimiser": optimiser.state_dict(), "step": step, "best": best}, temporary)
+    def save() -> None:
+        state.save(out / "checkpoint.pt")
         save_weights(average.model, task.blueprint, out / "last.safetensors")
 
     def validate(step: int, writer: SummaryWriter) -> None:
-        nonlocal best
         figures = task.validate(average.model, accelerator.device)
         for name, value in figures.items():
             writer.add_scalar(f"validation/{name}", value, step)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         progress.console.print(f"step {step}  {time.strftime('%H:%M:%S')}  {shown}", highlight=False)
-        if figures["score"] < best["score"]:
-            best = figures | {"step": step}
+        if figures["score"] < state.best["score"]:
+            state.best = figures | {"step": step}
             save_weights(average.model, task.blueprint, out / "best.safetensors")
             with written_whole(out / "best.json") as temporary:
-                temporary.write_text(json.dumps(best, indent=2) + "\n")
+                temporary.write_text(json.dumps(state.best, indent=2) + "\n")
 
-    step, speed, shown, learning = start, 0.0, "", None
+    speed, shown, learning = 0.0, "", None
     recent: dict[str, float] = {}
     stopped = False
     with training_progress(console if first else Console(quiet=True)) as progress, interruptible() as interrupted:
-        bar = progress.add_task("", total=schedule.steps, completed=start, faces=0.0, losses="")
-        clock, since = time.monotonic(), start
-        while step < schedule.steps and not (stopped := any_process(accelerator, interrupted)):
+        bar = progress.add_task("", total=schedule.steps, completed=state.step, faces=0.0, losses="")
+        clock, since = time.monotonic(), state.step
+        while (step := state.step) < schedule.steps and not (stopped := any_process(accelerator, interrupted)):
             for group, rate in zip(optimiser.param_groups, base_rates, strict=True):
                 group["lr"] = rate * rate_at(step, schedule)
             batch = task.prepare(next(batches), accelerator.device)
@@ -189,7 +209,7 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
                 optimiser.step()
                 losses = found | losses  # shown is the first turn's loss
             average.update(kept, step)
-            step += 1
+            step = state.step = step + 1
             if writer is None:  # another process reports
                 continue
             if step % 10 == 0:
@@ -209,14 +229,14 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
                 clock, since = time.monotonic(), step
             if step % config.picture_every == 0:
                 writer.add_image("training/faces", task.picture(average.model, batch), step)
-            if step % config.checkpoint_every == 0:
-                save(step)
             if step % config.validate_every == 0 or step == schedule.steps:
                 validate(step, writer)
+            if step % config.checkpoint_every == 0:  # after the validation, so that it knows the best score
+                save()
     if writer is not None:
-        save(step)
+        save()
         writer.close()
-    return Outcome(step, best, stopped or bool(interrupted))
+    return Outcome(state.step, state.best, stopped or bool(interrupted))
 
 
 def any_process(accelerator: Accelerator, seen: list[int]) -> bool:

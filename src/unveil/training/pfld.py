@@ -18,12 +18,12 @@ from unveil.data.samples import Faces
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import IBUG68
 from unveil.models.weights import build, start_from
-from unveil.training.alignment import (
+from unveil.training.alignment import drawn_landmarks
+from unveil.training.batches import (
     Batch,
     Draws,
     Share,
     TrainingFaces,
-    drawn_landmarks,
     example_batches,
     held_out_examples,
     loaded,

@@ -22,7 +22,7 @@ from unveil.models.discriminators import Discriminators, random_corners
 from unveil.models.generator import as_restoration
 from unveil.models.weights import build, start_from
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, Adversaries
-from unveil.training.alignment import Batch, Draws, Share, Slices, loaded
+from unveil.training.batches import Batch, Draws, Share, Slices, loaded
 from unveil.training.config import Restoring
 from unveil.training.networks import GanIa
 from unveil.training.restoration_losses import (

@@ -4,7 +4,7 @@ from unveil.data.occlusion.compose import Occluded, Occluder, covered
 from unveil.data.occlusion.facemask import face_mask
 from unveil.data.occlusion.flatmask import flat_mask
 from unveil.data.occlusion.frame import face_region
-from unveil.data.occlusion.library import Library, Sprite, Template
+from unveil.data.occlusion.library import HELD_OUT, Library, Sprite, Template
 from unveil.data.occlusion.noise import noise_occluder
 from unveil.data.occlusion.polygon import polygon_occluder
 from unveil.data.occlusion.sprite import sprite_occluder
@@ -12,8 +12,10 @@ from unveil.data.occlusion.sunglasses import sunglasses
 from unveil.data.occlusion.template import template_occluder
 
 __all__ = [
+    "HELD_OUT",
     "KINDS",
     "KINDS_OF_IBUG68",
+    "SCALED",
     "Library",
     "Occluded",
     "Occluder",
@@ -27,6 +29,8 @@ __all__ = [
 KINDS = ("noise", "polygon", "mask", "template", "sunglasses", "sprite", "flat")
 KINDS_OF_IBUG68 = ("mask", "template", "sunglasses", "flat")
 """Those that are drawn from the 68 points of that scheme; the others fall on faces of any."""
+SCALED = ("noise", "polygon", "sprite")
+"""Those that can be told how much to cover; the others are as large as they are on a face."""
 NOTHING = Library()
 
 

@@ -15,6 +15,8 @@ from unveil.types import Points
 PICTURES = (".png", ".webp")
 LONGEST = 256  # pixels; larger cut-outs are shrunk on reading, since none is drawn larger on a crop
 ANCHOR_NAMES = ("a", "b", "c", "d", "e", "f")
+HELD_OUT = ("surgical", "N95", "cloth")
+"""Names of templates, or beginnings of them, that no training sees unless it is told to: evaluation is on these."""
 
 
 @dataclass(frozen=True, eq=False)
