@@ -149,4 +149,4 @@ def test_the_command_writes_the_list_and_sheets_and_the_clean_faces_are_packed(
     assert sorted(Pack.read(pack).names) == sorted(clean)
     assert Pack.read(pack).label == f"300w/train 3/3148, clean {len(clean)}"
     assert main(["prepare", "folder", "--root", str(root), "--out", str(pack), "--list", str(out)]) == 2
-    assert "names faces of 300w; leave --list out" in capsys.readouterr().err
+    assert "goes with 300w, not with folder; leave it out" in capsys.readouterr().err

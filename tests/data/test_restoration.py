@@ -146,8 +146,6 @@ def test_portraits_are_packed_from_the_command_line_and_left_out_ones_counted(
     assert np.ptp(pack.points_px[0], axis=0).max() == pytest.approx(80, abs=1)
     assert main([*prepare, "--inside", "1.1"]) == 2
     assert "2 pictures, but no whole, bare face in any; give a folder of portraits" in capsys.readouterr().err
-    assert main([*prepare, "--scheme", "ibug68"]) == 2
-    assert "--scheme ibug68: faces has its own; leave --scheme out" in capsys.readouterr().err
 
 
 def stripes(count: int, side: int) -> NDArray[np.uint8]:

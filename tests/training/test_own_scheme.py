@@ -227,5 +227,3 @@ def test_a_scheme_that_is_neither_built_in_nor_a_file_is_one_line(
 ) -> None:
     assert main(["train", "glomface-light", "--data", f"{five_folder}", "--scheme", "ibug86"]) == 2
     assert "unknown scheme 'ibug86': did you mean 'ibug68'? (or name a scheme file" in capsys.readouterr().err
-    assert main(["prepare", "300w", "--root", "x", "--out", "y", "--scheme", "ibug68"]) == 2
-    assert "300w has its own; leave --scheme out" in capsys.readouterr().err

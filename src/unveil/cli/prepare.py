@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 SIDES = {"300w": 288, "folder": 288, "faces": 160, "celebamask-hq": 256, "ocfw": 128}
 QUALITIES = {"300w": 90, "folder": 90, "faces": 92, "celebamask-hq": 95, "ocfw": 90}
+CONCERNED = {
+    "split": ("300w",),
+    "list": ("300w",),
+    "partial": ("300w", "celebamask-hq", "ocfw"),
+    "quality": ("300w", "folder", "faces", "celebamask-hq"),
+    "scheme": ("folder",),
+    "model": ("faces", "ocfw"),
+    **dict.fromkeys(("inside", "visible", "flip_average", "detector", "detector_model"), ("faces",)),
+    **dict.fromkeys(("restorer", "occluded", "clean"), ("ocfw",)),
+}
+"""Option to the data sets that it says something about."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +105,7 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
 
     side = SIDES[options.dataset] if options.side is None else options.side
     quality = QUALITIES[options.dataset] if options.quality is None else options.quality
-    if options.scheme is not None and options.dataset != "folder":
-        raise ValueError(f"--scheme {options.scheme}: {options.dataset} has its own; leave --scheme out")
-    if options.list is not None and options.dataset != "300w":
-        raise ValueError(f"--list {options.list}: names faces of 300w; leave --list out")
+    _check_concerned(options)
     if side < 1:
         raise ValueError(f"--side {side}: give 1 pixel or more")
     if options.dataset == "celebamask-hq":
@@ -148,6 +156,16 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
             packed = write_pack(faces, options.out, side, quality, bar(f"packing {faces.label}"))
             left_out = ""
     return f"{packed.label}: {packed.faces} faces, {packed.bytes / 2**20:.1f} MiB in {packed.path}{left_out}"
+
+
+def _check_concerned(options: Options) -> None:
+    """ValueError for an option that says nothing about this data set."""
+    for option in fields(options):
+        concerned = CONCERNED.get(option.name, (options.dataset,))
+        value, flag = getattr(options, option.name), f"--{option.name.replace('_', '-')}"
+        if options.dataset not in concerned and value != option.default:
+            given = flag if value is True else f"{flag} {value}"
+            raise ValueError(f"{given}: goes with {' and '.join(concerned)}, not with {options.dataset}; leave it out")
 
 
 def _covered_faces(options: Options, side: int, bar: Callable[[str], Callable[[int, int], None]]) -> str:
