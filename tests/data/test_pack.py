@@ -10,8 +10,8 @@ import pytest
 
 from unveil.data import landmarks
 from unveil.data.annotations import DataError, write_pts
-from unveil.data.landmarks import DataSet, Sample, folder
-from unveil.data.pack import Pack, cut_out, prepare_300w, read_faces, write_pack
+from unveil.data.landmarks import DataSet, Sample, folder, read_data_set
+from unveil.data.pack import Pack, cut_out, read_faces, write_pack
 from unveil.face.hierarchy import Hierarchy, Level, Part
 from unveil.face.schemes import IBUG68, Scheme
 
@@ -141,8 +141,9 @@ def test_a_split_of_300w_is_prepared_with_its_label(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(landmarks, "THREE_HUNDRED_W", {"train": {"afw": 2}})
     add_face(tmp_path / "300w", "afw/1_1", (30, 20, 50, 36))
     with pytest.raises(DataError, match="expected 2 faces, found 1"):
-        prepare_300w(tmp_path / "300w", tmp_path / "train.npz")
-    assert prepare_300w(tmp_path / "300w", tmp_path / "train.npz", partial=True).label == "300w/train 1/2"
+        read_data_set("300w/train", tmp_path / "300w")
+    found = read_data_set("300w/train", tmp_path / "300w", partial=True)
+    assert write_pack(found, tmp_path / "train.npz").label == "300w/train 1/2"
     read = Pack.read(tmp_path / "train.npz")
     assert (read.label, read.found, read.expected) == ("300w/train 1/2", 1, 2)
 

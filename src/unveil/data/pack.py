@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.annotations import DataError, written_whole
-from unveil.data.landmarks import DataSet, Faces, Sample, decode_image, folder, read_data_set
+from unveil.data.landmarks import DataSet, Faces, Sample, decode_image, folder
 from unveil.face.carried import carried_scheme, own_scheme
 from unveil.face.schemes import SCHEMES, Scheme
 from unveil.geometry import tight_box
@@ -89,13 +89,6 @@ class Packed:
     label: str
     faces: int
     bytes: int
-
-
-def prepare_300w(
-    root: Path, out: Path, *, split: str = "train", partial: bool = False, progress: Progress | None = None
-) -> Packed:
-    """Packs a split of the official 300W release; DataError if faces are missing and `partial` is not set."""
-    return write_pack(read_data_set(f"300w/{split}", root, partial=partial), out, progress=progress)
 
 
 def write_pack(
