@@ -60,7 +60,8 @@ What they took and gave on a core with AVX2, as inter-ocular NME on 300W Common:
 - glomface-light, by the commands of its card: twelve hours, 2.96 %.
 - light-*, plain and hourglass*, by `python -m benchmarks.worth train`: ten minutes each at 112 px, 5.36 to 6.40 %
   (docs/hierarchy.md).
-- glomface: five faces a second at T = 1, one at T = 4; it wants a GPU.
+- glomface: 8.46 % at T = 1 after 95 minutes, 7.71 % at T = 4 after eight more (docs/hierarchy.md): five faces a second,
+  then one; it wants a GPU.
 """
 
 RESTORERS: Mapping[str, Restoring] = MappingProxyType(
