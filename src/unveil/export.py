@@ -220,7 +220,8 @@ def export_model(
 
     `weights` is a safetensors file that `unveil train` wrote, of a landmark network or of a generator. `finish` is what
     is done to the ONNX file last, quantising it say; the difference from torch is measured before. ValueError if
-    ONNX and torch disagree about the same weights, if float16 cannot hold the weights, or if the network is of a kind that no command runs.
+    ONNX and torch disagree about the same weights, if float16 cannot hold the weights, or if the network is of a kind
+    that no command runs.
     """
     network, blueprint = load_network(weights)
     _check(network, blueprint, weights)
