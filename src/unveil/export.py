@@ -26,7 +26,7 @@ from unveil.models.glomface import Prediction
 from unveil.models.layers import ScaledConv
 from unveil.models.normed import fold_norms
 from unveil.models.pfld import Pfld
-from unveil.models.weights import Blueprint, load_network, weights_bytes
+from unveil.models.weights import Blueprint, load_mean, weights_bytes
 from unveil.onnx_notes import with_notes
 
 OPSET = 20
@@ -212,18 +212,19 @@ def export_model(
     out: Path,
     name: str,
     *,
+    average: Sequence[Path] = (),
     opset: int = OPSET,
     licence: str = LICENCE,
     finish: Callable[[bytes], bytes] | None = None,
 ) -> Exported:
     """Writes `model.onnx`, `model.safetensors` (float16) and `config.json` with their SHA-256 into `out`.
 
-    `weights` is a safetensors file that `unveil train` wrote, of a landmark network or of a generator. `finish` is what
-    is done to the ONNX file last, quantising it say; the difference from torch is measured before. ValueError if
-    ONNX and torch disagree about the same weights, if float16 cannot hold the weights, or if the network is of a kind
-    that no command runs.
+    `weights` is a safetensors file that `unveil train` wrote, of a landmark network or of a generator; with those in
+    `average`, of the same network, the mean of all is exported. `finish` is what is done to the ONNX file last,
+    quantising it say; the difference from torch is measured before. ValueError if ONNX and torch disagree about the
+    same weights, if float16 cannot hold them, or if the network is of a kind that no command runs.
     """
-    network, blueprint = load_network(weights)
+    network, blueprint = load_mean(weights, average)
     _check(network, blueprint, weights)
     fold(network)
     content = weights_bytes(network, blueprint, half=True)

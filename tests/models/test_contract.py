@@ -16,7 +16,7 @@ from unveil.face.hierarchy import Hierarchy
 from unveil.face.schemes import SCHEMES, Scheme
 from unveil.models.glomface import GlomFaceLight, Prediction
 from unveil.models.hourglass import StackedHourglass
-from unveil.models.weights import Blueprint, build, load_network, weights_bytes
+from unveil.models.weights import Blueprint, build, load_mean, load_network, weights_bytes
 
 INPUT = 64
 LIGHT: Mapping[str, Any] = {
@@ -157,6 +157,23 @@ def test_saved_weights_load_into_the_same_network(case: str, tmp_path: Path) -> 
     loaded, described = load_network(path)
     assert json.loads(described.to_json()) == json.loads(blueprint(case, scheme).to_json())
     torch.testing.assert_close(loaded(images).points_unit, network(images).points_unit)
+
+
+def test_the_mean_of_weights_is_that_of_one_network_alone(tmp_path: Path) -> None:
+    scheme = SCHEMES["ibug68"]
+    paths = [tmp_path / f"{seed}.safetensors" for seed in range(3)]
+    states = []
+    for path in paths:
+        network = network_of("light", scheme)
+        path.write_bytes(weights_bytes(network, blueprint("light", scheme)))
+        states.append(network.state_dict())
+    mean = load_mean(paths[0], paths[1:])[0].state_dict()
+    for name, tensor in mean.items():
+        torch.testing.assert_close(tensor.float(), sum(state[name].float() for state in states) / 3)
+    other = tmp_path / "plain.safetensors"
+    other.write_bytes(weights_bytes(network_of("plain", scheme), blueprint("plain", scheme)))
+    with pytest.raises(ValueError, match=r"plain\.safetensors: of another network, size or scheme than .*0\.safet"):
+        load_mean(paths[0], [other])
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:

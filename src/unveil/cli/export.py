@@ -25,6 +25,8 @@ class Options:
     """The model folder to write."""
     name: str | None = None
     """The model's name in every output; the folder's name unless given."""
+    average: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="MODEL")] = ()
+    """More weights of the same network, from other runs say: the mean of all is exported."""
     to: Literal["onnx"] = "onnx"
     """The format."""
     opset: int = 20
@@ -53,6 +55,7 @@ def run(options: Options) -> int:
             weights_of(options.model),
             options.out,
             options.name or options.out.resolve().name,
+            average=[weights_of(model) for model in options.average],
             opset=options.opset,
             licence=options.licence or LICENCE,
             finish=_quantizer(options),

@@ -1,7 +1,7 @@
 """Saving and loading networks: safetensors whose header says which network it is, so that a file is enough."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -112,6 +112,20 @@ def load_network(path: Path) -> tuple[nn.Module, Blueprint]:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{path}: its weights are not of this version's {blueprint.network!r} ({reason})") from error
     return model.eval(), blueprint
+
+
+def load_mean(path: Path, others: Sequence[Path]) -> tuple[nn.Module, Blueprint]:
+    """The network whose weights are the mean of all the files'. ValueError names one that is of another network."""
+    network, blueprint = load_network(path)
+    found = [load_network(other) for other in others]
+    for other, (_, theirs) in zip(others, found, strict=True):
+        if theirs != blueprint:
+            raise ValueError(f"{other}: of another network, size or scheme than {path}; average weights of one alone")
+    states = [network.state_dict(), *(model.state_dict() for model, _ in found)]
+    for name, tensor in states[0].items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
+    return network, blueprint
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Blueprint]:
