@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.face.ibug68 import MOUTH_OPENING
 from unveil.face.pose import five_points, head_pose
 from unveil.face.schemes import IBUG68
 from unveil.types import Points
@@ -13,7 +14,6 @@ from unveil.types import Points
 CLASSES = ("profile", "head up", "head down", "mouth open", "occluded")
 PROFILE, TILTED = 25.0, 12.0  # degrees of yaw and of pitch; the generic face is good to a few
 OPEN = 0.12  # gap between the inner lips, in eye-to-eye distances
-INNER_LIPS = (62, 66)
 OCCLUDED = 0.1  # share of the landmarks that are covered
 
 
@@ -30,7 +30,7 @@ def attributes_of(points: Points, visible: NDArray[np.bool_]) -> Attributes:
     five = five_points(IBUG68, points)
     pose = head_pose(five)
     between = max(math.dist(five[0], five[1]), 1e-6)
-    gap = math.dist(*(points[i] for i in INNER_LIPS)) / between
+    gap = math.dist(*(points[i] for i in MOUTH_OPENING)) / between
     classes = (
         abs(pose.yaw) > PROFILE,
         pose.pitch > TILTED,

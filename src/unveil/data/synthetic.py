@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from unveil.data.annotations import write_pts
+from unveil.face.ibug68 import BROWS, JAW, LEFT_BROW, LEFT_EYE, NOSE_BRIDGE, NOSTRILS, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
 from unveil.types import Image, Points
 
 
@@ -44,10 +45,10 @@ def drawn_face(rng: np.random.Generator, size: int = 160) -> tuple[Image, Points
     points_px = (scale * shape @ turn + size / 2 + rng.normal(0, size / 30, 2)).astype(np.float32)
     background, skin, dark, lips = (rng.integers(low, high, 3).tolist() for low, high in COLOURS)
     image = np.full((size, size, 3), background, np.uint8)
-    _fill(image, np.concatenate([points_px[:17], points_px[26:16:-1] - (0, 0.25 * scale)]), skin)
-    for part, colour in ((slice(36, 42), dark), (slice(42, 48), dark), (slice(48, 60), lips), (slice(31, 36), dark)):
+    _fill(image, np.concatenate([points_px[JAW], points_px[BROWS][::-1] - (0, 0.25 * scale)]), skin)
+    for part, colour in ((LEFT_EYE, dark), (RIGHT_EYE, dark), (OUTER_LIPS, lips), (NOSTRILS, dark)):
         _fill(image, points_px[part], colour)
-    for line in (slice(17, 22), slice(22, 27), slice(27, 31)):
+    for line in (LEFT_BROW, RIGHT_BROW, NOSE_BRIDGE):
         cv2.polylines(image, [points_px[line].round().astype(np.int32)], False, dark, 2)
     return image, points_px
 

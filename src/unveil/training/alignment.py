@@ -14,7 +14,6 @@ from unveil.data.balance import balanced_weights, mean_shape
 from unveil.data.bending import OtherShapes
 from unveil.data.joined import Joined
 from unveil.data.landmarks import Faces
-from unveil.geometry import unit_to_crop_px
 from unveil.metrics import normaliser_lengths
 from unveil.models.glomface import Prediction
 from unveil.models.imagenet import load_imagenet
@@ -29,6 +28,7 @@ from unveil.training.batches import (
     left_out_kinds,
     loaded,
     occluders_of,
+    refuse_few,
     split_by_name,
     to_device,
 )
@@ -36,6 +36,7 @@ from unveil.training.calibration import calibrate_spread, calibrate_visibility
 from unveil.training.config import Alignment
 from unveil.training.losses import alignment_loss
 from unveil.training.normaliser import face_lengths, training_normaliser
+from unveil.training.pictures import drawn_landmarks
 
 HEAR_ALL = ("context", "recall", "memory", "disentangle.levels.0.widen")
 """Layers that hear all of a face at once, thousands of numbers that move together: `memory_rate` is theirs."""
@@ -54,11 +55,7 @@ class AlignmentTask:
         config = config.model_copy(update={"occlusion": config.occlusion.on(faces.scheme)})
         self.config = config
         self.slices = split_by_name(faces.names, config.held_out_share)
-        if len(self.slices.training) < config.schedule.batch or not len(self.slices.validation):
-            sizes = f"{len(self.slices.training)} faces to train and {len(self.slices.validation)} to validate"
-            raise ValueError(
-                f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch or add faces"
-            )
+        refuse_few(faces, self.slices, config.schedule.batch)
         training = faces.points_px[self.slices.training]
         self.normaliser = training_normaliser(faces.scheme)
         normaliser_lengths(faces.points_px, faces.scheme, self.normaliser, faces.names)
@@ -113,14 +110,11 @@ class AlignmentTask:
 
         ValueError if the faces are too few for all the processes' batches.
         """
-        config = self.config
-        if len(self.slices.training) < config.schedule.batch * processes:
-            faces = f"{len(self.slices.training)} faces to train for {processes} batches of {config.schedule.batch}"
-            raise ValueError(f"{self.faces.label}: {faces}; lower --batch or start fewer processes")
+        config, training = self.config, self.slices.training
+        order = Draws.of(self.faces, training, config.schedule, start, Share(process, processes), self.weights)
+        others = OtherShapes(self.faces.points_px[training], self.weights)
         seed = config.schedule.seed
-        others = OtherShapes(self.faces.points_px[self.slices.training], self.weights)
         views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed, others)
-        order = Draws(self.slices.training, self.weights, config.schedule.batch, seed, start, Share(process, processes))
         return loaded(views, order)
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
@@ -172,16 +166,3 @@ class AlignmentTask:
     def picture(self, model: nn.Module, batch: Batch) -> Tensor:
         images, truth = batch["images"][:8], batch["points_unit"][:8]
         return drawn_landmarks(images, truth, model(images).points_unit)
-
-
-def drawn_landmarks(images: Tensor, *shapes_unit: Tensor) -> Tensor:
-    """Faces (B, 3, S, S) side by side with truth in white and prediction in red, (3, S, B S), uint8."""
-    pictures = (images * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    faces = []
-    for image, *shapes in zip(pictures, *(shape.float().cpu().numpy() for shape in shapes_unit), strict=True):
-        face = np.ascontiguousarray(image)
-        for shape, colour in zip(shapes, ((255, 255, 255), (255, 40, 40)), strict=True):
-            for x, y in unit_to_crop_px(shape, len(face)).round().astype(int):
-                cv2.circle(face, (int(x), int(y)), 1, colour, -1)
-        faces.append(face)
-    return torch.from_numpy(np.concatenate(faces, axis=1)).permute(2, 0, 1)

@@ -7,7 +7,7 @@ import hashlib
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from unveil.data.occlusion import Library, Occluder, covered, occluder
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import Scheme
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
-from unveil.training.config import Occlusion
+from unveil.training.config import Occlusion, Schedule
 
 Batch: TypeAlias = dict[str, Tensor]
 
@@ -99,6 +99,13 @@ class Share:
     processes: int = 1
 
 
+def refuse_few(faces: Faces, slices: Slices, batch: int) -> None:
+    """ValueError if too few faces train for a batch, or none validates."""
+    if len(slices.training) < batch or not len(slices.validation):
+        sizes = f"{len(slices.training)} faces to train and {len(slices.validation)} to validate"
+        raise ValueError(f"{faces.label}: {sizes}, for a batch of {batch}; lower --batch or add faces")
+
+
 class Draws(Sampler[list[tuple[int, int]]]):
     """An endless order of batches that depends on the seed alone, so a resumed run goes on where it stopped.
 
@@ -116,6 +123,26 @@ class Draws(Sampler[list[tuple[int, int]]]):
     ) -> None:
         self.indices, self.weights, self.batch, self.seed, self.start = indices, weights, batch, seed, start
         self.share = share
+
+    @classmethod
+    def of(
+        cls,
+        faces: Faces,
+        indices: NDArray[np.int64],
+        schedule: Schedule,
+        start: int,
+        share: Share,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Self:
+        """The order of these faces from step `start`, all alike without weights.
+
+        ValueError if they are too few for all the processes' batches.
+        """
+        if len(indices) < schedule.batch * share.processes:
+            sizes = f"{len(indices)} faces to train for {share.processes} batches of {schedule.batch}"
+            raise ValueError(f"{faces.label}: {sizes}; lower --batch or start fewer processes")
+        alike = np.full(len(indices), 1 / len(indices))
+        return cls(indices, alike if weights is None else weights, schedule.batch, schedule.seed, start, share)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         step, together = self.start, self.batch * self.share.processes

@@ -28,11 +28,11 @@ from unveil.models.restorers import FaceRestorer, composed, load_restorer
 from unveil.models.sdm import LinearStage
 from unveil.models.shape_indexed import Crops, Restore, Shapes, Stage, sift_at
 from unveil.models.weights import build, load_network
-from unveil.training.alignment import drawn_landmarks
 from unveil.training.batches import Batch, Draws, Share, held_out_examples, left_out_kinds, occluders_of, split_by_name
 from unveil.training.config import Cascaded
 from unveil.training.loop import Outcome, fit, save_weights
 from unveil.training.normaliser import face_lengths, training_normaliser
+from unveil.training.pictures import drawn_landmarks
 
 CHUNK = 256
 ROOM = 1.4  # sides of the crop that a restorer is shown: its window is larger than the face, and may be off

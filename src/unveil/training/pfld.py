@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import cached_property
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -18,7 +17,6 @@ from unveil.data.samples import Faces
 from unveil.data.visibility import turned_away
 from unveil.face.schemes import IBUG68
 from unveil.models.weights import build, start_from
-from unveil.training.alignment import drawn_landmarks
 from unveil.training.batches import (
     Batch,
     Draws,
@@ -28,11 +26,13 @@ from unveil.training.batches import (
     held_out_examples,
     loaded,
     occluders_of,
+    refuse_few,
     split_by_name,
     to_device,
 )
 from unveil.training.config import PoseGuided
 from unveil.training.normaliser import face_lengths
+from unveil.training.pictures import drawn_landmarks
 from unveil.training.restoration_losses import attribute_weights, pfld_loss
 
 COUNTED = 400  # views that the classes' shares are counted on
@@ -72,11 +72,7 @@ class PfldTask:
             )
         self.faces, self.config = faces, config
         self.slices = split_by_name(faces.names, config.held_out_share)
-        if len(self.slices.training) < config.schedule.batch or not len(self.slices.validation):
-            sizes = f"{len(self.slices.training)} faces to train and {len(self.slices.validation)} to validate"
-            raise ValueError(
-                f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch or add faces"
-            )
+        refuse_few(faces, self.slices, config.schedule.batch)
         offset = config.augmentation.annotation_offset
         self.blueprint = replace(config.model.blueprint(faces.scheme), annotation_offset=offset)
         self.occluders = occluders_of(config.occlusion)
@@ -99,13 +95,8 @@ class PfldTask:
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Training batches from step `start`, made in one loader process; one's own part, of several processes."""
-        training, schedule = self.slices.training, self.config.schedule
-        if len(training) < schedule.batch * processes:
-            faces = f"{len(training)} faces to train for {processes} batches of {schedule.batch}"
-            raise ValueError(f"{self.faces.label}: {faces}; lower --batch or start fewer processes")
-        alike = np.full(len(training), 1 / len(training))
-        order = Draws(training, alike, schedule.batch, schedule.seed, start, Share(process, processes))
-        return loaded(self.posed, order)
+        share = Share(process, processes)
+        return loaded(self.posed, Draws.of(self.faces, self.slices.training, self.config.schedule, start, share))
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         return to_device(batch, device)

@@ -164,15 +164,11 @@ class RestorationTask:
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Pairs from step `start`, made in one loader process; one's own part of them, of several processes."""
-        batch, training = self.config.schedule.batch, self.slices.training
-        if len(training) < batch * processes:
-            faces = f"{len(training)} faces to train for {processes} batches of {batch}"
-            raise ValueError(f"{self.faces.label}: {faces}; lower --batch or start fewer processes")
+        schedule, share = self.config.schedule, Share(process, processes)
+        order = Draws.of(self.faces, self.slices.training, schedule, start, share)
         coarse = min(self.config.coarse_steps, self.config.generator_steps)  # judges see one side only
-        pairs = TrainingPairs(self.faces, self.config, self.library, coarse * batch * processes)
-        alike = np.full(len(training), 1 / len(training))
-        seed = self.config.schedule.seed
-        return loaded(pairs, Draws(training, alike, batch, seed, start, Share(process, processes)))
+        pairs = TrainingPairs(self.faces, self.config, self.library, coarse * schedule.batch * processes)
+        return loaded(pairs, order)
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         """Bytes to the device, then RGB and mask in [0, 1], (B, 3, S, S) and (B, 1, S, S), channels last."""

@@ -20,6 +20,7 @@ from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
 from unveil.data.occlusion.frame import Frame, require_ibug68
 from unveil.data.occlusion.mask_shape import ACROSS, DOWN, Fit, Patch, spline, worn
 from unveil.data.occlusion.textures import Colour
+from unveil.face.ibug68 import LEFT_EAR, RIGHT_EAR
 from unveil.types import Image, Points
 
 COARSE = 16  # the patch is inverted on a grid of this many points a side and interpolated
@@ -128,7 +129,7 @@ def _straps(face: NDArray[np.float64], patch: Patch, rng: np.random.Generator) -
         return []
     straps = []
     lift = rng.uniform(-0.2, 0.05)
-    for side, ear, sign in ((patch.nodes[:, 0], face[0], -1.0), (patch.nodes[:, -1], face[16], 1.0)):
+    for side, ear, sign in ((patch.nodes[:, 0], face[LEFT_EAR], -1.0), (patch.nodes[:, -1], face[RIGHT_EAR], 1.0)):
         if sign * (ear[0] - side[0, 0]) < -0.02:
             continue
         away = ear + np.array([sign * rng.uniform(0.02, 0.12), 0.0])

@@ -6,11 +6,23 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.face.ibug68 import (
+    CHEEKS,
+    CHIN,
+    JAW,
+    LOWER_LIDS,
+    LOWER_LIP_MIDDLE,
+    LOWER_NOSE,
+    NOSE_BASE,
+    NOSE_LINE,
+    NOSE_TIP,
+    OUTER_LIPS,
+)
+
 Curve = NDArray[np.float64]
 """Points along a line, (N, 2), in face coordinates (`Frame.to_face`)."""
 
 ACROSS, DOWN = 17, 9  # nodes of the patch that the fabric is laid on
-NOSE_PATH = (27, 28, 29, 30, 33, 51)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +135,14 @@ class Fit:
 
 def worn(face: NDArray[np.float64], fit: Fit) -> Patch:
     """The mask on a face given as (68, 2) in face coordinates."""
-    nose = _along(face[list(NOSE_PATH)], np.array([fit.top]))[0]
+    nose = _along(face[list(NOSE_LINE)], np.array([fit.top]))[0]
     left = _side(face, fit, nose, from_left=True)
     right = _side(face, fit, nose, from_left=False)
     bottom = _bottom(face, fit, left[-1], right[-1])
     top = _top(face, fit, nose, left[0], right[0])
     nodes = coons(top, bottom, left, right).nodes
     # The middle column passes over the nose tip; on a turned face that is away from the line from bridge to chin.
-    tip = face[30]
+    tip = face[NOSE_TIP]
     middle = nodes[:, ACROSS // 2]
     aside = tip[0] - np.interp(tip[1], middle[:, 1], middle[:, 0]) if nose[1] < tip[1] else 0.0
     u, v = np.linspace(-1, 1, ACROSS)[None, :], np.linspace(0, 1, DOWN)[:, None]
@@ -147,21 +159,22 @@ def _along(path: Curve, steps: NDArray[np.float64]) -> Curve:
 
 def _side(face: NDArray[np.float64], fit: Fit, nose: NDArray[np.float64], from_left: bool) -> Curve:
     """One side edge, top to bottom, (DOWN, 2): along the jaw, moved out, or in on the side turned to the viewer."""
-    jaw, sign = (face[0:17], -1.0) if from_left else (face[16::-1][-17:], 1.0)
+    jaw, sign = (face[JAW], -1.0) if from_left else (face[JAW][::-1], 1.0)
     first, last = (fit.ears[0], fit.cheeks[0]) if from_left else (fit.ears[1], fit.cheeks[1])
     # However the head is tilted, the upper corner stays above the mouth.
-    lowest = float(np.interp(max(nose[1] + 0.2, face[30, 1] + 0.1), np.maximum.accumulate(jaw[0:9, 1]), np.arange(9)))
+    half = np.maximum.accumulate(jaw[: CHIN + 1, 1])
+    lowest = float(np.interp(max(nose[1] + 0.2, face[NOSE_TIP, 1] + 0.1), half, np.arange(len(half))))
     first = max(min(first, lowest), 0.2)
     knots = _along(jaw, np.linspace(first, max(last, first + 0.8), 4))
-    middle_x = (face[30, 0] + face[33, 0]) / 2
-    widths = np.abs(np.array([face[2, 0], face[14, 0]]) - middle_x)
+    middle_x = (face[NOSE_TIP, 0] + face[NOSE_BASE, 0]) / 2
+    widths = np.abs(face[list(CHEEKS), 0] - middle_x)
     width = widths[0] if from_left else widths[1]
     # A turned face shows its cheek as far as the ear; a mask ends before that.
     turned = max(width / max(float(widths.mean()), 1e-3) - 1.0, 0.0)
     inset = min(fit.inset + 0.35 * turned, 0.45)
     knots[:, 0] += (middle_x - knots[:, 0]) * inset * np.linspace(1, 0.6, 4) + sign * fit.side
     # The nose and lips stay behind the mask, even where they stand out beyond the cheek.
-    inner = np.concatenate([face[29:36] if fit.top < 3 else face[33:34], face[48:60]])
+    inner = np.concatenate([face[LOWER_NOSE] if fit.top < 3 else face[[NOSE_BASE]], face[OUTER_LIPS]])
     limit = float((sign * inner[:, 0]).max()) + 0.05
     knots[:, 0] = sign * np.maximum(sign * knots[:, 0], limit)
     knots[:, 1] = np.maximum(knots[:, 1], nose[1] - 0.05)
@@ -170,10 +183,10 @@ def _side(face: NDArray[np.float64], fit: Fit, nose: NDArray[np.float64], from_l
 
 def _bottom(face: NDArray[np.float64], fit: Fit, start: NDArray[np.float64], end: NDArray[np.float64]) -> Curve:
     """The lower edge, left to right, (ACROSS, 2): the jaw's line, let down under the chin."""
-    knots = _along(face[0:17], np.linspace(fit.cheeks[0], 16 - fit.cheeks[1], 9))
+    knots = _along(face[JAW], np.linspace(fit.cheeks[0], 16 - fit.cheeks[1], 9))
     share = np.sin(np.linspace(0, np.pi, 9)) ** fit.square
-    middle = face[8]
-    out = knots - np.array([middle[0], face[57, 1]])
+    middle = face[CHIN]
+    out = knots - np.array([middle[0], face[LOWER_LIP_MIDDLE, 1]])
     knots += out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6) * fit.side
     knots[:, 1] += fit.chin * share
     knots[0], knots[-1] = start, end
@@ -185,12 +198,12 @@ def _top(
 ) -> Curve:
     """The upper edge, left to right, (ACROSS, 2): from one cheek over the nose to the other."""
     halves = []
-    for corner, lids in ((start, face[[40, 41]]), (end, face[[46, 47]])):
+    for corner, lids in zip((start, end), LOWER_LIDS, strict=True):
         reach = np.array([0.0, 0.3, 0.6, 0.84])[:, None]
         half = corner + reach * (nose - corner)
         half[1:, 1] += fit.sag * np.array([0.8, 1.0, 0.5])
         half[2:, 1] += fit.peak * np.array([0.05, 0.06])
-        lid = float(lids[:, 1].max()) + fit.gap
+        lid = float(face[list(lids), 1].max()) + fit.gap
         half[1:3, 1] = np.maximum(half[1:3, 1], lid)
         half[3, 1] = max(half[3, 1], lid - 0.12)
         halves.append(half)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from unveil.data.occlusion.compose import THINNEST, Occluded, Paint, Window, in_keeping, paste, softened, untouched
 from unveil.data.occlusion.frame import require_ibug68
 from unveil.data.occlusion.textures import Colour, any_colour, jittered
+from unveil.face.ibug68 import BROWS, LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE, UPPER_LIP
 from unveil.types import Image, Points
 
 TINTS = ((12, 12, 14), (30, 22, 18), (62, 38, 22), (20, 34, 60), (24, 50, 36), (90, 30, 60), (70, 70, 76))
@@ -54,12 +55,12 @@ def _lenses(
 
     The lenses share the plane of the eyes and brows: foreshortened with the face, so that glasses turn with the head.
     """
-    left, right = points_px[36:42].mean(axis=0).astype(np.float64), points_px[42:48].mean(axis=0).astype(np.float64)
-    across = right - left
+    left, right = (points_px[eye].mean(axis=0).astype(np.float64) for eye in (LEFT_EYE, RIGHT_EYE))
+    across, middle = right - left, (left + right) / 2
     between = max(float(np.linalg.norm(across)), 1.0)
-    height = max(float(np.linalg.norm(points_px[27:31].astype(np.float64).mean(axis=0) - (left + right) / 2)), 0.0)
+    height = max(float(np.linalg.norm(points_px[NOSE_BRIDGE].astype(np.float64).mean(axis=0) - middle)), 0.0)
     upright = np.array([-across[1], across[0]]) / between
-    true_width = max(between, 0.85 * float(np.linalg.norm(points_px[48:55].mean(axis=0) - (left + right) / 2)), height)
+    true_width = max(between, 0.85 * float(np.linalg.norm(points_px[UPPER_LIP].mean(axis=0) - middle)), height)
     down = upright * true_width
     exponent, ratio, rise, droop = SHAPES[shape]
     width = rng.uniform(0.36, 0.50)
@@ -89,11 +90,11 @@ def _bridge(lenses: list[NDArray[np.float64]], rng: np.random.Generator) -> list
 def _temples(points_px: Points, lenses: list[NDArray[np.float64]], size: float) -> list[NDArray[np.float64]]:
     """Bars (2, 2) from the lenses' outer ends to the ears, on the sides where there is cheek to see."""
     temples = []
-    for lens, ear in zip(lenses, (points_px[0], points_px[16]), strict=True):
+    for lens, ear in zip(lenses, (points_px[LEFT_EAR], points_px[RIGHT_EAR]), strict=True):
         end = lens[60]
         outward = float((ear - end) @ (end - lens.mean(axis=0)))
         if outward > 0 and float(np.linalg.norm(ear - end)) > 0.08 * size:
-            above = points_px[17:27].mean(axis=0) - points_px[27:31].mean(axis=0)
+            above = points_px[BROWS].mean(axis=0) - points_px[NOSE_BRIDGE].mean(axis=0)
             temples.append(np.stack([end, ear + 0.1 * above]))
     return temples
 

@@ -11,6 +11,7 @@ from unveil.data.occlusion.compose import Occluded, Occluder, Window, face_brigh
 from unveil.data.occlusion.frame import Frame, require_ibug68
 from unveil.data.occlusion.library import Template
 from unveil.data.occlusion.warp import corners, lay, warp
+from unveil.face.ibug68 import BETWEEN_EYES, BRIDGE, CHIN, LEFT_EAR, LOWER_LIP_MIDDLE, NOSE_TIP, RIGHT_EAR
 from unveil.face.pose import five_points, head_pose
 from unveil.face.schemes import IBUG68
 from unveil.types import Image, Points
@@ -74,15 +75,15 @@ def six_points(points_px: Points, bridge: float = 0.5) -> NDArray[np.float64]:
     """The face's points a..f in pixels, (6, 2); `bridge` says how far down the nose's first bone b lies, 0 to 1."""
     frame = Frame.of(points_px)
     face = frame.to_face(points_px)
-    left, right = face[0:9], face[16:7:-1]
-    nose, lip = face[30, 1], face[57, 1]
-    b = (1 - bridge) * face[27] + bridge * face[28]
+    left, right = face[LEFT_EAR : CHIN + 1], face[RIGHT_EAR : CHIN - 1 : -1]
+    nose, lip = face[NOSE_TIP, 1], face[LOWER_LIP_MIDDLE, 1]
+    b = (1 - bridge) * face[BETWEEN_EYES] + bridge * face[BRIDGE]
     places = (
         _at_height(left, nose),
         b,
         _at_height(right, nose),
         _at_height(left, lip),
-        face[8],
+        face[CHIN],
         _at_height(right, lip),
     )
     return frame.to_px(np.stack(places))
