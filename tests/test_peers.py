@@ -4,13 +4,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from benchmarks.peers.boxes import Square
 from benchmarks.peers.compare import main
 from benchmarks.peers.figures import INNER, Row, markdown, measured
-from benchmarks.peers.jobs import Timing
-from benchmarks.peers.peers import PEERS, PeerError
+from benchmarks.peers.jobs import Face, Timing
+from benchmarks.peers.peers import PEERS, Peer, PeerError
 
 from unveil.data.landmarks import folder
 
@@ -46,11 +47,26 @@ def test_the_table_has_a_line_a_peer_and_the_mean_over_masks(drawn_folder: Path)
     clean = measured(exact, faces, np.random.default_rng(0))
     masks = {kind: replace(clean, nme_ocular_inner51=error) for kind, error in (("surgical", 4.0), ("cloth", 6.0))}
     peer = next(iter(PEERS.values()))
-    head, rule, line = markdown([Row(peer, Timing(1.5, 2.0, {}), {"clean": clean, **masks})]).splitlines()
+    timings = {1: Timing(1.5, 2.0, {}), 2: Timing(1.0, 2.0, {})}
+    head, rule, line = markdown([Row(peer, timings, {"clean": clean, **masks})]).splitlines()
     assert head.count("|") == rule.count("|") == line.count("|")
     cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
     assert cells["inner-51 NME masked"] == "5.00"
     assert cells["unanswered"] == "0 of 36"
+    assert (cells["ms, 1 thread"], cells["ms, 2 threads"]) == ("1.5", "1.0")
+
+
+def test_a_peer_is_told_how_many_threads_it_has(tmp_path: Path) -> None:
+    runner = (
+        "import os, sys, pathlib; from benchmarks.peers.jobs import run, threads; import numpy as np;"
+        "cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else threads();"
+        "run(lambda image, box: np.full((68, 2), 10 * threads() + cores), [], {})"
+    )
+    picture = tmp_path / "face.png"
+    cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
+    peer = Peer("a peer", (sys.executable, "-c", runner), "nothing")
+    answer = peer.answer([Face("a", str(picture), (0, 0, 7, 7))], tmp_path / "run", threads=1)
+    assert (answer.points_px["a"] == 11).all()
 
 
 def test_every_peer_says_what_it_was_trained_on() -> None:
@@ -68,6 +84,7 @@ def test_a_peer_that_is_not_installed_names_the_command_that_installs_it(tmp_pat
     [
         (["--models", "a/mine", "a-mine"], "two would be saved under one name; rename a folder"),
         (["--peers", "nobody"], "no peer 'nobody': there are dlib"),
+        (["--threads", "0"], "--threads 0: give counts from 1 on"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(

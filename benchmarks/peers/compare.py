@@ -50,6 +50,8 @@ class Options:
     """Kinds of masks, by the beginning of the templates' names."""
     sprites: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of occluders with masks/ in it; without it only clean faces are measured."""
+    threads: tuple[int, ...] = (1, 2)
+    """How many threads: the first count gives figures and time, every further one the time on the clean faces."""
     seed: int = 0
     """Where the masks' randomness starts; the same as `unveil evaluate --occlude template --only KIND` puts on."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -64,6 +66,8 @@ def main() -> int:
         faces = _faces(options)
         conditions = _conditions(options)
         peers = {**_ours(options.models), **_peers(options)}
+        if not options.threads or min(options.threads) < 1:
+            raise ValueError(f"--threads {' '.join(map(str, options.threads)) or 'nothing'}: give counts from 1 on")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,7 +77,7 @@ def main() -> int:
     if not rows:
         return 2
     masks = f" and under {', '.join(options.masked)} masks (seed {options.seed})" if len(conditions) > 1 else ""
-    print(f"{faces.label}, clean{masks}; the true landmarks' box, mapped for each; one thread of {_processor()}\n")
+    print(f"{faces.label}, clean{masks}; the true landmarks' box, mapped for each; on {_processor()}\n")
     print(markdown(list(rows.values())))
     if options.json is not None:
         _write(options.json, _report(rows, faces, options))
@@ -138,10 +142,14 @@ def _rows(
             for sample, path in zip(faces.samples, paths, strict=True)
         ]
         try:
-            answer = peer.answer(job, folder / f"run-{name}")
+            first, *further = options.threads
+            answer = peer.answer(job, folder / f"run-{name}", first)
+            timings = {first: answer.timing}
+            for count in further:
+                timings[count] = peer.answer(job[: len(faces)], folder / f"run-{name}-{count}", count).timing
             found = {condition: _of(answer, condition) for condition in pictures}
             rng = np.random.default_rng(options.seed)
-            row = Row(peer, answer.timing, {kind: measured(found[kind], faces, rng) for kind in found})
+            row = Row(peer, timings, {kind: measured(found[kind], faces, rng) for kind in found})
         except (PeerError, ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             continue
@@ -161,7 +169,7 @@ def _of(answer: Answer, condition: str) -> dict[str, NDArray[np.float64]]:
 def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[str, object]:
     """All that the table rests on."""
     report: dict[str, object] = {"data": faces.label, "boxes": "gt", "seed": options.seed}
-    report |= {"threads": 1, "processor": _processor(), "unveil": code_version()}
+    report |= {"threads": options.threads[0], "processor": _processor(), "unveil": code_version()}
     for name, row in rows.items():
         box = None if row.peer.square is None else asdict(row.peer.square)
         by_condition = {condition: asdict(figures) for condition, figures in row.figures.items()}
@@ -171,7 +179,12 @@ def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[s
             "box": box,
             "offset_px": row.peer.offset_px,
         }
-        report[name] = {**about, **asdict(row.timing), "conditions": by_condition}
+        report[name] = {
+            **about,
+            **asdict(row.timings[options.threads[0]]),
+            "ms_per_face_by_threads": {count: timing.ms_per_face for count, timing in row.timings.items()},
+            "conditions": by_condition,
+        }
     return report
 
 

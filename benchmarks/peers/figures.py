@@ -39,9 +39,14 @@ class Row:
     """One peer's row."""
 
     peer: Peer
-    timing: Timing
+    timings: Mapping[int, Timing]
+    """By the number of threads."""
     figures: Mapping[str, Figures]
     """By condition: `clean`, then each kind of mask."""
+
+    @property
+    def model_mb(self) -> float:
+        return next(iter(self.timings.values())).model_mb
 
 
 def measured(predicted_px: Mapping[str, NDArray[np.float64]], faces: DataSet, rng: np.random.Generator) -> Figures:
@@ -75,7 +80,7 @@ def markdown(rows: Sequence[Row]) -> str:
         *(f"inner-51 NME {part}" for part in summed),
         *(f"FR10 {part}" for part in summed),
         "unanswered",
-        "ms a face",
+        *(f"ms, {count} {'thread' if count == 1 else 'threads'}" for count in rows[0].timings),
         "model MB",
         "trained on",
     ]
@@ -96,8 +101,8 @@ def _cells(row: Row, kinds: Sequence[str]) -> list[str]:
         row.peer.title,
         *(f"{value:.2f}" for value in values),
         f"{unanswered} of {asked}",
-        f"{row.timing.ms_per_face:.1f}",
-        f"{row.timing.model_mb:.1f}",
+        *(f"{timing.ms_per_face:.1f}" for timing in row.timings.values()),
+        f"{row.model_mb:.1f}",
         row.peer.trained_on,
     ]
 

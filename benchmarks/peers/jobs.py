@@ -4,6 +4,7 @@ Runs in every peer's own environment, so it knows numpy and OpenCV alone, nothin
 """
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -25,6 +26,8 @@ Align: TypeAlias = Callable[[Image, Box], NDArray[Any] | None]
 """A peer: from a picture and a box of its own kind to (L, 2) in pixels, or None where it finds no face."""
 
 WARM_UP = 3  # calls that do not count
+THREADS = "PEER_THREADS"
+"""The variable of the environment that says how many threads a runner may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class Answer:
     timing: Timing
 
 
+def threads() -> int:
+    """How many threads this runner may use."""
+    return int(os.environ.get(THREADS, "1"))
+
+
 def write_job(path: Path, faces: Iterable[Face]) -> None:
     path.write_text(json.dumps([asdict(face) for face in faces]))
 
@@ -73,7 +81,7 @@ def read_answer(folder: Path) -> Answer:
 def run(align: Align, weights: Sequence[Path], versions: Mapping[str, str]) -> None:
     """The whole of a runner, `RUNNER JOB FOLDER`; its `predictions.json` is one that `unveil evaluate` reads."""
     job, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(threads())
     faces = read_job(job)
     for face in faces[:1] * WARM_UP:
         align(_picture(face.image), face.box)

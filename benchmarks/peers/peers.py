@@ -6,19 +6,18 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.peers.boxes import Square
-from benchmarks.peers.jobs import Answer, Box, Face, read_answer, write_job
+from benchmarks.peers.jobs import THREADS, Answer, Box, Face, read_answer, write_job
 
 ROOT = Path(__file__).parents[2]
 VENVS = ROOT / "benchmarks" / ".venvs"
 RUNNERS = "benchmarks.peers.runners"
-SETTINGS = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    **dict.fromkeys(("GLOG_minloglevel", "TF_CPP_MIN_LOG_LEVEL"), "2"),
-}
+QUIET = dict.fromkeys(("GLOG_minloglevel", "TF_CPP_MIN_LOG_LEVEL"), "2")
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", THREADS)
 
 
 class PeerError(RuntimeError):
@@ -45,8 +44,11 @@ class Peer:
     def box_of(self, tight: Box) -> Box:
         return tight if self.square is None else self.square.of(tight)
 
-    def answer(self, faces: Sequence[Face], folder: Path) -> Answer:
-        """Runs it on faces with boxes of its own kind, on one core, by files in `folder`. PeerError if it fails."""
+    def answer(self, faces: Sequence[Face], folder: Path, threads: int = 1) -> Answer:
+        """Runs it on faces with boxes of its own kind, on as many cores as threads, by files in `folder`.
+
+        PeerError if it fails.
+        """
         missing = [path for path in self.needs if not path.exists()]
         if missing:
             raise PeerError(f"{self.title}: no {missing[0]}; run python -m benchmarks.peers.install")
@@ -56,8 +58,8 @@ class Peer:
         done = subprocess.run(
             [*self.command, str(job), str(folder), *self.options],
             cwd=ROOT,
-            env={**os.environ, **SETTINGS},
-            preexec_fn=_one_core,
+            env={**os.environ, **QUIET, **dict.fromkeys(POOLS, str(threads))},
+            preexec_fn=partial(_on_cores, threads),
             capture_output=True,
             text=True,
             check=False,
@@ -120,7 +122,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
 )
 
 
-def _one_core() -> None:
-    """One thread for all, whatever pools they start: the child gets one of the cores."""
+def _on_cores(count: int) -> None:
+    """As many threads for all, whatever pools they start: the child gets so many of the cores."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])

@@ -19,7 +19,7 @@ const [job, folder] = process.argv.slice(2)
 const faces = JSON.parse(readFileSync(job, 'utf8'))
 const models = join(place, 'node_modules', '@vladmandic', 'face-api', 'model')
 
-wasm.setThreadsCount(1)
+wasm.setThreadsCount(Number(process.env.PEER_THREADS ?? 1))
 wasm.setWasmPaths(join(place, 'node_modules', '@tensorflow', 'tfjs-backend-wasm', 'dist') + '/')
 await tf.setBackend('wasm')
 await tf.ready()

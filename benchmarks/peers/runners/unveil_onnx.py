@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version
 
 import numpy as np
-from benchmarks.peers.jobs import Box, Image, run
+from benchmarks.peers.jobs import Box, Image, run, threads
 from numpy.typing import NDArray
 
 import unveil
@@ -12,7 +12,7 @@ from unveil.inference.runtime import AlignmentModel, model_folder, shipped_model
 
 
 def main() -> None:
-    model = AlignmentModel.load(sys.argv[3], threads=1)
+    model = AlignmentModel.load(sys.argv[3], threads=threads())
 
     def align(image: Image, box: Box) -> NDArray[np.float32]:
         return model(image, [unveil.types.Box(*box)])[0].points_px
