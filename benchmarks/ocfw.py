@@ -60,6 +60,8 @@ ROWS = (
     Row("GAN-IA + DRN", "drn", "gan-ia", 6.96),
     Row("DRDA's autoencoders + PFLD", "pfld", "drda"),
     Row("GAN-IA + PFLD", "pfld", "gan-ia", 6.71),
+    Row("GAN-IA before its judges + DRN", "drn", "gan-ia-unjudged"),
+    Row("GAN-IA before its judges + PFLD", "pfld", "gan-ia-unjudged"),
     Row("GAN-IA without self-attention + DRN", "drn", "gan-ia-no-attention", 7.15),
     Row("GAN-IA without self-attention + PFLD", "pfld", "gan-ia-no-attention"),
     Row("GAN-IA + GlomFace-light", "glomface-light", "gan-ia"),

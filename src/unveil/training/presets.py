@@ -68,7 +68,8 @@ RESTORERS: Mapping[str, Restoring] = MappingProxyType(
     {
         # Sections 3.3 and 4.2; iterations are those of Iizuka et al. 2017, whose training the paper follows.
         "gan-ia": Restoring(),
-        # For two cores: half of the generator's phase on 64 px, and the hole weighs more than what is copied.
+        # For two cores: half of the generator's phase on 64 px, the hole weighs more than what is copied, and the
+        # judges pull four times as hard as L_r (docs/decisions/0017).
         "gan-ia-light": Restoring(
             model=GanIa(size=128, **SIZES["gan-ia-light"].to_json()),
             schedule=Schedule(
@@ -77,7 +78,7 @@ RESTORERS: Mapping[str, Restoring] = MappingProxyType(
             generator_steps=13_500,
             discriminator_steps=500,
             coarse_steps=8000,
-            judges=Judges(patch=64, judge_width=0.25, whole_weight=1e-3, patch_weight=1e-3),
+            judges=Judges(patch=64, judge_width=0.25, whole_weight=1e-2, patch_weight=1e-2),
             hole_weight=6.0,
             structure_weight=3.0,
             mask_weight=0.2,
