@@ -1,7 +1,7 @@
 """98 and 29 landmarks derived from the 68 of 300W, so that both ways from loader to figures are walked on real faces.
 
     python -m benchmarks.derived_sets write --root 300W --out runs/derived
-    python -m benchmarks.derived_sets train --library OCCLUDERS --out runs/derived
+    python -m benchmarks.derived_sets train --library LIBRARY --out runs/derived
     python -m benchmarks.derived_sets report --root 300W --out runs/derived
 
 The sets are written as WFLW and COFW are released and read by those readers, but they are neither: their landmarks

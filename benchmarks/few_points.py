@@ -1,7 +1,7 @@
 """Five landmarks: what the hierarchy is worth where it has little to work with, the limitation that its paper names.
 
-    python -m benchmarks.few_points train --data PACK --library OCCLUDERS --out RUNS
-    python -m benchmarks.few_points report --root 300W --library OCCLUDERS --out RUNS --dense RUNS_OF_WORTH
+    python -m benchmarks.few_points train --data PACK --library LIBRARY --out RUNS
+    python -m benchmarks.few_points report --root 300W --library LIBRARY --out RUNS --dense RUNS_OF_WORTH
 
 The five are means of the 68 of 300W, in a scheme from a file. Networks, budget and seeds are those of `worth.py`, and
 so are the covered faces. Two things differ from there besides the number of points: a model sees the box of its own

@@ -1,6 +1,6 @@
 """Whether restoring a face before its landmarks are sought helps, by how much, and at which covered share.
 
-    python -m benchmarks.restored_sweep --root 300W --runs RUNS --out OUT [--library OCCLUDERS] [--list ocfw.csv]
+    python -m benchmarks.restored_sweep --root 300W --runs RUNS --out OUT [--library LIBRARY] [--list ocfw.csv]
 
 DRN, PFLD and GlomFace-light with and without GAN-IA, on the same faces under the same occluders. `noise`, `polygon` and
 `sprite` are scaled to each share; `mask`, `sunglasses` and `template` are as large as they are. With --list on those

@@ -1,6 +1,6 @@
 """What a restorer is worth on faces that it never met: PSNR and SSIM inside the hole, and whether it found the hole.
 
-    python benchmarks/restoring.py packs/clean.npz --library OCCLUDERS --restorer gan-ia-light --out out/restoring
+    python benchmarks/restoring.py packs/clean.npz --library LIBRARY --restorer gan-ia-light --out out/restoring
 
 The faces are those that training holds out, by the preset's seed and count. Each is covered by a mask (of the templates
 that never enter training, or drawn where there are none), a hand and a polygon, the last two over 10 to 50 % of it.

@@ -1,7 +1,7 @@
 """What each part of GlomFace is worth: every variant trained alike, then measured on clean, masked and swept faces.
 
-    python -m benchmarks.worth train --data PACK --library OCCLUDERS --out RUNS
-    python -m benchmarks.worth report --root 300W --library OCCLUDERS --out RUNS
+    python -m benchmarks.worth train --data PACK --library LIBRARY --out RUNS
+    python -m benchmarks.worth report --root 300W --library LIBRARY --out RUNS
 
 The first can be stopped and started again: it goes on where it was. The second takes the runs that are finished.
 """

@@ -76,7 +76,7 @@ RULES = (
     Rule(r"unveil (align|restore|track|prepare|export|occlude|evaluate|batch|doctor)\b.*"),
     Rule(r"python examples/.*"),
 )
-PLACES = {"DIR": "data", "LIBRARY": "library", "OCCLUDERS": "library", "FILE": "file.json"}
+PLACES = {"DIR": "data", "LIBRARY": "library", "FILE": "file.json"}
 
 
 def commands(document: Path) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Every peer and our models on the same faces, boxes and core, clean and masked: one command, one table.
 
 python -m benchmarks.peers.install
-python -m benchmarks.peers.compare --root 300W --sprites OCCLUDERS --json peers.json
+python -m benchmarks.peers.compare --root DIR --sprites LIBRARY --json peers.json
 """
 
 import json
