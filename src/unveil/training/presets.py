@@ -107,7 +107,7 @@ REGRESSORS: Mapping[str, PoseGuided | Cascaded] = MappingProxyType(
 """The papers' other landmark networks, to measure against. What they took and gave, as for `PRESETS`:
 
 - pfld, by the commands of its card: 80 minutes, 6.58 %.
-- drn and sdm, by those of docs/restoring.md on bare faces: ten minutes at most, NRMSE 6.59 and 4.89 on bare ones.
+- drn and sdm, by those of docs/restoring.md on bare faces: ten minutes at most, NRMSE 5.61 and 4.89 on bare ones.
 """
 
 ALL: Mapping[str, AnyRun] = MappingProxyType({**PRESETS, **REGRESSORS, **RESTORERS})
