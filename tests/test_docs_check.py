@@ -62,7 +62,11 @@ RULES = (
     Rule(r"unveil .*ocfw.*", "wants photographs of covered faces; tests/data/test_ocfw.py runs it on drawn ones"),
     Rule(r"unveil prepare faces .*", "wants photographs of whole faces; tests/data packs some"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
-    Rule(r"unveil export runs/((restorer|gan\S*)/|(light|pfld)/last).*", "its training is not run"),
+    Rule(
+        r"unveil export runs/((restorer|gan\S*|judged|longer|glomface\S*)/|(light|pfld)/last).*",
+        "its training is not run",
+    ),
+    Rule(r"unveil evaluate --models models/glomface .*", "its training is not run"),
     Rule(
         r"unveil train .*--(library|resume|more).*", "the same run as a line above it, with pictures, faces or a stop"
     ),
