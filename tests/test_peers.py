@@ -58,7 +58,7 @@ def test_the_table_has_a_line_a_peer_and_the_mean_over_masks(drawn_folder: Path)
 
 def test_a_peer_is_told_how_many_threads_it_has(tmp_path: Path) -> None:
     runner = (
-        "import os, sys, pathlib; from benchmarks.peers.jobs import run, threads; import numpy as np;"
+        "import os; from benchmarks.peers.jobs import run, threads; import numpy as np;"
         "cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else threads();"
         "run(lambda image, box: np.full((68, 2), 10 * threads() + cores), [], {})"
     )

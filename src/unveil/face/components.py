@@ -1,17 +1,21 @@
 """The seven components that GAN-IA and DRDA restore one by one, as data; L landmarks of scheme ibug68."""
 
 from unveil.face.hierarchy import Part
+from unveil.face.ibug68 import JAW, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, RIGHT_BROW, RIGHT_EYE
 from unveil.geometry import Crop, tight_box
 from unveil.types import Points
 
-COMPONENTS = (
-    Part.of("jaw", range(17)),
-    Part.of("left brow", range(17, 22)),
-    Part.of("right brow", range(22, 27)),
-    Part.of("nose", range(27, 36)),
-    Part.of("left eye", range(36, 42)),
-    Part.of("right eye", range(42, 48)),
-    Part.of("mouth", range(48, 68)),
+COMPONENTS = tuple(
+    Part.of(name, range(68)[points])
+    for name, points in (
+        ("jaw", JAW),
+        ("left brow", LEFT_BROW),
+        ("right brow", RIGHT_BROW),
+        ("nose", NOSE),
+        ("left eye", LEFT_EYE),
+        ("right eye", RIGHT_EYE),
+        ("mouth", MOUTH),
+    )
 )
 """The paper's section 4.2: "we also divide the face shape of 68 landmarks into seven components"."""
 

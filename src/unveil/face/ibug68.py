@@ -7,10 +7,12 @@ BROWS = slice(17, 27)
 NOSE_BRIDGE = slice(27, 31)
 LOWER_NOSE = slice(29, 36)
 NOSTRILS = slice(31, 36)
+NOSE = slice(27, 36)
 LEFT_EYE = slice(36, 42)
 RIGHT_EYE = slice(42, 48)
 UPPER_LIP = slice(48, 55)
 OUTER_LIPS = slice(48, 60)
+MOUTH = slice(48, 68)
 
 LEFT_EAR, CHIN, RIGHT_EAR = 0, 8, 16
 CHEEKS = (2, 14)

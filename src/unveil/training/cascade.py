@@ -93,9 +93,8 @@ class StageTask:
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Views from step `start` on, drawn alike."""
-        count, schedule = len(self.views.crops), self.config.schedule
-        alike = np.full(count, 1 / count)
-        for items in Draws(np.arange(count), alike, schedule.batch, schedule.seed, start, Share(process, processes)):
+        every, share = np.arange(len(self.views.crops)), Share(process, processes)
+        for items in Draws.of(self.task.faces, every, self.config.schedule, start, share):
             indices = [index for _, index in items]
             yield {
                 "features": torch.from_numpy(self.views.features[indices]),
