@@ -36,6 +36,12 @@ class ScaledConv(nn.Module):
         self.stride, self.padding, self.groups, self.relu = stride, kernel // 2, groups, relu
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
+        if self.groups > 1 and torch.is_autocast_enabled("cpu"):  # slow there in bfloat16 (docs/decisions/0004)
+            with torch.autocast("cpu", enabled=False):
+                return self._filtered(x.float()).to(x.dtype)
+        return self._filtered(x)
+
+    def _filtered(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
         weight = self.weight * self.scale.view(-1, 1, 1, 1)
         y = F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
         return F.relu_(y) if self.relu else y
