@@ -22,17 +22,30 @@ def test_wing_has_no_jump_at_its_width() -> None:
 
 
 def test_steps_are_summed() -> None:
-    truth, ocular = torch.zeros(2, 5, 2), torch.ones(2)
+    truth, ocular, spread = torch.zeros(2, 5, 2), torch.ones(2), torch.zeros(2, 5)
     one = torch.full((2, 1, 5, 2), 3.0)
-    assert float(shape_loss(one, truth, "l2", ocular)) == pytest.approx(5 * 18)  # equation 3: summed over landmarks
-    assert float(shape_loss(one.expand(2, 3, 5, 2), truth, "l2", ocular)) == pytest.approx(3 * 5 * 18)
+    assert float(shape_loss(one, truth, "l2", ocular, spread)) == pytest.approx(5 * 18)  # equation 3: over landmarks
+    assert float(shape_loss(one.expand(2, 3, 5, 2), truth, "l2", ocular, spread)) == pytest.approx(3 * 5 * 18)
 
 
 def test_nme_loss_is_the_mean_distance_over_the_eyes_distance() -> None:
     shapes = torch.zeros(1, 1, 4, 2)
     shapes[..., 0] = 3.0
     shapes[..., 1] = 4.0
-    assert float(shape_loss(shapes, torch.zeros(1, 4, 2), "nme", torch.tensor([50.0]))) == pytest.approx(0.1, abs=1e-4)
+    found = shape_loss(shapes, torch.zeros(1, 4, 2), "nme", torch.tensor([50.0]), torch.zeros(1, 4))
+    assert float(found) == pytest.approx(0.1, abs=1e-4)
+
+
+def test_the_likelihood_is_best_where_the_spread_is_the_error_and_teaches_less_where_it_is_wide() -> None:
+    truth, ocular = torch.zeros(1, 1, 2), torch.ones(1)
+
+    def loss(error: torch.Tensor, spread: float) -> torch.Tensor:
+        return shape_loss(error, truth, "nll", ocular, torch.full((1, 1), math.log(spread)))
+
+    error = torch.full((1, 1, 1, 2), 3.0, requires_grad=True)
+    assert min((1.0, 2.0, 3.0, 4.0, 6.0), key=lambda spread: float(loss(error.detach(), spread))) == 3.0
+    near, far = (torch.autograd.grad(loss(error, spread), error)[0].sum() for spread in (1.0, 4.0))
+    assert float(near / far) == pytest.approx(4.0)
 
 
 def test_the_best_spread_is_the_mean_error() -> None:

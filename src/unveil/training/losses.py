@@ -13,7 +13,8 @@ from unveil.face.schemes import Contour
 from unveil.models.glomface import Prediction
 from unveil.training.boundaries import boundary_loss
 
-ShapeLoss = Literal["l2", "nme", "wing"]
+ShapeLoss = Literal["l2", "nll", "nme", "wing"]
+NLL_WEIGHT = 8.0  # brings the gradient of `nll` near that of `wing`, which the other terms are weighed against
 
 
 def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.0) -> Float[Tensor, "..."]:
@@ -24,14 +25,22 @@ def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.
 
 
 def shape_loss(
-    shapes: Float[Tensor, "B T L 2"], truth: Float[Tensor, "B L 2"], kind: ShapeLoss, lengths: Float[Tensor, "B"]
+    shapes: Float[Tensor, "B T L 2"],
+    truth: Float[Tensor, "B L 2"],
+    kind: ShapeLoss,
+    lengths: Float[Tensor, "B"],
+    log_spread: Float[Tensor, "B L"],
 ) -> Float[Tensor, ""]:
     """The error of every step's shape, summed over the steps.
 
     `l2` is the paper's equation 3, `nme` its code's point distance over the faces' `lengths`, in the paper
-    those between the eyes.
+    those between the eyes. `nll` is the negative log-likelihood under Laplace's distribution, whose scale the network
+    says itself: where it expects to be wrong, behind an occluder, it learns less from being so.
     """
     error = shapes - truth[:, None]
+    if kind == "nll":
+        scale = log_spread[:, None, :, None]
+        return NLL_WEIGHT * (error.abs() * torch.exp(-scale) + scale).mean(dim=(0, 2, 3)).sum()
     if kind == "wing":
         return wing(error).mean(dim=(0, 2, 3)).sum()
     if kind == "l2":
@@ -65,7 +74,13 @@ def alignment_loss(
     half = size / 2
     error = (prediction.points_unit - points_unit).norm(dim=-1)
     terms = {
-        "shape": shape_loss(prediction.shapes_unit * half, points_unit * half, kind, lengths_unit * half),
+        "shape": shape_loss(
+            prediction.shapes_unit * half,
+            points_unit * half,
+            kind,
+            lengths_unit * half,
+            prediction.log_spread + math.log(half),
+        ),
         "visibility": visibility_loss(prediction.visibility, visible),
         "spread": spread_loss(prediction.log_spread, error),
     }
