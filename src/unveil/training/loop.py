@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -144,6 +145,7 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     config, schedule = task.config, task.config.schedule
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     turns_differ = DistributedDataParallelKwargs(find_unused_parameters=any(task.turns(0)))
+    AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     accelerator = Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=precision_for(config.precision, device),
