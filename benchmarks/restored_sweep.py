@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmarks.ocfw import NOTHING, Row, aligners, parser_of, thin
-from benchmarks.trials import Bar, bar_of
+from benchmarks.trials import SHARES, Bar, bar_of
 from rich.console import Console
 from rich.progress import Progress
 
@@ -29,7 +29,6 @@ from unveil.evaluation.plots import sweep_png
 from unveil.evaluation.provenance import code_facts
 from unveil.metrics import Interval, interval, resamples
 
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 RESTORER = "gan-ia"
 BARE = {"DRN": "drn", "PFLD": "pfld", "GlomFace-light": "glomface-light"}
 ROWS = tuple(

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.trials import bar_of, row
+from benchmarks.trials import SHARES, bar_of, row
 from rich.console import Console
 from rich.progress import Progress
 
@@ -19,7 +19,6 @@ from unveil.evaluation import Setting, compare
 from unveil.inference.runtime import AlignmentModel
 
 SEEN = ("KN95", "gas")
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 def settings(pictures: Library) -> dict[str, Setting]:

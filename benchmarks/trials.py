@@ -15,6 +15,7 @@ from unveil.training.presets import NOISE_ONLY, PRESETS
 
 SIZE = 112
 BUDGET = Schedule(steps=900, batch=16, warmup=100, decay=400, ema=0.99)
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # of the face under noise, in a sweep
 PATHS = {
     "data": "a pack of training faces with 68 points",
     "root": "300W as it is released",

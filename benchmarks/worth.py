@@ -11,7 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.trials import AUGMENTATIONS, BUDGET, SIZE, at_budget, bar_of, command_line, models_of, row, train_all
+from benchmarks.trials import (
+    AUGMENTATIONS,
+    BUDGET,
+    SHARES,
+    SIZE,
+    at_budget,
+    bar_of,
+    command_line,
+    models_of,
+    row,
+    train_all,
+)
 from rich.console import Console
 from rich.progress import Progress
 
@@ -35,7 +46,6 @@ VARIANTS = {
     "hourglass-boundaries": "two hourglasses with boundary maps",
 }
 SWEPT = ("glomface-light", "light-no-phm", "light-no-whm", "plain", "hourglass", "hourglass-boundaries")
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 @dataclass(frozen=True, slots=True)
