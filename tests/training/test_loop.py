@@ -72,6 +72,14 @@ def test_a_run_writes_weights_that_load(task: AlignmentTask, tmp_path: Path) -> 
     }
 
 
+def test_a_run_may_have_another_precision_than_the_one_before(drawn_folder: Path, tmp_path: Path) -> None:
+    faces = read_faces(drawn_folder)
+    one = FEW.model_copy(update={"steps": 1, "warmup": 0, "decay": 0})
+    for precision in ("float32", "bfloat16"):
+        outcome = fit(AlignmentTask(faces, config(schedule=one, precision=precision)), tmp_path / precision)
+        assert outcome.step == 1
+
+
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
     fit(AlignmentTask(faces, config()), tmp_path / "whole")
