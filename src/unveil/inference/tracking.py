@@ -24,7 +24,7 @@ from unveil.types import Box, Face, Image, Points, is_said
 
 State: TypeAlias = Literal["tracked", "covered", "lost"]
 
-COVERED_FROM, SEEN_FROM = 0.08, 0.055  # mean uncertainty in diagonals of the box; between the two nothing changes
+COVERED_FROM, SEEN_FROM = 0.07, 0.05  # mean uncertainty in diagonals of the box; between the two nothing changes
 COVERED_S = 1.0  # from here on a covered face is lost
 REMEMBERED_S = 5.0  # and from here on its id is gone
 SEARCH_S, EAGER_SEARCH_S = 1.0, 0.2  # between looks for faces while all are tracked, and while one is missing
