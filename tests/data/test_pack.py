@@ -1,6 +1,7 @@
 """Packs: what goes in comes out, and a file that is no whole pack is refused with its name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,17 @@ def test_a_pack_gives_back_what_went_in(faces: DataSet, pack: Path) -> None:
         np.testing.assert_array_equal(read.points_px[i], points_px)
         assert read.image(i).shape == (32, 32, 3)
         assert np.abs(read.image(i).astype(int) - picture).mean() < 6
+
+
+def test_a_pack_carries_what_is_visible_where_every_face_says_so(faces: DataSet, tmp_path: Path) -> None:
+    visible = np.arange(68) % 3 > 0
+    known = replace(faces, samples=tuple(replace(sample, visible=visible) for sample in faces.samples))
+    write_pack(known, tmp_path / "known.npz", 48)
+    read = Pack.read(tmp_path / "known.npz").visible
+    assert read is not None
+    np.testing.assert_array_equal(read, np.tile(visible, (len(faces), 1)))
+    with pytest.raises(DataError, match="damaged, its visibility fits no faces"):
+        Pack.read(rewritten(tmp_path / "known.npz", visible=read[:, 1:]))
 
 
 @pytest.mark.parametrize("side", [20, 32, 40, 64, 80], ids=lambda side: f"{side} px")

@@ -130,6 +130,28 @@ def test_any_folder_becomes_a_pack_with_predicted_landmarks(tmp_path: Path) -> N
         prepare_faces(tmp_path / "portraits", tmp_path / "none.npz", lambda _: None)
 
 
+def test_parts_that_are_covered_in_every_picture_are_packed_as_hidden_whatever_the_predictor_saw(
+    tmp_path: Path,
+) -> None:
+    image, points_px = drawn_face(np.random.default_rng(3), 160)
+    cv2.imwrite(str(tmp_path / "face.png"), image[..., ::-1])
+    eyes = np.isin(np.arange(68), range(36, 48))
+
+    def packed(seen: float, hidden: tuple[str, ...]) -> NDArray[np.bool_] | None:
+        visibility = np.where(eyes, seen, 0.9).astype(np.float32)
+        face = Face(tight_box(points_px), 1.0, points_px, visibility, np.zeros(68, np.float32), None, None)
+        prepare_faces(tmp_path, tmp_path / "faces.npz", lambda _: face, hidden=hidden)
+        return Pack.read(tmp_path / "faces.npz").visible
+
+    for seen in (0.1, 0.9):
+        visible = packed(seen, ("left eye", "right eye"))
+        assert visible is not None
+        np.testing.assert_array_equal(visible[0], ~eyes)
+    assert packed(0.9, ()) is None
+    with pytest.raises(DataError, match="no part 'monocle' to be hidden: there are left jaw"):
+        packed(0.9, ("monocle",))
+
+
 def test_portraits_are_packed_from_the_command_line_and_left_out_ones_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

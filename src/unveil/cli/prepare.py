@@ -23,7 +23,7 @@ CONCERNED = {
     "quality": ("300w", "folder", "faces", "celebamask-hq"),
     "scheme": ("folder",),
     "model": ("faces", "ocfw"),
-    **dict.fromkeys(("inside", "visible", "flip_average", "detector", "detector_model"), ("faces",)),
+    **dict.fromkeys(("inside", "visible", "hidden", "flip_average", "detector", "detector_model"), ("faces",)),
     **dict.fromkeys(("restorer", "occluded", "clean"), ("ocfw",)),
 }
 """Option to the data sets that it says something about."""
@@ -56,6 +56,9 @@ class Options:
     """Of faces: leave out those whose picture holds less than this share of the square round the face."""
     visible: float = 0.9
     """Of faces: leave out those of which less than this share of the landmarks is seen, since they are covered."""
+    hidden: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PART ...")] = ()
+    """Of faces: parts that are covered in every picture, "eyes" where everybody wears sunglasses; who trains on the
+    pack learns that they are hidden. --visible then speaks of the other landmarks."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
     """Of faces and ocfw: the model of 68 points that predicts landmarks, or visibility, as in `unveil align`."""
     flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -133,6 +136,7 @@ def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]])
                 size=side,
                 inside=options.inside,
                 visible=options.visible,
+                hidden=options.hidden,
                 quality=quality,
                 progress=bar("finding landmarks"),
                 packing=bar("packing"),

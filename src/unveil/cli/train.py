@@ -26,7 +26,7 @@ class Options:
 
     data: Path
     config: "AnyRun"
-    more: Path | None
+    more: tuple[Path, ...]
     scheme: str | None
     out: Path
     resume: bool
@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str]) -> Options:
     def options(
         data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
         config: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[AnyRun]] = config,
-        more: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None,
+        more: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...")] = (),
         scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
         out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = LATEST,
         resume: tyro.conf.FlagCreatePairsOff[bool] = False,
@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str]) -> Options:
         Args:
             data: A pack that `unveil prepare` wrote, or a folder of pictures with .pts files.
             config: The preset's settings.
-            more: Faces, as --data takes them, that only train: those that a teacher labelled, say.
+            more: Sets of faces, as --data takes them, that only train: those that a teacher labelled, say.
             scheme: Of a folder not annotated in ibug68: its scheme file, or a built-in scheme. A pack carries its own.
             out: Where weights, checkpoint, settings and TensorBoard scalars go.
             resume: Go on from RUN's checkpoint, with RUN's settings and whatever else is given.
@@ -137,7 +137,7 @@ def run(options: Options) -> int:
                 raise ValueError(f"{options.out}: holds a run; add --resume to go on with it, or name another --out")
             scheme = None if options.scheme is None else find_scheme(options.scheme)
             faces = read_faces(options.data, scheme)
-            more = None if options.more is None else read_faces(options.more, scheme)
+            more = [read_faces(path, scheme) for path in options.more]
             task = task_of(faces, options.config, more)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -45,7 +45,7 @@ class Augmentation(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A crop as a model sees it. `visible` is false where an occluder covers a landmark or the head turns it away."""
+    """A crop as a model sees it. `visible` is false where something covers a landmark or the head turns it away."""
 
     image: Image
     points_unit: Points
@@ -87,10 +87,12 @@ def augmented(
     occluders: Sequence[tuple[float, Occluder]],
     rng: np.random.Generator,
     others: OtherShapes | None = None,
+    annotated_visible: NDArray[np.bool_] | None = None,
 ) -> Example:
     """A random view of a face. The same generator state gives the same example.
 
-    `others` are what the face may be bent towards.
+    `others` are what the face may be bent towards; `annotated_visible`, (L,), is False where something covers the
+    landmark in the picture itself.
     """
     crop = random_crop(points_px, config, rng)
     if crop.mirrored:
@@ -99,6 +101,8 @@ def augmented(
     if others is not None and config.bend and rng.random() < config.bend:
         picture, points_unit = bent(picture, points_unit, towards(others(rng), points_unit, rng.uniform(*BENDS)))
     visible = ~turned_away(scheme, points_unit)
+    if annotated_visible is not None:
+        visible &= annotated_visible[list(scheme.flip_order)] if crop.mirrored else annotated_visible
     points = unit_to_crop_px(points_unit, size)
     if rng.random() < config.colour / 2:  # a face lit otherwise than what covers it
         picture = recoloured(picture, rng)

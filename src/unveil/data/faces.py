@@ -4,7 +4,7 @@ S pixels of a side. Occluders are drawn from landmarks, so a predictor gives eac
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from unveil.data.annotations import DataError, written_whole
 from unveil.data.pack import Packed, Progress, write_pack
@@ -46,6 +47,7 @@ def prepare_faces(
     size: int = 160,
     inside: float = 0.85,
     visible: float = 0.9,
+    hidden: Sequence[str] = (),
     quality: int = 92,
     progress: Progress | None = None,
     packing: Progress | None = None,
@@ -54,10 +56,12 @@ def prepare_faces(
 
     Left out are pictures that cannot be read or have no face, those that hold less than `inside` of the square round
     it, since their rest would be black, and faces of which less than the share `visible` of the landmarks is seen: they
-    are covered already. DataError if that leaves none. `progress` counts pictures that were looked at, `packing` faces
-    that were packed.
+    are covered already. `hidden` are parts of the face that are covered in every one of these pictures, "eyes" say:
+    the pack says so, and whether the predictor sees them does not matter. DataError if that leaves none, or there is
+    no such part. `progress` counts pictures that were looked at, `packing` faces that were packed.
     """
     need_folder(root)
+    bare = ~_landmarks_of(hidden)
     paths = _pictures(root)
     samples: list[Sample] = []
     unreadable: list[str] = []
@@ -74,10 +78,10 @@ def prepare_faces(
             faceless.append(name)
         elif _share_inside(image, face.landmarks) < inside:
             cut_off.append(name)
-        elif float((face.visibility > 0.5).mean()) < visible:
+        elif float((face.visibility[bare] > 0.5).mean()) < visible:
             covered.append(name)
         else:
-            samples.append(Sample(name, path, face.landmarks))
+            samples.append(Sample(name, path, face.landmarks, bare if hidden else None))
         if progress is not None:
             progress(done, len(paths))
     if not samples:
@@ -116,6 +120,17 @@ def prepare_celebamask_hq(
         if progress is not None:
             progress(done, count)
     return count
+
+
+def _landmarks_of(parts: Sequence[str]) -> NDArray[np.bool_]:
+    """(68,), True where a landmark is of one of these parts; DataError for what is none."""
+    there = {part.name: part.points for level in IBUG68.hierarchy.levels for part in level.parts}
+    of_them = np.zeros(IBUG68.points, np.bool_)
+    for name in parts:
+        if name not in there:
+            raise DataError(f"no part {name!r} to be hidden: there are {', '.join(there)}")
+        of_them[list(there[name])] = True
+    return of_them
 
 
 def _pictures(folder: Path) -> list[Path]:

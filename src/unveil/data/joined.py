@@ -43,9 +43,20 @@ class Joined:
         """(N, L, 2), each face in pixels of its own picture."""
         return np.concatenate([self.first.points_px, self.more.points_px])
 
+    @cached_property
+    def visible(self) -> NDArray[np.bool_] | None:
+        """(N, L); of faces of which nobody says what is covered, all."""
+        if self.first.visible is None and self.more.visible is None:
+            return None
+        return np.concatenate([_visible(faces) for faces in (self.first, self.more)])
+
     def __len__(self) -> int:
         return len(self.first) + len(self.more)
 
     def image(self, index: int) -> Image:
         """The picture of one face, RGB, (H, W, 3)."""
         return self.first.image(index) if index < len(self.first) else self.more.image(index - len(self.first))
+
+
+def _visible(faces: Faces) -> NDArray[np.bool_]:
+    return np.ones(faces.points_px.shape[:2], np.bool_) if faces.visible is None else faces.visible

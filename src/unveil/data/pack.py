@@ -1,7 +1,7 @@
 """Packs: the faces of a data set cut out and laid into one file. N faces, L landmarks.
 
 A pack is an uncompressed `.npz` without pickle: a JSON header, the JPEG bytes end to end, where each begins, the
-landmarks in pixels of the cut-out pictures and the faces' names.
+landmarks in pixels of the cut-out pictures, the faces' names and, where it is known, which landmarks are visible.
 """
 
 import json
@@ -43,6 +43,7 @@ class Pack:
     points_px: NDArray[np.float32]
     jpeg: NDArray[np.uint8]
     offsets: NDArray[np.int64]
+    visible: NDArray[np.bool_] | None = None
 
     @classmethod
     def read(cls, path: Path, scheme: Scheme | None = None) -> "Pack":
@@ -58,8 +59,11 @@ class Pack:
             raise DataError(f"{path}: faces of {has}, but scheme {scheme.name!r} has {scheme.points}")
         if len(offsets) != len(names) + 1 or offsets[-1] != len(jpeg):
             raise DataError(f"{path}: damaged, its pictures do not fill it; write it again with `unveil prepare`")
+        visible = arrays.get("visible")
+        if visible is not None and (visible.dtype != np.bool_ or visible.shape != points_px.shape[:2]):
+            raise DataError(f"{path}: damaged, its visibility fits no faces; write it again with `unveil prepare`")
         counts = (header["found"], header["expected"])
-        return cls(path, header["label"], scheme, *counts, tuple(names.tolist()), points_px, jpeg, offsets)
+        return cls(path, header["label"], scheme, *counts, tuple(names.tolist()), points_px, jpeg, offsets, visible)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -115,6 +119,7 @@ def write_pack(
     if own := own_scheme(data_set.scheme):
         header["own_scheme"] = own
     header |= {"found": data_set.found, "expected": data_set.expected, "side": side, "quality": quality}
+    known: dict[str, Any] = {} if data_set.visible is None else {"visible": data_set.visible}
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -124,6 +129,7 @@ def write_pack(
             points_px=np.stack(points_px),
             offsets=np.cumsum([0, *(len(picture) for picture in pictures)], dtype=np.int64),
             jpeg=np.concatenate(pictures),
+            **known,
         )
     return Packed(path, data_set.label, data_set.found, path.stat().st_size)
 

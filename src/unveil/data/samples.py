@@ -71,6 +71,10 @@ class Faces(Protocol):
     def points_px(self) -> NDArray[np.float32]:
         """(N, L, 2), each face in pixels of its own picture."""
 
+    @property
+    def visible(self) -> NDArray[np.bool_] | None:
+        """(N, L), False where something covers a landmark; None where nobody says so of every face."""
+
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image:

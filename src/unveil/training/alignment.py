@@ -1,6 +1,6 @@
 """Training a landmark model: the network, the step and the validation that the loop calls."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -45,11 +45,11 @@ HEAR_ALL = ("context", "recall", "memory", "disentangle.levels.0.widen")
 class AlignmentTask:
     """What the loop needs to know about landmark training. Its `config` lacks what the faces' scheme does not allow.
 
-    `more` are faces that only train, `config.more_share` of all that are drawn: a teacher's, say. ValueError if the
-    faces are too few for a batch, or one of them has no length to divide its error by.
+    `more` are faces that only train, each set `config.more_share` of all that are drawn: a teacher's, say. ValueError
+    if the faces are too few for a batch, one of them has no length to divide its error by, or the shares fit no sets.
     """
 
-    def __init__(self, faces: Faces, config: Alignment, more: Faces | None = None) -> None:
+    def __init__(self, faces: Faces, config: Alignment, more: Sequence[Faces] = ()) -> None:
         cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
         self.notes = left_out_kinds(config.occlusion, faces.scheme)
         config = config.model_copy(update={"occlusion": config.occlusion.on(faces.scheme)})
@@ -72,10 +72,13 @@ class AlignmentTask:
         self.occluders = occluders_of(config.occlusion)
         self.weights = balanced_weights(training, config.clusters, config.balance, config.schedule.seed)
         self.faces = faces
-        if more is not None:
-            self._add(more)
+        if more:
+            _check_shares(config.more_share, more)
+            self.weights *= 1 - sum(config.more_share)
+            for added, share in zip(more, config.more_share, strict=True):
+                self._add(added, share)
 
-    def _add(self, more: Faces) -> None:
+    def _add(self, more: Faces, share: float) -> None:
         """Faces that only train: what is held out, the mean shape and the order of the others stay as they are."""
         config, first = self.config, len(self.faces)
         self.faces = Joined(self.faces, more)
@@ -83,7 +86,7 @@ class AlignmentTask:
         added = np.arange(first, len(self.faces))
         self.slices = replace(self.slices, training=np.concatenate([self.slices.training, added]))
         weights = balanced_weights(more.points_px, config.clusters, config.balance, config.schedule.seed)
-        self.weights = np.concatenate([(1 - config.more_share) * self.weights, config.more_share * weights])
+        self.weights = np.concatenate([self.weights, share * weights])
 
     kept = ""
 
@@ -166,3 +169,13 @@ class AlignmentTask:
     def picture(self, model: nn.Module, batch: Batch) -> Tensor:
         images, truth = batch["images"][:8], batch["points_unit"][:8]
         return drawn_landmarks(images, truth, model(images).points_unit)
+
+
+def _check_shares(shares: Sequence[float], more: Sequence[Faces]) -> None:
+    """ValueError unless there is one share for each of `more` and the annotated faces keep some."""
+    given = " ".join(map(str, shares))
+    if len(shares) != len(more):
+        sets = ", ".join(faces.label for faces in more)
+        raise ValueError(f"--more-share {given}: {len(shares)} for {len(more)} sets of --more, {sets}; give one each")
+    if sum(shares) >= 1:
+        raise ValueError(f"--more-share {given}: together 1 or more, so no annotated face would train; give less")

@@ -79,6 +79,7 @@ class TrainingFaces(Dataset[Batch]):
             occluders=self.occluders,
             rng=np.random.default_rng((self.seed, draw)),
             others=self.others,
+            annotated_visible=None if self.faces.visible is None else self.faces.visible[index],
         )
         return as_tensors(example)
 
@@ -178,6 +179,8 @@ def held_out_examples(
         crop = Crop.around(tight_box(points_px), margin)
         picture, points_unit = cut(faces.image(index), points_px, crop, faces.scheme, size)
         visible = ~turned_away(faces.scheme, points_unit)
+        if faces.visible is not None:
+            visible &= faces.visible[index]
         if kind == "occluded" and occluders:
             rng = np.random.default_rng((0, index))
             points = unit_to_crop_px(points_unit, size)

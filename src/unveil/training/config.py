@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from unveil.data.augment import Augmentation
 from unveil.data.occlusion import HELD_OUT, KINDS, KINDS_OF_IBUG68
@@ -15,6 +15,11 @@ from unveil.training.networks import Drda, Drn, Frozen, GanIa, Hourglass, Light,
 from unveil.training.restoration_losses import PixelLoss
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+def _several(given: object) -> object:
+    """Runs that were written when there was one share have it as a number."""
+    return (given,) if isinstance(given, float) else given
 
 
 class Schedule(Frozen):
@@ -97,8 +102,8 @@ class Alignment(Run):
     """The share of training faces, chosen by the hash of their names, that only validates."""
     clusters: Count = 24
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
-    more_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    """The share of drawn faces that are of --more, where that is given."""
+    more_share: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_several)] = (0.4,)
+    """The share of drawn faces that are of --more, where that is given; of several, one share each."""
     memory_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
     """The memory of the whole moves slower by this factor: at full rate its thousand inputs, which move together, fill
     it within a hundred steps, and it is then the same for every face."""

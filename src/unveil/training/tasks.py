@@ -1,5 +1,6 @@
 """From settings to what learns by them: one function for every kind of run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,13 +17,15 @@ from unveil.training.restoration import RestorationTask
 AnyTask: TypeAlias = AlignmentTask | RestorationTask | PfldTask | CascadeTask
 
 
-def task_of(faces: Faces, config: AnyRun, more: Faces | None = None) -> AnyTask:
+def task_of(faces: Faces, config: AnyRun, more: Sequence[Faces] = ()) -> AnyTask:
     """What these settings train on these faces; ValueError if the faces are not fit for it.
 
     `more` are faces that only train, of landmark networks of the hierarchies' contract.
     """
-    if more is not None and not isinstance(config, Alignment):
-        raise ValueError(f"--more {more.label}: only GlomFace and what stands beside it takes more faces; leave it out")
+    if more and not isinstance(config, Alignment):
+        raise ValueError(
+            f"--more {more[0].label}: only GlomFace and what stands beside it takes more faces; leave it out"
+        )
     match config:
         case Alignment():
             return AlignmentTask(faces, config, more)
