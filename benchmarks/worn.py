@@ -1,7 +1,7 @@
 """Masks and dark glasses that people really wear: how many of the landmarks behind them the model calls hidden.
 
-    python -m benchmarks.worn --root ../shared/data/occluded_wild
-    python -m benchmarks.worn --root ../shared/data/occluded_wild --training packs/sunglasses
+    python -m benchmarks.worn --root DIR
+    python -m benchmarks.worn --root DIR --training packs/sunglasses
 
 Photographs without landmarks, called mask_….jpg and sunglasses_….jpg. Of those in sunglasses every fourth, by the hash
 of its name, is held out and counted here; the second line copies the others into a folder, for `unveil prepare faces`.
