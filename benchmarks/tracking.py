@@ -25,7 +25,7 @@ from unveil.types import Points
 Found = NDArray[np.float32]
 """Landmarks frame by frame, (N, L, 2)."""
 
-PANELS = 3  # that hide the face in turn, of different textures
+TEXTURES = 3  # of what covers the face, in turn
 WARM = 15  # frames that do not count: the filter and the motion have to settle
 LAGS = np.arange(-1.0, 4.01, 0.1)  # in frames
 NEAR = 0.05  # inter-ocular distances: a face that is found this well has come back
@@ -59,7 +59,7 @@ def quality(pipeline: unveil.Pipeline) -> None:
     for way in WAYS:
         still = follow(pipeline, STILL, way)
         moving = [follow(pipeline, clip, way) for clip in MOVING]
-        occluded = [follow(pipeline, clip, way) for clip in OCCLUDED]
+        occluded = [follow(pipeline, clip, way, seed) for clip in OCCLUDED for seed in range(TEXTURES)]
         lags = [lag(found, truth) for found, truth in moving]
         errors = [np.mean([nme(*pair) for pair in pairs]) for pairs in (moving, occluded)]
         delay = f"{np.mean(lags):.2f} (worst {max(lags):.1f})"
@@ -68,11 +68,13 @@ def quality(pipeline: unveil.Pipeline) -> None:
 
 def coming_back(pipeline: unveil.Pipeline) -> None:
     """States while a face is hidden, and the time from its last landmark being freed to its being followed again."""
-    print(f"\n{PANELS} panels: frames tracked, covered, lost while hidden; seconds until back: median, worst; ids kept")
+    print(
+        f"\n{TEXTURES} panels: frames tracked, covered, lost while hidden; seconds until back: median, worst; ids kept"
+    )
     for clip in HIDDEN:
         states: Counter[str] = Counter()
         waits, same = [], 0
-        for seed in range(PANELS):
+        for seed in range(TEXTURES):
             shots, faces = zip(*watch(Tracker(pipeline), clip, seed), strict=True)
             nearest = [_nearest(found, shot.truth_px) for shot, found in zip(shots, faces, strict=True)]
             states.update(face.state for shot, face in zip(shots, nearest, strict=True) if shot.hidden == 1 and face)
@@ -81,7 +83,7 @@ def coming_back(pipeline: unveil.Pipeline) -> None:
             waits.append((back[0] - free) / FPS if back else math.inf)
             same += nearest[0] is not None and nearest[-1] is not None and nearest[0].id == nearest[-1].id
         told = ", ".join(str(states[state]) for state in ("tracked", "covered", "lost"))
-        print(f"{clip.name:<24}{told:>16}{np.median(waits):>8.2f}{max(waits):>8.2f}{same:>6} of {PANELS}")
+        print(f"{clip.name:<24}{told:>16}{np.median(waits):>8.2f}{max(waits):>8.2f}{same:>6} of {TEXTURES}")
 
 
 def speed(pipeline: unveil.Pipeline, seconds: float = 10.0) -> None:
@@ -106,15 +108,20 @@ def speed(pipeline: unveil.Pipeline, seconds: float = 10.0) -> None:
     print(f"\n640x480, one face: {count / tracking_s:.1f} frames/s; {ratio:.2f} times the model's own time")
 
 
-def follow(pipeline: unveil.Pipeline, clip: Clip, way: str) -> tuple[Found, Found]:
-    """The clip's landmarks as that way finds them, and as they are; where no face is found, the last ones."""
+def follow(pipeline: unveil.Pipeline, clip: Clip, way: str, seed: int = 0) -> tuple[Found, Found]:
+    """The clip's landmarks as that way finds them, and as they are; where no face is found, the last ones.
+
+    The seed is the occluder's.
+    """
     found: list[Points] = []
     truth: list[Points] = []
     faces: Iterator[tuple[Shot, Sequence[TrackedFace]]]
     if way == WAYS[0]:
-        faces = ((shot, [TrackedFace(0, face, "tracked") for face in pipeline(shot.image_rgb)]) for shot in play(clip))
+        faces = (
+            (shot, [TrackedFace(0, face, "tracked") for face in pipeline(shot.image_rgb)]) for shot in play(clip, seed)
+        )
     else:
-        faces = watch(Tracker(pipeline, smooth=way == WAYS[2]), clip)
+        faces = watch(Tracker(pipeline, smooth=way == WAYS[2]), clip, seed)
     for shot, tracked in faces:
         face = _nearest(tracked, shot.truth_px)
         found.append(face.face.landmarks if face else found[-1] if found else shot.truth_px)

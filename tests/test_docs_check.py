@@ -66,7 +66,7 @@ RULES = (
         r"unveil export runs/((restorer|gan\S*|judged|longer|glomface\S*)/|(light|pfld)/last).*",
         "its training is not run",
     ),
-    Rule(r"unveil export runs/(late|slow|last|worn)-.*", "its training is not run"),
+    Rule(r"unveil export runs/(late|slow|last|dark)-.*", "its training is not run"),
     Rule(r"unveil evaluate --models models/glomface .*", "its training is not run"),
     Rule(r"unveil train glomface-light \$.*", "hours of training, and its settings are in the shell's variables"),
     Rule(

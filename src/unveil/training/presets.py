@@ -57,7 +57,7 @@ PRESETS: Mapping[str, Alignment] = MappingProxyType(
 
 What they took and gave on a core with AVX2, as inter-ocular NME on 300W Common:
 
-- glomface-light, by the commands of its card: eighteen and a half hours, the last three with AVX-512, 2.82 %.
+- glomface-light, by the commands of its card: eighteen and three quarter hours, the last three with AVX-512, 2.81 %.
 - light-*, plain and hourglass*, by `python -m benchmarks.worth train`: ten minutes each at 112 px, 5.36 to 6.40 %
   (docs/hierarchy.md).
 - glomface: 8.46 % at T = 1 after 95 minutes, 7.71 % at T = 4 after eight more (docs/hierarchy.md): five faces a second,
