@@ -42,15 +42,15 @@ def main() -> None:
 
 def _hidden(pipeline: Pipeline, paths: list[Path], names: tuple[str, str]) -> list[list[float]]:
     """For each part, the share of its landmarks that is called hidden, a face each."""
-    parts = {part.name: list(part.points) for level in IBUG68.hierarchy.levels for part in level.parts}
+    parts = [list(IBUG68.hierarchy.parts[name]) for name in names]
     shares: list[list[float]] = [[], []]
     for path in track(paths, "looking", transient=True, console=Console(stderr=True)):
         faces = pipeline(read_image(path))
         if not faces:
             continue
         face = max(faces, key=lambda face: (face.box.x1 - face.box.x0) * (face.box.y1 - face.box.y0))
-        for share, name in zip(shares, names, strict=True):
-            share.append(float((face.visibility[parts[name]] < 0.5).mean()))
+        for share, part in zip(shares, parts, strict=True):
+            share.append(float((face.visibility[part] < 0.5).mean()))
     return shares
 
 

@@ -82,7 +82,7 @@ def test_shares_that_leave_no_annotated_face_are_refused(drawn_folder: Path, mor
 def test_what_is_covered_in_the_picture_itself_trains_as_hidden(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
     assert isinstance(faces, DataSet)
-    left = np.array(next(part.points for part in faces.scheme.hierarchy.levels[0].parts if part.name == "left eye"))
+    left = np.array(faces.scheme.hierarchy.parts["left eye"])
     bare = ~np.isin(np.arange(68), left)
     covered = replace(faces, samples=tuple(replace(sample, visible=bare) for sample in faces.samples))
     write_pack(covered, tmp_path / "covered.npz", side=64)

@@ -124,7 +124,7 @@ def prepare_celebamask_hq(
 
 def _landmarks_of(parts: Sequence[str]) -> NDArray[np.bool_]:
     """(68,), True where a landmark is of one of these parts; DataError for what is none."""
-    there = {part.name: part.points for level in IBUG68.hierarchy.levels for part in level.parts}
+    there = IBUG68.hierarchy.parts
     of_them = np.zeros(IBUG68.points, np.bool_)
     for name in parts:
         if name not in there:

@@ -53,6 +53,11 @@ class Hierarchy:
     def points(self) -> int:
         return len(self.levels[-1].parts[0].points)
 
+    @cached_property
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """The landmarks of every part of every level, by its name."""
+        return {part.name: part.points for level in self.levels for part in level.parts}
+
     def children(self, level: int, part: int) -> tuple[int, ...]:
         """The parts of the level below that make up this one."""
         inside = set(self.levels[level].parts[part].points)
