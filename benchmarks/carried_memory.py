@@ -15,10 +15,10 @@ from torch import Tensor
 
 import unveil
 from unveil.geometry import Crop, tight_box
-from unveil.inference.runtime import shipped_models
+from unveil.inference.aligner import shipped_models
 from unveil.inference.smoothing import Motion, OneEuro
+from unveil.models.checkpoints import load_network
 from unveil.models.glomface import GlomFaceLight
-from unveil.models.weights import load_network
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CLIPS = tuple(replace(clip, seconds=2.5) for clip in (STILL, MOVING[0], MOVING[-1], OCCLUDED[2]))

@@ -25,16 +25,16 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from unveil.baselines.drda import DecorruptAutoencoder
+from unveil.baselines.drn import Drn
+from unveil.baselines.shape_indexed import DESCRIPTOR, cascade
 from unveil.data.synthetic import drawn_face
-from unveil.export import channels_of, fold, graph_of, to_onnx
-from unveil.face.schemes import COFW29, IBUG68, WFLW98, Scheme
+from unveil.export.onnx_export import channels_of, fold, graph_of, to_onnx
 from unveil.geometry import Crop, tight_box
-from unveil.models.autoencoder import DecorruptAutoencoder
-from unveil.models.drn import Drn
-from unveil.models.normed import fold_norms
-from unveil.models.shape_indexed import DESCRIPTOR, cascade
-from unveil.models.weights import build
-from unveil.training.networks import Network, Paper, Restorer
+from unveil.models.checkpoints import build
+from unveil.models.conv_norm import fold_norms
+from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, Scheme
+from unveil.training.network_configs import Network, Paper, Restorer
 from unveil.training.presets import ALL, PRESETS
 
 AnyNetwork: TypeAlias = Network | Restorer

@@ -19,7 +19,7 @@ from skimage import data
 from unveil.data.occlusion import occluder
 from unveil.data.pack import Pack
 from unveil.geometry import Crop, tight_box
-from unveil.inference.runtime import AlignmentModel
+from unveil.inference.aligner import AlignmentModel
 from unveil.inference.tracking import COVERED_FROM, SEEN_FROM
 from unveil.training.batches import split_by_name
 from unveil.types import Box, Image, Points

@@ -20,12 +20,12 @@ from benchmarks.trials import at_budget, command_line, models_of, row, train_all
 from numpy.typing import NDArray
 
 from unveil.cli import main as unveil_command
-from unveil.data import cofw, wflw
-from unveil.data.annotations import written_whole
-from unveil.data.landmarks import DataSet, read_data_set
+from unveil.data.datasets import cofw, wflw
+from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.pack import Pack, cut_out, write_pack
-from unveil.face.schemes import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
 from unveil.geometry import tight_box
+from unveil.io.annotations import written_whole
+from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
 from unveil.types import Image, Points
 
 NOTE = (

@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.data.landmarks import DataSet, Sample, read_data_set
+from unveil.data.datasets.registry import DataSet, Sample, read_data_set
 from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
 from unveil.data.pack import Pack
 from unveil.evaluation import Aligner, figures_of, run_models
 from unveil.evaluation.run import scene_of
-from unveil.face.pose import five_points
-from unveil.face.scheme_file import read_scheme
-from unveil.face.schemes import IBUG68, Scheme
 from unveil.geometry import tight_box
-from unveil.inference.runtime import Alignment
+from unveil.inference.aligner import Alignment
+from unveil.schemes.pose import five_points
+from unveil.schemes.scheme import IBUG68, Scheme
+from unveil.schemes.scheme_file import read_scheme
 from unveil.types import Box, Image, Points
 
 SCHEME_FILE = """\

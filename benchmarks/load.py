@@ -30,8 +30,8 @@ import tyro
 from skimage.data import astronaut
 
 import unveil
-from unveil.inference.images import decode_image
-from unveil.inference.outputs import picture_json
+from unveil.io.images import decode_image
+from unveil.io.results import picture_json
 
 SETTLED = 200  # requests after which memory is first looked at
 HEADERS = {"Content-Type": "image/jpeg"}

@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.data.landmarks import DataSet, read_data_set
+from unveil.baselines.coupled import TURNS, Uncover, coupled, uncovering
+from unveil.data.datasets.ocfw import faces_called
+from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
-from unveil.data.ocfw import faces_called
 from unveil.evaluation import Aligner, Figures, Outcome, figures_of, run_models
-from unveil.evaluation.coupled import TURNS, Uncover, coupled, uncovering
 from unveil.evaluation.plots import COLOURS, STROKES, png
 from unveil.evaluation.provenance import code_facts
-from unveil.inference.runtime import shipped_models
+from unveil.inference.aligner import shipped_models
 from unveil.metrics import ced, nrmse, point_errors
 from unveil.models.restorers import load_restorer
 

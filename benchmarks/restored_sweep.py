@@ -20,9 +20,9 @@ from benchmarks.trials import SHARES, Bar, bar_of
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.data.landmarks import DataSet, read_data_set
+from unveil.data.datasets.ocfw import faces_called
+from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.occlusion import HELD_OUT, KINDS, SCALED, Library, occluder
-from unveil.data.ocfw import faces_called
 from unveil.evaluation import Aligner, Figures, Sweep, figures_of, run_models
 from unveil.evaluation.figures import RESAMPLES, RESAMPLING_SEED
 from unveil.evaluation.plots import sweep_png

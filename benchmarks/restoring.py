@@ -27,22 +27,22 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from unveil.data.annotations import written_whole
+from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import Library
 from unveil.data.pack import read_faces
-from unveil.data.restoration import Holes, RestorationPair, held_out
-from unveil.data.samples import Faces
+from unveil.data.restoration_pairs import Holes, RestorationPair, held_out
 from unveil.evaluation.provenance import code_facts
 from unveil.geometry import Crop
+from unveil.inference.aligner import AlignmentModel
 from unveil.inference.blending import RestoredCrop, blended
 from unveil.inference.drawing import GAP, PAPER, side_by_side
-from unveil.inference.outputs import write_png
-from unveil.inference.restoration import Restorer
-from unveil.inference.runtime import AlignmentModel
+from unveil.inference.restorer import Restorer
+from unveil.io.annotations import written_whole
+from unveil.io.results import write_png
 from unveil.metrics.restoration import HoleFigures, Picture, hole_figures, overlap
 from unveil.training.config import Restoring
+from unveil.training.gan import inpainted, make_pair
 from unveil.training.presets import RESTORERS
-from unveil.training.restoration import inpainted, make_pair
 from unveil.types import Box, Image
 
 BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5)

@@ -13,10 +13,10 @@ from benchmarks.trials import SHARES, bar_of, row
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.data.landmarks import read_data_set
+from unveil.data.datasets.registry import read_data_set
 from unveil.data.occlusion import HELD_OUT, Library
 from unveil.evaluation import Setting, compare
-from unveil.inference.runtime import AlignmentModel
+from unveil.inference.aligner import AlignmentModel
 
 SEEN = ("KN95", "gas")
 

@@ -20,10 +20,10 @@ from examples.occluders import covered_photographs
 
 import unveil
 from unveil.data.occlusion import Library
-from unveil.face.schemes import IBUG68
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.inference.drawing import GAP, PAPER, captioned, draw_faces
-from unveil.inference.outputs import write_png
+from unveil.io.results import write_png
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Face, Image, Points
 
 COLUMNS, TILE, MARGIN = 6, 230, 1.15  # tiles in a row; pixels; diagonals of the landmarks' box

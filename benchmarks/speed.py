@@ -14,10 +14,10 @@ import numpy as np
 from skimage.data import astronaut
 
 import unveil
-from unveil.face.schemes import IBUG68
+from unveil.inference.aligner import AlignmentModel, shipped_models, shipped_restorers
 from unveil.inference.detector import load_detector
-from unveil.inference.restoration import Restorer
-from unveil.inference.runtime import AlignmentModel, shipped_models, shipped_restorers
+from unveil.inference.restorer import Restorer
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image
 
 COLD_START = """

@@ -17,9 +17,9 @@ from benchmarks.clips import FPS, HIDDEN, MOVING, OCCLUDED, STILL, Clip, Shot, p
 from numpy.typing import NDArray
 
 import unveil
-from unveil.face.schemes import IBUG68
 from unveil.inference.smoothing import Motion, OneEuro
 from unveil.inference.tracking import TrackedFace, Tracker
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Points
 
 Found = NDArray[np.float32]

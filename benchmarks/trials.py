@@ -8,8 +8,8 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.data.samples import Faces
-from unveil.inference.runtime import AlignmentModel
+from unveil.data.datasets.samples import Faces
+from unveil.inference.aligner import AlignmentModel
 from unveil.training.config import Alignment, Schedule
 from unveil.training.presets import NOISE_ONLY, PRESETS
 
@@ -77,9 +77,9 @@ def is_trained(run: Path) -> bool:
 
 def train_all(faces: Faces, configs: Mapping[str, Alignment], out: Path) -> bool:
     """Trains what is not trained yet, one after the other, each in its folder of `out`; False if it was stopped."""
-    from unveil.training.alignment import AlignmentTask
-    from unveil.training.loop import fit
+    from unveil.training.landmarks import AlignmentTask
     from unveil.training.memory import keep_freed_memory
+    from unveil.training.trainer import fit
 
     keep_freed_memory()
     console = Console(stderr=True)
@@ -97,7 +97,7 @@ def train_all(faces: Faces, configs: Mapping[str, Alignment], out: Path) -> bool
 
 def models_of(names: Iterable[str], out: Path, threads: int = 1) -> dict[str, AlignmentModel]:
     """The models of those runs in `out` that are trained, exported beside their weights if that was not done before."""
-    from unveil.export import export_model
+    from unveil.export.onnx_export import export_model
 
     models = {}
     for name in names:

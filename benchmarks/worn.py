@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from unveil import Pipeline
-from unveil.data.landmarks import read_image
-from unveil.face.schemes import IBUG68
+from unveil.data.datasets.registry import read_image
+from unveil.schemes.scheme import IBUG68
 
 BEHIND = {"sunglasses": "eyes", "mask": "mouth"}
 BESIDE = {"sunglasses": "mouth", "mask": "eyes"}

@@ -84,10 +84,10 @@ def report(root: Path, library: Path, out: Path) -> None:
     """`worth.md`, `worth.json` and `worth.png` in `out`, and each finished run's model beside its weights."""
     from benchmarks.computation import computation
 
-    from unveil.data.landmarks import read_data_set
+    from unveil.data.datasets.registry import read_data_set
     from unveil.data.occlusion import HELD_OUT, Library
     from unveil.evaluation import Setting, compare
-    from unveil.face.schemes import IBUG68
+    from unveil.schemes.scheme import IBUG68
 
     models = models_of((trial.name for trial in TRIALS), out)
     trials = [trial for trial in TRIALS if trial.name in models]

@@ -13,10 +13,10 @@ from skimage.data import astronaut
 import unveil
 from unveil.cli import main as unveil_command
 from unveil.data.occlusion import Occluded, covered, occluder
-from unveil.face.pose import five_points
-from unveil.face.schemes import Scheme, scheme_named
 from unveil.geometry import Crop
 from unveil.inference.drawing import VISIBLE_FROM, draw_faces
+from unveil.schemes.pose import five_points
+from unveil.schemes.scheme import Scheme, scheme_named
 from unveil.types import Box, Face, Image, Points, Pose
 
 # Kind and seed; the seeds are chosen for four different things in front of the face, not for the figures.

@@ -12,7 +12,7 @@ import unveil
 from unveil.data.occlusion import Library, Occluded, occluder
 from unveil.geometry import Crop, tight_box
 from unveil.inference.drawing import GAP, PAPER, captioned, side_by_side
-from unveil.inference.outputs import write_png
+from unveil.io.results import write_png
 from unveil.types import Face, Image, Points
 
 # Kind and seed, and what takes its place where the library has something for it.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from benchmarks.computation import computation, once, rows, steps_of
 
-from unveil.face.schemes import IBUG68
-from unveil.models.weights import build
-from unveil.training.networks import Drn
+from unveil.models.checkpoints import build
+from unveil.schemes.scheme import IBUG68
+from unveil.training.network_configs import Drn
 from unveil.training.presets import ALL
 
 

@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from unveil.data.annotations import read_pts, write_pts
 from unveil.data.synthetic import write_drawn_faces
-from unveil.face.pose import five_points
-from unveil.face.schemes import SCHEMES
+from unveil.io.annotations import read_pts, write_pts
+from unveil.schemes.pose import five_points
+from unveil.schemes.scheme import SCHEMES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("README.md")])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unveil.face.schemes import SCHEMES, Scheme
 from unveil.geometry import Crop, flip_points, tight_box
+from unveil.schemes.scheme import SCHEMES, Scheme
 from unveil.types import Box, Image, Points
 
 TURN = math.pi / 2

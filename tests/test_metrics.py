@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from unveil.face.schemes import COFW29, IBUG68, SCHEMES, Scheme
 from unveil.metrics import (
     immeasurable,
     nme,
@@ -20,6 +19,7 @@ from unveil.metrics import (
     point_errors,
     summarise,
 )
+from unveil.schemes.scheme import COFW29, IBUG68, SCHEMES, Scheme
 
 Floats = NDArray[np.float64]
 

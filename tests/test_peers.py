@@ -13,7 +13,7 @@ from benchmarks.peers.figures import INNER, Row, markdown, measured
 from benchmarks.peers.jobs import Face, Timing
 from benchmarks.peers.peers import PEERS, Peer, PeerError
 
-from unveil.data.landmarks import folder
+from unveil.data.datasets.registry import folder
 
 
 def test_a_square_grows_with_the_box_and_moves_with_it() -> None:

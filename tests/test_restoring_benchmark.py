@@ -12,10 +12,10 @@ from unveil.data.occlusion import Library
 from unveil.data.occlusion.library import Sprite, Template
 from unveil.data.pack import read_faces
 from unveil.metrics.restoration import HoleFigures, hole_figures, overlap
+from unveil.models.checkpoints import Blueprint, weights_bytes
 from unveil.models.generator import Generator
-from unveil.models.weights import Blueprint, weights_bytes
+from unveil.training.gan import RestorationTask
 from unveil.training.presets import RESTORERS
-from unveil.training.restoration import RestorationTask
 from unveil.types import Image
 
 SIZES = {"widths": (8, 8), "dilations": (2,), "last": 8, "attention": False}
@@ -25,7 +25,7 @@ FEW = RESTORERS["gan-ia-light"].model_copy(update={"held_out_faces": 4})
 @pytest.fixture(scope="module")
 def restorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small generator with random weights, exported."""
-    from unveil.export import export_model
+    from unveil.export.onnx_export import export_model
 
     folder = tmp_path_factory.mktemp("restorer")
     blueprint = Blueprint("gan-ia", "ibug68", 32, 1.15, SIZES)

@@ -13,14 +13,14 @@ from benchmarks.few_points import Models, conditions, covered_five, five_of, mea
 from benchmarks.trials import BUDGET, at_budget, models_of, row
 from benchmarks.worth import TRIALS
 
-from unveil.data.landmarks import DataSet, folder
+from unveil.data.datasets.registry import DataSet, folder
+from unveil.data.datasets.samples import read_image
 from unveil.data.occlusion import Library, occluder
 from unveil.data.pack import Pack, write_pack
-from unveil.data.samples import read_image
-from unveil.face.schemes import Scheme
-from unveil.inference.runtime import Alignment, shipped_models
+from unveil.inference.aligner import Alignment, shipped_models
+from unveil.schemes.scheme import Scheme
 from unveil.training.config import Alignment as Settings
-from unveil.training.networks import Light, Plain
+from unveil.training.network_configs import Light, Plain
 from unveil.types import Box, Image
 
 SMALL = {"dim": 16, "whole": 24, "spacings_unit": (0.1,), "channels": 8, "width": 0.25, "imagenet": False}

@@ -21,13 +21,13 @@ from benchmarks.peers.jobs import Answer, Face
 from benchmarks.peers.peers import PEERS, Peer, PeerError, unveil_peer
 from numpy.typing import NDArray
 
-from unveil.data.annotations import written_whole
-from unveil.data.landmarks import DataSet, three_hundred_w
-from unveil.data.occluded import generator_of
+from unveil.data.datasets.registry import DataSet, three_hundred_w
+from unveil.data.occluded_set import generator_of
 from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
 from unveil.evaluation import file_name
 from unveil.evaluation.provenance import code_version
 from unveil.geometry import tight_box
+from unveil.io.annotations import written_whole
 
 
 @dataclass(frozen=True)

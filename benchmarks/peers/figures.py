@@ -8,9 +8,9 @@ from benchmarks.peers.jobs import Timing
 from benchmarks.peers.peers import Peer
 from numpy.typing import NDArray
 
-from unveil.data.landmarks import DataSet
-from unveil.face.schemes import IBUG68
+from unveil.data.datasets.registry import DataSet
 from unveil.metrics import failed, interval, nme, point_errors, resamples
+from unveil.schemes.scheme import IBUG68
 
 CLEAN = "clean"
 FAILURE = 0.10

@@ -21,7 +21,7 @@ from benchmarks.peers.jobs import Face
 from benchmarks.peers.peers import PEERS, Peer
 from numpy.typing import NDArray
 
-from unveil.data.landmarks import DataSet, three_hundred_w
+from unveil.data.datasets.registry import DataSet, three_hundred_w
 from unveil.geometry import tight_box
 from unveil.metrics import nme, point_errors
 

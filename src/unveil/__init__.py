@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unveil.inference.images import read_image
     from unveil.inference.pipeline import Pipeline
-    from unveil.inference.restoration import Restored, Restorer
+    from unveil.inference.restorer import Restored, Restorer
     from unveil.inference.smoothing import OneEuro
     from unveil.inference.tracking import TrackedFace, Tracker
+    from unveil.io.images import read_image
     from unveil.types import Box, Face, Pose
 
 __version__ = "0.1.0"
@@ -32,11 +32,11 @@ _HOMES = {
     "OneEuro": "unveil.inference.smoothing",
     "Pipeline": "unveil.inference.pipeline",
     "Pose": "unveil.types",
-    "Restored": "unveil.inference.restoration",
-    "Restorer": "unveil.inference.restoration",
+    "Restored": "unveil.inference.restorer",
+    "Restorer": "unveil.inference.restorer",
     "TrackedFace": "unveil.inference.tracking",
     "Tracker": "unveil.inference.tracking",
-    "read_image": "unveil.inference.images",
+    "read_image": "unveil.io.images",
 }
 
 

@@ -17,9 +17,9 @@ import onnxruntime as ort
 import unveil
 from unveil.data.synthetic import drawn_face
 from unveil.geometry import tight_box
+from unveil.inference.aligner import shipped_models, shipped_restorers
 from unveil.inference.detector import MIN_SCORE, DetectorName, load_detector
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.runtime import shipped_models, shipped_restorers
 from unveil.metrics import nme, point_errors
 
 # What runs without them runs; they are listed because behaviour depends on them.

@@ -7,8 +7,8 @@ import pytest
 
 from unveil.data.augment import Augmentation, augmented
 from unveil.data.synthetic import drawn_face
-from unveil.face.schemes import IBUG68
 from unveil.geometry import tight_box
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Points
 
 STILL = {"rotation": 0.0, "shift": 0.0, "scale": (1.0, 1.0), "colour": 0.0, "shade": 0.0, "grey": 0.0, "blur": 0.0}

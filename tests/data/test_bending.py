@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from unveil.data.augment import Augmentation, Example, augmented
-from unveil.data.bending import OtherShapes, bent, towards
 from unveil.data.synthetic import drawn_face
-from unveil.face.schemes import IBUG68
+from unveil.data.tps_warp import OtherShapes, bent, towards
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Image, Points
 
 SIZE = 96

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import scipy.io
 
-from unveil.data import cofw as module
-from unveil.data.annotations import DataError
-from unveil.data.cofw import FACES, cofw29, cofw68
-from unveil.data.landmarks import read_data_set
+from unveil.data.datasets import cofw as module
+from unveil.data.datasets.cofw import FACES, cofw29, cofw68
+from unveil.data.datasets.registry import read_data_set
 from unveil.data.pack import Pack, write_pack
-from unveil.face.schemes import COFW29, IBUG68
+from unveil.io.annotations import DataError
+from unveil.schemes.scheme import COFW29, IBUG68
 from unveil.types import Box
 
 TINY = {"train": 2, "test": 3}

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from unveil.data import landmarks
-from unveil.data.annotations import DataError, write_pts
-from unveil.data.landmarks import (
+from unveil.data.datasets import registry as landmarks
+from unveil.data.datasets.registry import (
     READERS,
     TEST_SPLITS,
     THREE_HUNDRED_W,
@@ -20,7 +19,8 @@ from unveil.data.landmarks import (
     read_image,
     three_hundred_w,
 )
-from unveil.face.schemes import IBUG68, WFLW98
+from unveil.io.annotations import DataError, write_pts
+from unveil.schemes.scheme import IBUG68, WFLW98
 
 TINY = {"train": {"afw": 1, "helen/trainset": 3}, "common": {"lfpw/testset": 1}}
 

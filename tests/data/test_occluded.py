@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unveil.cli import main
-from unveil.data.landmarks import folder
+from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import write_drawn_faces
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from unveil.cli import main
-from unveil.data.annotations import DataError
-from unveil.data.landmarks import read_data_set
+from unveil.data.datasets.ocfw import Covered, Entry, entries_of, faces_called, faces_of_300w, read_list, write_list
+from unveil.data.datasets.registry import read_data_set
 from unveil.data.occlusion import occluder
-from unveil.data.ocfw import Covered, Entry, entries_of, faces_called, faces_of_300w, read_list, write_list
 from unveil.data.pack import Pack
 from unveil.data.synthetic import write_drawn_faces
 from unveil.geometry import Crop, tight_box
+from unveil.inference.aligner import AlignmentModel
 from unveil.inference.blending import RestoredCrop
 from unveil.inference.covered import contact_sheets, look_with
-from unveil.inference.runtime import AlignmentModel
+from unveil.io.annotations import DataError
 from unveil.types import Box, Image, Points
 
 

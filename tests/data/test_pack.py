@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from unveil.data import landmarks
-from unveil.data.annotations import DataError, write_pts
-from unveil.data.landmarks import DataSet, Sample, folder, read_data_set
+from unveil.data.datasets import registry as landmarks
+from unveil.data.datasets.registry import DataSet, Sample, folder, read_data_set
 from unveil.data.pack import Pack, cut_out, read_faces, write_pack
-from unveil.face.hierarchy import Hierarchy, Level, Part
-from unveil.face.schemes import IBUG68, Scheme
+from unveil.io.annotations import DataError, write_pts
+from unveil.schemes.hierarchy import Hierarchy, Level, Part
+from unveil.schemes.scheme import IBUG68, Scheme
 
 ONE_PART = Hierarchy((Level("whole", (Part("face", (0, 1, 2)),)),))
 MINE = Scheme("mine", ("left", "right", "middle"), (1, 0, 2), ONE_PART)

@@ -10,18 +10,18 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
+from unveil.baselines.pfld_attributes import CLASSES, attributes_of
 from unveil.cli import main
-from unveil.data.annotations import DataError
-from unveil.data.attributes import CLASSES, attributes_of
-from unveil.data.faces import prepare_celebamask_hq, prepare_faces
-from unveil.data.landmarks import folder, read_image
+from unveil.data.datasets.portraits import prepare_celebamask_hq, prepare_faces
+from unveil.data.datasets.registry import folder, read_image
 from unveil.data.occlusion import Library
 from unveil.data.occlusion.compose import SHADOW_REACH
 from unveil.data.pack import Pack
-from unveil.data.restoration import Holes, RestorationPair, covered_share, held_out, restoration_pair
+from unveil.data.restoration_pairs import Holes, RestorationPair, covered_share, held_out, restoration_pair
 from unveil.data.synthetic import drawn_face, frontal_shape
-from unveil.face.schemes import IBUG68
 from unveil.geometry import tight_box
+from unveil.io.annotations import DataError
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Face, Image
 
 SIZE = 64

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from unveil.data import wflw as module
-from unveil.data.annotations import DataError
-from unveil.data.landmarks import read_data_set
-from unveil.data.wflw import FACES, FLAGS, IMAGES, LISTS, wflw
-from unveil.face.schemes import WFLW98
+from unveil.data.datasets import wflw as module
+from unveil.data.datasets.registry import read_data_set
+from unveil.data.datasets.wflw import FACES, FLAGS, IMAGES, LISTS, wflw
+from unveil.io.annotations import DataError
+from unveil.schemes.scheme import WFLW98
 from unveil.types import Box
 
 TINY = {"train": 1, "test": 5, "pose": 2, "expression": 0, "illumination": 1, "makeup": 0, "occlusion": 1, "blur": 3}

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from unveil.cli import main
 from unveil.data.synthetic import frontal_shape
-from unveil.face.schemes import IBUG68, Scheme
+from unveil.schemes.scheme import IBUG68, Scheme
 from unveil.types import Points
 
 SIZE = 16

@@ -10,12 +10,12 @@ import pytest
 from benchmarks import derived_sets
 from benchmarks.derived_sets import NOTE, SETS, SIDE, as_cofw29, as_wflw98, halfway, run_of, write_sets
 
-from unveil.data.landmarks import folder, read_data_set
+from unveil.data.datasets.registry import folder, read_data_set
 from unveil.data.pack import Pack
 from unveil.data.synthetic import drawn_face, frontal_shape
-from unveil.face.pose import five_points
-from unveil.face.schemes import COFW29, COFW29_NAMES, IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Scheme
 from unveil.geometry import Crop, flip_points, tight_box
+from unveil.schemes.pose import five_points
+from unveil.schemes.scheme import COFW29, COFW29_NAMES, IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Scheme
 from unveil.types import Points
 
 DERIVE = {WFLW98.name: as_wflw98, COFW29.name: as_cofw29}
@@ -75,7 +75,7 @@ def test_the_readers_of_wflw_and_cofw_take_the_sets_and_call_them_partial(
 def test_a_set_as_large_as_the_release_is_left_short_by_a_face(
     drawn_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unveil.data.cofw.FACES", {"test": 12})
+    monkeypatch.setattr("unveil.data.datasets.cofw.FACES", {"test": 12})
     derived_sets.write_cofw(folder(drawn_folder), "test", tmp_path)
     assert read_data_set("cofw29/test", tmp_path, partial=True).label == "cofw29/test 11/12"
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from unveil import evaluation
-from unveil.data.annotations import read_pts, write_pts
-from unveil.data.landmarks import folder
+from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import write_drawn_faces
 from unveil.evaluation import figures_of, headline_normaliser, noisy_box, overlap, run_model, true_box
-from unveil.face.schemes import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
 from unveil.geometry import tight_box
-from unveil.inference.looks import Detection
-from unveil.inference.runtime import AlignmentModel
+from unveil.inference.aligner import AlignmentModel
+from unveil.inference.tiling import Detection
+from unveil.io.annotations import read_pts, write_pts
+from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
 from unveil.types import Box, Image, Points
 
 Evaluate = Callable[..., int]

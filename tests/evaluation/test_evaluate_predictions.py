@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unveil.data.annotations import write_pts
+from unveil.io.annotations import write_pts
 from unveil.types import Points
 
 Evaluate = Callable[..., int]

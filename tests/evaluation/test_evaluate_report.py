@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from unveil.data.landmarks import folder
+from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import drawn_face
 from unveil.evaluation.provenance import code_version
 from unveil.evaluation.report import file_name
 from unveil.evaluation.sheets import PREDICTION, TRUTH, draw_pair, median, worst
-from unveil.face.schemes import IBUG68
+from unveil.schemes.scheme import IBUG68
 
 Evaluate = Callable[..., int]
 

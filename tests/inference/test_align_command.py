@@ -12,9 +12,11 @@ import pytest
 from unveil.cli import main
 from unveil.cli.align import Options
 from unveil.cli.pictures import check_writable
-from unveil.inference import images, pipeline, runtime
+from unveil.inference import aligner as runtime
+from unveil.inference import pipeline
 from unveil.inference.detector import MIN_SCORE, DetectorError
-from unveil.inference.looks import Detection
+from unveil.inference.tiling import Detection
+from unveil.io import images
 from unveil.types import Box, Image
 
 Picture = Callable[..., Path]
@@ -297,6 +299,6 @@ def test_help_imports_neither_torch_nor_opencv_and_align_no_torch() -> None:
     code = (
         "import sys; from unveil.cli import main; main(['align', '--help']); "
         "assert not {'torch', 'cv2', 'onnxruntime'} & set(sys.modules); "
-        "import unveil.inference.pipeline, unveil.inference.outputs; assert 'torch' not in sys.modules"
+        "import unveil.inference.pipeline, unveil.io.results; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)

@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from unveil.face.pose import five_points
-from unveil.face.schemes import IBUG68
 from unveil.geometry import Crop
 from unveil.inference.drawing import HIDDEN, SEEN, TEMPLATE, aligned_crop, draw_faces
+from unveil.schemes.pose import five_points
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Face, Image, Points, Pose
 
 GREY = np.full((600, 800, 3), 128, np.uint8)

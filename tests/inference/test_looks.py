@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unveil.inference.looks import LOOK_SIDE, Detection, distinct, find_faces, tiles
+from unveil.inference.tiling import LOOK_SIDE, Detection, distinct, find_faces, tiles
 from unveil.types import Box, Image
 
 

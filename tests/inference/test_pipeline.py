@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unveil.inference.looks import Detection
 from unveil.inference.pipeline import Pipeline
+from unveil.inference.tiling import Detection
 from unveil.types import Box, Image
 
 GREY = np.full((100, 120, 3), 128, np.uint8)

@@ -12,22 +12,22 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from unveil.batch_plan import Recipe, make_plan
+from unveil.baselines.pfld import Pfld
+from unveil.batch.plan import Recipe, make_plan
 from unveil.cli import main
 from unveil.data.synthetic import frontal_shape
-from unveil.export import export_model
-from unveil.face.schemes import IBUG68
+from unveil.export.onnx_export import export_model
 from unveil.geometry import Crop
+from unveil.inference.aligner import AlignmentModel, ModelError
 from unveil.inference.drawing import HIDDEN, SEEN, draw_faces
-from unveil.inference.looks import Detection
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.runtime import AlignmentModel, ModelError
-from unveil.inference.track_files import track_files
+from unveil.inference.tiling import Detection
 from unveil.inference.tracking import TrackedFace, Tracker
-from unveil.inference.video import Frame
-from unveil.models.pfld import Pfld
-from unveil.models.weights import Blueprint, build, load_network, weights_bytes
-from unveil.server.app import build_app
+from unveil.io.track_files import track_files
+from unveil.io.video import Frame
+from unveil.models.checkpoints import Blueprint, build, load_network, weights_bytes
+from unveil.schemes.scheme import IBUG68
+from unveil.serve.app import build_app
 from unveil.training.presets import REGRESSORS
 from unveil.types import Box, Face, Image
 
@@ -176,7 +176,7 @@ def test_a_shard_has_null(model: AlignmentModel, portrait: Image, picture: Calla
     pytest.importorskip("pyarrow", reason="batches need pyarrow: pip install 'unveil[batch]'")
     import pyarrow.parquet as pq
 
-    from unveil.batch import write_shard
+    from unveil.batch.runner import write_shard
 
     plan = make_plan([str(picture("photo.png", portrait))], tmp_path / "out", Recipe(), size=1)
     (tmp_path / "out").mkdir()

@@ -13,7 +13,7 @@ from unveil.cli import main
 from unveil.cli.restore import Options
 from unveil.inference import pipeline as pipelines
 from unveil.inference.drawing import PANEL
-from unveil.inference.looks import Detection
+from unveil.inference.tiling import Detection
 from unveil.types import Box, Image
 
 Picture = Callable[..., Path]

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from unveil import Pipeline, Restorer
-from unveil.export import export_model, parity
-from unveil.face.schemes import IBUG68
-from unveil.inference import runtime
-from unveil.inference.runtime import AlignmentModel, ModelError
+from unveil.export.onnx_export import export_model, parity
+from unveil.inference import aligner as runtime
+from unveil.inference.aligner import AlignmentModel, ModelError
+from unveil.models.checkpoints import Blueprint, load_network, weights_bytes
 from unveil.models.generator import Generator, GeneratorSizes
 from unveil.models.restorers import load_restorer
-from unveil.models.weights import Blueprint, load_network, weights_bytes
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image, Points
 
 GREEN = (20, 200, 30)
@@ -124,7 +124,7 @@ def test_an_unfit_restorer_is_one_line(
         Restorer.load(folder)
     with pytest.raises(ModelError, match=r"config\.json: No such file"):
         Restorer.load(tmp_path)
-    monkeypatch.setattr("unveil.inference.restoration.shipped_restorers", dict)
+    monkeypatch.setattr("unveil.inference.restorer.shipped_restorers", dict)
     with pytest.raises(ModelError, match="unknown restorer 'gan-ia-light': there is none in this package"):
         Restorer.load("gan-ia-light")
 

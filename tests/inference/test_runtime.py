@@ -6,10 +6,10 @@ from shutil import copytree
 import numpy as np
 import pytest
 
-from unveil.face.schemes import IBUG68
 from unveil.geometry import Crop
-from unveil.inference import runtime
-from unveil.inference.runtime import AlignmentModel, ModelError
+from unveil.inference import aligner as runtime
+from unveil.inference.aligner import AlignmentModel, ModelError
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image, Points
 
 BOX = Box(20.0, 10.0, 80.0, 90.0)

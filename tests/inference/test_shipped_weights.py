@@ -5,8 +5,8 @@ import pytest
 import skimage
 
 from unveil.data.occlusion import occluder
+from unveil.inference.aligner import shipped_models, shipped_restorers
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.runtime import shipped_models, shipped_restorers
 from unveil.metrics.restoration import overlap
 from unveil.types import Image
 

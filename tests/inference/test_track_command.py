@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from unveil.cli import main
 from unveil.inference import pipeline
-from unveil.inference.looks import Detection
+from unveil.inference.tiling import Detection
 from unveil.inference.tracking import TrackedFace, Tracker
-from unveil.inference.video import Video, VideoError, open_video, video_file
+from unveil.io.video import Video, VideoError, open_video, video_file
 from unveil.types import Box, Image
 
 Track = Callable[..., int]

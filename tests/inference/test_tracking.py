@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 import unveil
 from unveil import OneEuro, Pipeline, TrackedFace, Tracker
-from unveil.face.schemes import IBUG68
 from unveil.geometry import tight_box
 from unveil.inference import tracking
-from unveil.inference.looks import Detection
 from unveil.inference.smoothing import Motion, face_size
+from unveil.inference.tiling import Detection
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Face, Image, Points
 
 FPS = 30

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from unveil.export import narrowed, parity, to_onnx
-from unveil.face.carried import own_scheme
-from unveil.face.hierarchy import Hierarchy
-from unveil.face.schemes import SCHEMES, Scheme
+from unveil.baselines.hourglass import StackedHourglass
+from unveil.export.onnx_export import narrowed, parity, to_onnx
+from unveil.models.checkpoints import Blueprint, build, load_mean, load_network, weights_bytes
 from unveil.models.glomface import GlomFaceLight, Prediction
-from unveil.models.hourglass import StackedHourglass
-from unveil.models.weights import Blueprint, build, load_mean, load_network, weights_bytes
+from unveil.schemes.hierarchy import Hierarchy
+from unveil.schemes.scheme import SCHEMES, Scheme
+from unveil.schemes.serialization import own_scheme
 
 INPUT = 64
 LIGHT: Mapping[str, Any] = {

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from unveil.face.schemes import COFW29, IBUG68, WFLW98, Scheme
-from unveil.models.features import context
+from unveil.models.backbones import context
 from unveil.models.heads import LocalShapes
 from unveil.models.part_whole import PartAttention, PartNonLocal, PartWhole, attention_mixers, non_local_mixers
 from unveil.models.patches import Coordinates
 from unveil.models.whole_part import Disentangle, Memory, ParseLevel, Recall
+from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, Scheme
 
 
 def test_a_landmark_hears_its_own_part_and_no_other() -> None:

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unveil.face.components import COMPONENTS, component_crop
-from unveil.face.schemes import IBUG68
+from unveil.baselines.drda import DecorruptAutoencoder
 from unveil.models.attention import SelfAttention
-from unveil.models.autoencoder import DecorruptAutoencoder
+from unveil.models.conv_norm import fold_norms
 from unveil.models.discriminators import Discriminators, Judge, cut_patches, patch_corners, random_corners
 from unveil.models.generator import SIZES, Generator, GeneratorSizes, Places, Restoration
-from unveil.models.normed import fold_norms
-from unveil.training.restoration_losses import (
+from unveil.schemes.components import COMPONENTS, component_crop
+from unveil.schemes.scheme import IBUG68
+from unveil.training.gan_losses import (
     discriminator_loss,
     generator_loss,
     mask_loss,

@@ -10,13 +10,13 @@ import torch
 
 from unveil.cli import main
 from unveil.data.pack import read_faces
-from unveil.models.weights import load_network
-from unveil.training.alignment import AlignmentTask
+from unveil.models.checkpoints import load_network
 from unveil.training.batches import Draws, occluders_of, split_by_name
 from unveil.training.config import Alignment, Occlusion, Schedule
-from unveil.training.loop import LaunchError, fit, rate_at
-from unveil.training.networks import Light
+from unveil.training.landmarks import AlignmentTask
+from unveil.training.network_configs import Light
 from unveil.training.presets import PRESETS
+from unveil.training.trainer import LaunchError, fit, rate_at
 
 TINY = Light(
     size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False

@@ -9,18 +9,18 @@ import onnx
 import pytest
 from onnx import helper
 
-from unveil import export
 from unveil.data.occlusion import Library
 from unveil.data.pack import read_faces
-from unveil.face.schemes import IBUG68
+from unveil.export import onnx_export as export
 from unveil.geometry import Crop, tight_box
-from unveil.inference.runtime import ModelConfig, RestorerConfig, read_config
-from unveil.models.weights import Blueprint, build, weights_bytes
+from unveil.inference.aligner import ModelConfig, RestorerConfig, read_config
+from unveil.models.checkpoints import Blueprint, build, weights_bytes
+from unveil.schemes.scheme import IBUG68
 from unveil.training.batches import held_out_examples
 from unveil.training.config import Restoring
-from unveil.training.networks import GanIa
+from unveil.training.gan import make_pair
+from unveil.training.network_configs import GanIa
 from unveil.training.presets import ALL
-from unveil.training.restoration import make_pair
 
 SMALL: dict[str, dict[str, Any]] = {
     "glomface-light": {"dim": 16, "whole": 24, "part_widths": (16, 12, 8), "channels": 8, "width": 0.25, "size": 64},

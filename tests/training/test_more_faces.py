@@ -10,15 +10,15 @@ import torch
 
 from unveil.cli import main
 from unveil.data.augment import Augmentation
-from unveil.data.joined import Joined
-from unveil.data.landmarks import DataSet
+from unveil.data.datasets.joined import Joined
+from unveil.data.datasets.registry import DataSet
 from unveil.data.pack import read_faces, write_pack
 from unveil.data.synthetic import write_drawn_faces
-from unveil.face.schemes import SCHEMES
-from unveil.training.alignment import AlignmentTask
+from unveil.schemes.scheme import SCHEMES
 from unveil.training.batches import Draws
 from unveil.training.config import Alignment, Schedule
-from unveil.training.networks import Light
+from unveil.training.landmarks import AlignmentTask
+from unveil.training.network_configs import Light
 
 TINY = Light(
     size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False

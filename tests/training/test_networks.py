@@ -10,14 +10,14 @@ from torch import nn
 
 from unveil.cli.train import parse
 from unveil.data.pack import read_faces
-from unveil.face.schemes import IBUG68, SCHEMES, Contour
+from unveil.models.checkpoints import build, load_network
 from unveil.models.layers import Norm
-from unveil.models.weights import build, load_network
-from unveil.training.alignment import AlignmentTask
+from unveil.schemes.scheme import IBUG68, SCHEMES, Contour
 from unveil.training.boundaries import boundary_maps
 from unveil.training.config import Alignment, Schedule
-from unveil.training.loop import Average, fit, rate_at
+from unveil.training.landmarks import AlignmentTask
 from unveil.training.presets import PRESETS
+from unveil.training.trainer import Average, fit, rate_at
 
 SMALL: dict[str, dict[str, Any]] = {
     "glomface-light": {"dim": 16, "whole": 24, "part_widths": (16, 12, 8), "channels": 8, "width": 0.25},

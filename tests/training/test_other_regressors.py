@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from unveil.baselines.cascade_training import CascadeTask, StageTask
+from unveil.baselines.drn import Drn, RegressionStage
+from unveil.baselines.pfld_attributes import CLASSES
+from unveil.baselines.pfld_training import PfldTask
+from unveil.baselines.sdm import LinearStage
+from unveil.baselines.shape_indexed import cascade, sift_at
 from unveil.cli import main
 from unveil.cli.train import parse
-from unveil.data.attributes import CLASSES
 from unveil.data.pack import read_faces
-from unveil.models.drn import Drn, RegressionStage
-from unveil.models.sdm import LinearStage
-from unveil.models.shape_indexed import cascade, sift_at
-from unveil.models.weights import load_network
-from unveil.training.cascade import CascadeTask, StageTask
+from unveil.models.checkpoints import load_network
 from unveil.training.config import AnyRun, Cascaded, PoseGuided, Schedule
-from unveil.training.loop import fit
-from unveil.training.pfld import PfldTask
 from unveil.training.presets import REGRESSORS
+from unveil.training.trainer import fit
 
 FEW: dict[str, Any] = {"held_out_share": 0.3, "threads": 1, "precision": "float32"}
 

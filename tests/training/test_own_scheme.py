@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from unveil.cli import main
 from unveil.cli.train import parse
-from unveil.data.annotations import read_pts, write_pts
+from unveil.data.datasets.samples import read_image
 from unveil.data.pack import read_faces
-from unveil.data.samples import read_image
-from unveil.face.scheme_file import read_scheme
-from unveil.face.schemes import IBUG68, SCHEMES
 from unveil.geometry import tight_box
-from unveil.inference.runtime import AlignmentModel, ModelError
+from unveil.inference.aligner import AlignmentModel, ModelError
+from unveil.io.annotations import read_pts, write_pts
 from unveil.metrics import normaliser_lengths, normaliser_names
-from unveil.models.weights import Blueprint, load_network, weights_bytes
-from unveil.training.alignment import AlignmentTask
+from unveil.models.checkpoints import Blueprint, load_network, weights_bytes
+from unveil.schemes.scheme import IBUG68, SCHEMES
+from unveil.schemes.scheme_file import read_scheme
 from unveil.training.config import Alignment, Occlusion, Schedule
-from unveil.training.networks import Light
+from unveil.training.landmarks import AlignmentTask
+from unveil.training.network_configs import Light
 from unveil.training.normaliser import face_lengths, training_normaliser
 
 POINTS = """

@@ -12,11 +12,11 @@ from accelerate import Accelerator
 
 from unveil.cli import main
 from unveil.data.pack import read_faces
-from unveil.models.weights import load_network
-from unveil.training.alignment import AlignmentTask
+from unveil.models.checkpoints import load_network
 from unveil.training.config import Alignment, Occlusion, Schedule
-from unveil.training.loop import fit
-from unveil.training.networks import Light, Network, Paper
+from unveil.training.landmarks import AlignmentTask
+from unveil.training.network_configs import Light, Network, Paper
+from unveil.training.trainer import fit
 
 LIGHT = Light(
     size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
@@ -34,9 +34,9 @@ TRAIN = """
 import sys, warnings
 from pathlib import Path
 from unveil.data.pack import read_faces
-from unveil.training.alignment import AlignmentTask
+from unveil.training.landmarks import AlignmentTask
 from unveil.training.config import Alignment
-from unveil.training.loop import fit
+from unveil.training.trainer import fit
 folder, config, out = sys.argv[1:]
 fit(AlignmentTask(read_faces(Path(folder)), Alignment.model_validate_json(config)), Path(out))
 """

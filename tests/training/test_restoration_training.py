@@ -13,21 +13,21 @@ from torch import nn
 
 from unveil.cli import main
 from unveil.cli.train import parse
+from unveil.data.datasets.samples import DataSet, Sample
 from unveil.data.occlusion import Library
 from unveil.data.pack import read_faces
-from unveil.data.restoration import Holes, component_pair
-from unveil.data.samples import DataSet, Sample
+from unveil.data.restoration_pairs import Holes, component_pair
 from unveil.data.synthetic import drawn_face
-from unveil.face.components import COMPONENTS
-from unveil.face.schemes import IBUG68
+from unveil.models.checkpoints import load_network
 from unveil.models.generator import Generator, Restoration
-from unveil.models.weights import load_network
+from unveil.schemes.components import COMPONENTS
+from unveil.schemes.scheme import IBUG68
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, Adversaries
 from unveil.training.config import Judges, Restoring, Schedule
-from unveil.training.loop import fit, let_learn
-from unveil.training.networks import ComponentName, Drda, GanIa
+from unveil.training.gan import RestorationTask, make_pair, mean_figures
+from unveil.training.network_configs import ComponentName, Drda, GanIa
 from unveil.training.presets import RESTORERS
-from unveil.training.restoration import RestorationTask, make_pair, mean_figures
+from unveil.training.trainer import fit, let_learn
 
 TINY = GanIa(size=32, widths=(8, 8), dilations=(2,), last=8)
 HOLES = Holes(kinds=(("polygon", 1.0), ("sprite", 1.0)))

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from unveil.baselines.cascade_training import ROOM, CascadeTask
+from unveil.baselines.shape_indexed import cascade
 from unveil.cli.train import parse
 from unveil.data.pack import read_faces
-from unveil.models.shape_indexed import cascade
-from unveil.models.weights import Blueprint, build, load_network, weights_bytes
-from unveil.training.cascade import ROOM, CascadeTask
+from unveil.models.checkpoints import Blueprint, build, load_network, weights_bytes
 from unveil.training.config import Cascaded, Schedule
 
 SIZES = {"widths": (8, 8), "dilations": (2,), "last": 8, "attention": False}

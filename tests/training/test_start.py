@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from unveil.baselines.pfld_training import PfldTask
 from unveil.data.pack import read_faces
-from unveil.models.weights import load_network, start_from
-from unveil.training.alignment import AlignmentTask
+from unveil.models.checkpoints import load_network, start_from
 from unveil.training.config import Alignment, Judges, PoseGuided, Restoring, Schedule
-from unveil.training.loop import save_weights
-from unveil.training.networks import GanIa, Light, Pfld, Plain
-from unveil.training.pfld import PfldTask
-from unveil.training.restoration import RestorationTask
+from unveil.training.gan import RestorationTask
+from unveil.training.landmarks import AlignmentTask
+from unveil.training.network_configs import GanIa, Light, Pfld, Plain
+from unveil.training.trainer import save_weights
 
 TINY = Light(
     size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False

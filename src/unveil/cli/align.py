@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from unveil.cli.pictures import PictureOptions, Work, load_pipeline, run_over_pictures
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
-    from unveil.inference.sources import Source
+    from unveil.io.video_sources import Source
     from unveil.types import Box, Image
 
 
@@ -33,7 +33,7 @@ def run(options: Options) -> int:
 
 @contextmanager
 def _opened(options: Options) -> Iterator[Work]:
-    from unveil.inference.outputs import (
+    from unveil.io.results import (
         CSV_NAME,
         check_save,
         csv_table,

@@ -13,7 +13,7 @@ from unveil.cli.pictures import FaceOptions, check_writable
 from unveil.cli.progress import Job, reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
-    from unveil.batch_plan import Plan
+    from unveil.batch.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def run(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
-    from unveil.batch import Tally, run_plan, tally_of
-    from unveil.batch_plan import begin, shard_name, tidy
-    from unveil.inference.boxes import BoxFile
+    from unveil.batch.plan import begin, shard_name, tidy
+    from unveil.batch.runner import Tally, run_plan, tally_of
+    from unveil.io.boxes import BoxFile
 
     _check(options)
     boxes = BoxFile.read(options.boxes) if options.boxes else None
@@ -87,8 +87,8 @@ def _run(options: Options) -> int:
 
 def _plan(options: Options) -> "Plan":
     """The plan, once model and detector have been loaded here: what they lack is better known before Ray starts."""
-    from unveil.batch import pipeline_of
-    from unveil.batch_plan import Columns, Recipe, make_plan
+    from unveil.batch.plan import Columns, Recipe, make_plan
+    from unveil.batch.runner import pipeline_of
 
     recipe = Recipe(
         model=options.model,

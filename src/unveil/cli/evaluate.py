@@ -17,9 +17,9 @@ from unveil.cli.pictures import check_writable
 from unveil.cli.progress import reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
-    from unveil.data.landmarks import DataSet
+    from unveil.data.datasets.registry import DataSet
     from unveil.evaluation import Setting
-    from unveil.inference.runtime import AlignmentModel
+    from unveil.inference.aligner import AlignmentModel
 
 WAYS = (("--models", "--dataset", "--root"), ("--predictions", "--truth"))
 OF_PREDICTIONS = ("--rows",)
@@ -98,7 +98,7 @@ def _evaluate_models(options: Options) -> Sequence[str]:
     import cv2
 
     from unveil.evaluation import compare, print_table, report_of, table, write_landmarks, write_report
-    from unveil.inference.runtime import AlignmentModel
+    from unveil.inference.aligner import AlignmentModel
 
     cv2.setNumThreads(options.threads)
     setting = _setting(options)
@@ -124,7 +124,7 @@ def _evaluate_models(options: Options) -> Sequence[str]:
 
 def _evaluate_predictions(options: Options) -> Sequence[str]:
     from unveil.evaluation import measure_pairs, print_table, published_report, table, write_report
-    from unveil.face.scheme_file import find_scheme
+    from unveil.schemes.scheme_file import find_scheme
 
     assert options.predictions is not None  # as _check made sure
     assert options.truth is not None
@@ -212,9 +212,9 @@ def _rows(words: str | None) -> slice:
 
 
 def _faces(options: Options, models: "Mapping[str, AlignmentModel]") -> "DataSet":
-    from unveil.data.landmarks import TEST_SPLITS, folder, read_data_set
+    from unveil.data.datasets.registry import TEST_SPLITS, folder, read_data_set
     from unveil.evaluation import scheme_of_folder
-    from unveil.face.scheme_file import find_scheme
+    from unveil.schemes.scheme_file import find_scheme
 
     assert options.dataset is not None  # as _check made sure
     assert options.root is not None
@@ -242,7 +242,7 @@ def _progress(label: str) -> "Iterator[Callable[[int, int], None]]":
 def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:
     if path is None:
         return
-    from unveil.data.annotations import written_whole
+    from unveil.io.annotations import written_whole
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary:

@@ -45,7 +45,7 @@ class Options:
 
 def run(options: Options) -> int:
     try:
-        from unveil.export import LICENCE, export_model, weights_of
+        from unveil.export.onnx_export import LICENCE, export_model, weights_of
     except ModuleNotFoundError as error:
         print(f"error: exporting needs {error.name}: pip install 'unveil[train]'", file=sys.stderr)
         return 2
@@ -82,8 +82,8 @@ def _quantizer(options: Options) -> Callable[[bytes], bytes] | None:
         raise ValueError(f"--calibrate {options.calibrate}: {method} needs no faces; use --quantize int8-static")
 
     from unveil.data.pack import read_faces
-    from unveil.onnx_notes import read_notes
-    from unveil.quantization import CALIBRATION, cost, crops, quantized, slices
+    from unveil.export.onnx_metadata import read_notes
+    from unveil.export.quantization import CALIBRATION, cost, crops, quantized, slices
 
     calibrate, measure = (None if path is None else read_faces(path) for path in (options.calibrate, options.measure))
 

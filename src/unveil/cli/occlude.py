@@ -45,8 +45,8 @@ def run(options: Options) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from unveil.data.landmarks import folder, read_data_set
-    from unveil.data.occluded import occlude_data_set
+    from unveil.data.datasets.registry import folder, read_data_set
+    from unveil.data.occluded_set import occlude_data_set
     from unveil.data.occlusion import occluder
     from unveil.evaluation import check_shares
 

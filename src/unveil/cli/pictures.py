@@ -14,7 +14,7 @@ from unveil.cli.progress import Job, reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
     from unveil.inference.pipeline import Pipeline
-    from unveil.inference.sources import Source, Sources
+    from unveil.io.video_sources import Source, Sources
     from unveil.types import Box, Image
 
 Work: TypeAlias = "Callable[[Source, Image, list[Box] | None], int]"
@@ -91,7 +91,7 @@ def load_pipeline(options: PictureOptions, restorer: str | None = None) -> "Pipe
 
 def run_over_pictures(options: PictureOptions, label: str, opened: Opened) -> int:
     """Does the work on every source, says on stderr, one line each, what could not be done; the exit status."""
-    from unveil.inference.sources import find_sources
+    from unveil.io.video_sources import find_sources
 
     if not options.source:
         print("error: no SOURCE given: name an image, a glob or a folder", file=sys.stderr)
@@ -116,8 +116,8 @@ def _run_all(options: PictureOptions, sources: "Sources", job: Job, opened: Open
     """One picture after another; the number of faces. Raises on what concerns them all."""
     import cv2
 
-    from unveil.inference.boxes import BoxFile
-    from unveil.inference.images import ImageError, read_image
+    from unveil.io.boxes import BoxFile
+    from unveil.io.images import ImageError, read_image
 
     _check(options)
     box_file = BoxFile.read(options.boxes) if options.boxes else None

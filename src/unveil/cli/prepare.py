@@ -100,11 +100,11 @@ def run(options: Options) -> int:
 
 def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]]) -> str:
     """Writes what was asked for; a line that says what that is."""
-    from unveil.data.faces import prepare_celebamask_hq, prepare_faces
-    from unveil.data.landmarks import folder, read_data_set
-    from unveil.data.ocfw import faces_called
+    from unveil.data.datasets.ocfw import faces_called
+    from unveil.data.datasets.portraits import prepare_celebamask_hq, prepare_faces
+    from unveil.data.datasets.registry import folder, read_data_set
     from unveil.data.pack import write_pack
-    from unveil.face.scheme_file import find_scheme
+    from unveil.schemes.scheme_file import find_scheme
 
     side = SIDES[options.dataset] if options.side is None else options.side
     quality = QUALITIES[options.dataset] if options.quality is None else options.quality
@@ -174,11 +174,11 @@ def _check_concerned(options: Options) -> None:
 
 def _covered_faces(options: Options, side: int, bar: Callable[[str], Callable[[int, int], None]]) -> str:
     """Writes the list and, beside it, sheets of the faces that it does not call clean, each over its line's number."""
-    from unveil.data.ocfw import KINDS, entries_of, faces_of_300w, write_list
+    from unveil.data.datasets.ocfw import KINDS, entries_of, faces_of_300w, write_list
+    from unveil.inference.aligner import AlignmentModel
     from unveil.inference.covered import contact_sheets, look_with, thumbnail
-    from unveil.inference.outputs import write_png
-    from unveil.inference.restoration import Restorer
-    from unveil.inference.runtime import AlignmentModel
+    from unveil.inference.restorer import Restorer
+    from unveil.io.results import write_png
 
     restorer = None if options.restorer is None else Restorer.load(options.restorer)
     faces = faces_of_300w(options.root, partial=options.partial)
@@ -204,8 +204,8 @@ def _covered_faces(options: Options, side: int, bar: Callable[[str], Callable[[i
 
 def _largest_face(options: Options) -> "Callable[[Image], Face | None]":
     """Of several faces in a portrait the largest is the one that it shows."""
-    from unveil.face.schemes import IBUG68
     from unveil.inference.pipeline import Pipeline
+    from unveil.schemes.scheme import IBUG68
 
     pipeline = Pipeline(
         options.model,

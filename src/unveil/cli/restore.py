@@ -11,7 +11,7 @@ import tyro
 from unveil.cli.pictures import PictureOptions, Work, load_pipeline, run_over_pictures
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
-    from unveil.inference.sources import Source
+    from unveil.io.video_sources import Source
     from unveil.types import Box, Image
 
 
@@ -39,7 +39,7 @@ def run(options: Options) -> int:
 
 @contextmanager
 def _opened(options: Options) -> Iterator[Work]:
-    from unveil.inference.outputs import restoration_writers, write_together
+    from unveil.io.results import restoration_writers, write_together
 
     pipeline = load_pipeline(options, options.restorer)
     scheme = pipeline.model.scheme

@@ -63,16 +63,16 @@ def run(options: Options) -> int:
 
 
 def _bind_and_serve(options: Options) -> None:
-    from unveil.server.run import bind
+    from unveil.serve.run import bind
 
     with bind(options.host, options.port) as bound:  # first, since a taken port is known at once
         _serve(options, bound)
 
 
 def _serve(options: Options, bound: "socket") -> None:
-    from unveil.server.app import LOOPBACK, build_app
-    from unveil.server.limits import Limits
-    from unveil.server.run import is_loopback, serve, url
+    from unveil.serve.app import LOOPBACK, build_app
+    from unveil.serve.limits import Limits
+    from unveil.serve.run import is_loopback, serve, url
 
     pipeline = _pipeline(options)
     hosts = (*LOOPBACK, *options.allow_host)

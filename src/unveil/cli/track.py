@@ -12,7 +12,7 @@ from unveil.cli.progress import Job, reason
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
     from unveil.inference.tracking import Tracker
-    from unveil.inference.video import Video
+    from unveil.io.video import Video
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Options(ThreadOptions):
 
 def run(options: Options) -> int:
     """Follows the source to its end and says on stderr, one line each, what could not be done."""
-    from unveil.inference.video import open_video
+    from unveil.io.video import open_video
 
     try:
         _check(options)
@@ -61,8 +61,8 @@ def _track(options: Options, video: "Video", job: Job) -> str:
 
     import cv2
 
-    from unveil.inference.track_files import track_files, track_paths
-    from unveil.inference.video import VideoError
+    from unveil.io.track_files import track_files, track_paths
+    from unveil.io.video import VideoError
 
     tracker = _tracker(options)
     cv2.setNumThreads(options.threads)
@@ -104,7 +104,7 @@ def _tracker(options: Options) -> "Tracker":
 
 def video_path(source: str, out: Path | None) -> Path:
     """Where the video goes, or would go; ValueError if it could not be written there."""
-    from unveil.inference.video import CODECS
+    from unveil.io.video import CODECS
 
     name = f"camera-{source}" if source.isdecimal() else Path(source).stem
     path = Path("out") if out is None else out

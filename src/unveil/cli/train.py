@@ -123,13 +123,13 @@ def run(options: Options) -> int:
     from rich.console import Console
 
     from unveil.data.pack import read_faces
-    from unveil.face.scheme_file import find_scheme
+    from unveil.schemes.scheme_file import find_scheme
 
     try:
         with _training_libraries():
-            from unveil.training.loop import LaunchError
             from unveil.training.memory import keep_freed_memory
             from unveil.training.tasks import fit_task, task_of
+            from unveil.training.trainer import LaunchError
 
             keep_freed_memory()
             check_writable(options.out)

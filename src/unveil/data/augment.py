@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from unveil.data.bending import OtherShapes, bent, towards
 from unveil.data.occlusion import Occluder, covered
-from unveil.data.visibility import turned_away
-from unveil.face.schemes import Scheme
+from unveil.data.self_occlusion import turned_away
+from unveil.data.tps_warp import OtherShapes, bent, towards
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
+from unveil.schemes.scheme import Scheme
 from unveil.types import Image, Points
 
 BENDS = (0.2, 0.7)  # how much of the way to another shape

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.annotations import DataError, written_whole
-from unveil.data.landmarks import DataSet, Faces, Sample, decode_image, folder
-from unveil.face.carried import carried_scheme, own_scheme
-from unveil.face.schemes import SCHEMES, Scheme
+from unveil.data.datasets.registry import DataSet, Faces, Sample, decode_image, folder
 from unveil.geometry import tight_box
+from unveil.io.annotations import DataError, written_whole
+from unveil.schemes.scheme import SCHEMES, Scheme
+from unveil.schemes.serialization import carried_scheme, own_scheme
 from unveil.types import Image, Points
 
 FORMAT = "unveil pack"

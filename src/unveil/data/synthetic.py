@@ -5,8 +5,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from unveil.data.annotations import write_pts
-from unveil.face.ibug68 import BROWS, JAW, LEFT_BROW, LEFT_EYE, NOSE_BRIDGE, NOSTRILS, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
+from unveil.io.annotations import write_pts
+from unveil.schemes.ibug68 import (
+    BROWS,
+    JAW,
+    LEFT_BROW,
+    LEFT_EYE,
+    NOSE_BRIDGE,
+    NOSTRILS,
+    OUTER_LIPS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+)
 from unveil.types import Image, Points
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from unveil.data.annotations import DataError
-from unveil.data.landmarks import DataSet
-from unveil.data.occluded import generator_of
-from unveil.data.samples import PICTURES
+from unveil.data.datasets.registry import DataSet
+from unveil.data.datasets.samples import PICTURES
+from unveil.data.occluded_set import generator_of
 from unveil.geometry import tight_box
-from unveil.inference.boxes import BoxFile, check_box
 from unveil.inference.detector import Detector
+from unveil.io.annotations import DataError
+from unveil.io.boxes import BoxFile, check_box
 from unveil.types import Box, Image, Points
 
 BoxOf: TypeAlias = Callable[[Image, Points, str], Box | None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from unveil.data.landmarks import DataSet
+from unveil.data.datasets.registry import DataSet
 from unveil.data.occlusion import Library, Occluder, occluder
 from unveil.evaluation.boxes import FALLBACK, BoxOf, detected_box, listed_box, noisy_box, true_box
 from unveil.evaluation.figures import INTERVALS, Figures, figures_of, is_partial
@@ -16,10 +16,10 @@ from unveil.evaluation.report import Report
 from unveil.evaluation.run import Run, run_models
 from unveil.evaluation.sheets import galleries
 from unveil.evaluation.sweep import Sweep, check_shares
-from unveil.face.schemes import Scheme
+from unveil.inference.aligner import AlignmentModel
 from unveil.inference.detector import MIN_SCORE, load_detector
-from unveil.inference.runtime import AlignmentModel
 from unveil.metrics import THRESHOLDS
+from unveil.schemes.scheme import Scheme
 
 Boxes: TypeAlias = Literal["gt", "detector"] | Path
 NOTHING = Library()

@@ -8,9 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from unveil.data.landmarks import DataSet
+from unveil.data.datasets.registry import DataSet
 from unveil.evaluation.run import Outcome
-from unveil.face.schemes import COFW29, Scheme
 from unveil.metrics import (
     THRESHOLDS,
     Reliability,
@@ -24,6 +23,7 @@ from unveil.metrics import (
     summarise,
 )
 from unveil.metrics.errors import Flags, Floats
+from unveil.schemes.scheme import COFW29, Scheme
 
 HEADLINE: Mapping[str, str] = MappingProxyType({COFW29.name: "pupil"})
 """The normaliser that the field reports by, where it is not the first of these."""

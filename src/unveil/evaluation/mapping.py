@@ -6,10 +6,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from unveil.data.annotations import read_pts
-from unveil.data.landmarks import DataSet
-from unveil.face.schemes import IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Indices, Scheme
-from unveil.inference.runtime import Alignment, AlignmentModel
+from unveil.data.datasets.registry import DataSet
+from unveil.inference.aligner import Alignment, AlignmentModel
+from unveil.io.annotations import read_pts
+from unveil.schemes.scheme import IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Indices, Scheme
 from unveil.types import Box, Image
 
 

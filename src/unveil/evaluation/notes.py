@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from unveil.data.landmarks import DataSet
+from unveil.data.datasets.registry import DataSet
 from unveil.evaluation.boxes import FALLBACK
 from unveil.evaluation.figures import Figures, is_partial
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from unveil.data.annotations import DataError
-from unveil.data.predictions import Pairs, read_pairs
 from unveil.evaluation.figures import INTERVALS, RESAMPLES, RESAMPLING_SEED, Figures, headline_normaliser
 from unveil.evaluation.provenance import code_facts
 from unveil.evaluation.report import Report
-from unveil.face.schemes import Scheme
+from unveil.io.annotations import DataError
+from unveil.io.predictions import Pairs, read_pairs
 from unveil.metrics import THRESHOLDS, immeasurable, nme, normaliser_names, point_errors, spelt, summarise
+from unveil.schemes.scheme import Scheme
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def measure_pairs(
     thresholds: Sequence[float] = THRESHOLDS,
     strict: bool = False,
 ) -> Published:
-    """Every metric of predictions beside the truth, face by face; see `unveil.data.predictions` for the files.
+    """Every metric of predictions beside the truth, face by face; see `unveil.io.predictions` for the files.
 
     `rows` takes some faces of the truth, by their order in it.
     A pair that is broken, or whose face no normaliser can measure, is left out and told in `pairs.problems`; if

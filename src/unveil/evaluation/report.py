@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.annotations import written_whole
-from unveil.data.landmarks import DataSet
+from unveil.data.datasets.registry import DataSet
 from unveil.evaluation import page
 from unveil.evaluation.figures import Figures, Lines, cell, table
 from unveil.evaluation.plots import CedLine, ReliabilityLine, ced_png, reliability_png, sweep_png
 from unveil.evaluation.run import Outcome
 from unveil.evaluation.sheets import Gallery
 from unveil.evaluation.sweep import Sweep
+from unveil.io.annotations import written_whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.annotations import DataError
-from unveil.data.landmarks import DataSet, Sample
-from unveil.data.occluded import generator_of
+from unveil.data.datasets.registry import DataSet, Sample
+from unveil.data.occluded_set import generator_of
 from unveil.data.occlusion import Occluder, covered, face_region
-from unveil.data.visibility import turned_away
+from unveil.data.self_occlusion import turned_away
 from unveil.evaluation.boxes import BoxOf, fallback_box, true_box
 from unveil.evaluation.mapping import Aligner
-from unveil.face.schemes import Scheme
-from unveil.inference.runtime import Alignment
+from unveil.inference.aligner import Alignment
+from unveil.io.annotations import DataError
 from unveil.metrics import immeasurable, normaliser_names
+from unveil.schemes.scheme import Scheme
 from unveil.types import Image, is_said
 
 

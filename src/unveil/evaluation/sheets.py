@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.landmarks import DataSet
+from unveil.data.datasets.registry import DataSet
 from unveil.data.occlusion import Occluder
 from unveil.evaluation.run import Outcome, scene_of
-from unveil.face.schemes import Scheme
 from unveil.geometry import Crop, tight_box
 from unveil.metrics.errors import Floats
+from unveil.schemes.scheme import Scheme
 from unveil.types import Image, Points
 
 FACES = 10

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from unveil.data.datasets.ocfw import Covered, Look
 from unveil.data.occlusion import face_region
-from unveil.data.ocfw import Covered, Look
-from unveil.data.visibility import turned_away
+from unveil.data.self_occlusion import turned_away
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
+from unveil.inference.aligner import AlignmentModel
 from unveil.inference.blending import covered_pixels
 from unveil.inference.drawing import PAPER, captioned
-from unveil.inference.restoration import Restorer
-from unveil.inference.runtime import AlignmentModel
+from unveil.inference.restorer import Restorer
 from unveil.types import Image, Points
 
 COLUMNS, ROWS = 10, 10

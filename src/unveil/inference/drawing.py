@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.face.schemes import Scheme
 from unveil.geometry import Crop, similarity
+from unveil.schemes.scheme import Scheme
 from unveil.types import Box, Face, Image, Points
 
 Colour = tuple[int, int, int]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from unveil.face.pose import five_points, head_pose
+from unveil.inference.aligner import Alignment, AlignmentModel, Provider
 from unveil.inference.blending import blended
-from unveil.inference.boxes import check_box
 from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
-from unveil.inference.looks import Detection
-from unveil.inference.restoration import Restored, Restorer
-from unveil.inference.runtime import Alignment, AlignmentModel, Provider
+from unveil.inference.restorer import Restored, Restorer
+from unveil.inference.tiling import Detection
+from unveil.io.boxes import check_box
+from unveil.schemes.pose import five_points, head_pose
 from unveil.types import Box, Face, Image
 
 

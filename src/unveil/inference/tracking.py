@@ -14,12 +14,12 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
-from unveil.face.pose import five_points, head_pose
-from unveil.face.schemes import Scheme
 from unveil.geometry import tight_box
-from unveil.inference.looks import Detection, distinct
 from unveil.inference.pipeline import Pipeline
 from unveil.inference.smoothing import Motion, OneEuro
+from unveil.inference.tiling import Detection, distinct
+from unveil.schemes.pose import five_points, head_pose
+from unveil.schemes.scheme import Scheme
 from unveil.types import Box, Face, Image, Points, is_said
 
 State: TypeAlias = Literal["tracked", "covered", "lost"]

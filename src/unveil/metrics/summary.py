@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unveil.face.schemes import Scheme
 from unveil.metrics.curves import covered, failed
 from unveil.metrics.errors import (
     AnyFloats,
@@ -27,6 +26,7 @@ from unveil.metrics.errors import (
 )
 from unveil.metrics.intervals import Interval, interval, resamples
 from unveil.metrics.visibility import recall_at_precision, reliability
+from unveil.schemes.scheme import Scheme
 
 THRESHOLDS = (0.08, 0.10)
 PRECISION = 0.80

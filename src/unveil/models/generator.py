@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unveil.models.attention import SelfAttention
-from unveil.models.normed import NormedConv, NormedDeconv
+from unveil.models.conv_norm import NormedConv, NormedDeconv
 
 SURE = 30.0  # logit of the mask of a network that replaces everything
 
@@ -58,7 +58,7 @@ class GeneratorSizes:
     places: int = 0
     """Side of a learned map of the face, which is laid under the middle; 0 is none, as in the paper."""
     guided: bool = False
-    """The landmarks, drawn by `unveil.face.guide`, are the input's fourth channel."""
+    """The landmarks, drawn by `unveil.schemes.landmark_map`, are the input's fourth channel."""
 
     def times(self, width: float) -> "GeneratorSizes":
         """The same with `width` times as many channels, in whole eights."""

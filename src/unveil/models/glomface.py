@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.face.hierarchy import Hierarchy
-from unveil.face.schemes import Scheme
-from unveil.models.features import LiteFeatures, context
+from unveil.models.backbones import LiteFeatures, context
 from unveil.models.heads import FIRST_SPREAD, LandmarkHead, LocalShapes
 from unveil.models.part_whole import PartWhole, attention_mixers, non_local_mixers
 from unveil.models.patches import FeaturePatches, PicturePatches
 from unveil.models.whole_part import Disentangle, Memory, Recall
+from unveil.schemes.hierarchy import Hierarchy
+from unveil.schemes.scheme import Scheme
 
 
 class Prediction(NamedTuple):

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.face.hierarchy import Hierarchy
 from unveil.models.layers import PartLinear, mlp
 from unveil.models.whole_part import Relations
+from unveil.schemes.hierarchy import Hierarchy
 
 REACH_UNIT = 0.1  # what a layer's output of one moves a landmark by
 # ln of a fresh network's spread: about the mean shape's own error. From far off, all landmarks pull what they share the

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from unveil.models.features import InvertedResidual, LiteFeatures
+from unveil.models.backbones import InvertedResidual, LiteFeatures
 from unveil.models.layers import ScaledConv
 
 BATCH_NORM_EPSILON = 1e-3

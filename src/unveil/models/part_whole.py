@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.face.hierarchy import Hierarchy, Level, Part
 from unveil.models.layers import PartLinear, mlp
+from unveil.schemes.hierarchy import Hierarchy, Level, Part
 
 
 class PartWhole(nn.Module):

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from unveil.face.carried import carried_scheme
-from unveil.face.components import COMPONENTS, component_crop
-from unveil.face.guide import guide
+from unveil.baselines.drda import DecorruptAutoencoder
 from unveil.geometry import Crop, tight_box
-from unveil.models.autoencoder import DecorruptAutoencoder
+from unveil.models.checkpoints import Blueprint, load_network
 from unveil.models.generator import Generator, as_restoration
-from unveil.models.weights import Blueprint, load_network
+from unveil.schemes.components import COMPONENTS, component_crop
+from unveil.schemes.landmark_map import guide
+from unveil.schemes.serialization import carried_scheme
 from unveil.types import Image, Points
 
 CHUNK = 32  # faces a run

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unveil.face.hierarchy import Hierarchy
 from unveil.models.layers import PartLinear
+from unveil.schemes.hierarchy import Hierarchy
 
 
 class Disentangle(nn.Module):

@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unveil.data.augment import Augmentation, Example, augmented, cut
-from unveil.data.bending import OtherShapes
-from unveil.data.landmarks import Faces
+from unveil.data.datasets.registry import Faces
 from unveil.data.occlusion import Library, Occluder, covered, occluder
-from unveil.data.visibility import turned_away
-from unveil.face.schemes import Scheme
+from unveil.data.self_occlusion import turned_away
+from unveil.data.tps_warp import OtherShapes
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
+from unveil.schemes.scheme import Scheme
 from unveil.training.config import Occlusion, Schedule
 
 Batch: TypeAlias = dict[str, Tensor]

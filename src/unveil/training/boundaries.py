@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from unveil.face.schemes import Contour
+from unveil.schemes.scheme import Contour
 
 SPREAD_PX = 1.0  # of a line, in pixels of the map
 

@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field
 
 from unveil.data.augment import Augmentation
 from unveil.data.occlusion import HELD_OUT, KINDS, KINDS_OF_IBUG68
-from unveil.data.restoration import Holes
-from unveil.face.schemes import IBUG68, Scheme
+from unveil.data.restoration_pairs import Holes
+from unveil.schemes.scheme import IBUG68, Scheme
+from unveil.training.gan_losses import PixelLoss
 from unveil.training.losses import ShapeLoss
-from unveil.training.networks import Drda, Drn, Frozen, GanIa, Hourglass, Light, Paper, Pfld, Plain
-from unveil.training.restoration_losses import PixelLoss
+from unveil.training.network_configs import Drda, Drn, Frozen, GanIa, Hourglass, Light, Paper, Pfld, Plain
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from unveil.face.schemes import Contour
 from unveil.models.glomface import Prediction
+from unveil.schemes.scheme import Contour
 from unveil.training.boundaries import boundary_loss
 
 ShapeLoss = Literal["l2", "nll", "nme", "wing"]

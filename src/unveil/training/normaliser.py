@@ -3,8 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from unveil.face.schemes import Scheme
 from unveil.metrics.errors import BOX, normaliser_names
+from unveil.schemes.scheme import Scheme
 
 
 def training_normaliser(scheme: Scheme) -> str:

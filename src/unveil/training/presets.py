@@ -7,7 +7,7 @@ from types import MappingProxyType
 from unveil.data.augment import Augmentation
 from unveil.models.generator import SIZES
 from unveil.training.config import Alignment, AnyRun, Cascaded, Judges, Occlusion, PoseGuided, Restoring, Schedule
-from unveil.training.networks import Drda, Drn, GanIa, Hourglass, Light, Network, Paper, Pfld, Plain
+from unveil.training.network_configs import Drda, Drn, GanIa, Hourglass, Light, Network, Paper, Pfld, Plain
 
 NOISE_ONLY = Occlusion(noise=1.0, polygon=0.0, mask=0.0, sunglasses=0.0)
 """The paper's occlusion: one rectangle of noise."""

@@ -6,13 +6,13 @@ from typing import TypeAlias
 
 from rich.console import Console
 
-from unveil.data.samples import Faces
-from unveil.training.alignment import AlignmentTask
-from unveil.training.cascade import CascadeTask
+from unveil.baselines.cascade_training import CascadeTask
+from unveil.baselines.pfld_training import PfldTask
+from unveil.data.datasets.samples import Faces
 from unveil.training.config import Alignment, AnyRun, Cascaded, PoseGuided, Restoring
-from unveil.training.loop import Outcome, fit
-from unveil.training.pfld import PfldTask
-from unveil.training.restoration import RestorationTask
+from unveil.training.gan import RestorationTask
+from unveil.training.landmarks import AlignmentTask
+from unveil.training.trainer import Outcome, fit
 
 AnyTask: TypeAlias = AlignmentTask | RestorationTask | PfldTask | CascadeTask
 
@@ -38,7 +38,7 @@ def task_of(faces: Faces, config: AnyRun, more: Sequence[Faces] = ()) -> AnyTask
 
 
 def fit_task(task: AnyTask, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
-    """Trains to the end or to Ctrl-C; see `unveil.training.loop.fit`."""
+    """Trains to the end or to Ctrl-C; see `unveil.training.trainer.fit`."""
     if isinstance(task, RestorationTask) and console is not None:
         for name, figures in task.baselines().items():
             said = "  ".join(f"{figure} {value:.3f}" for figure, value in figures.items())

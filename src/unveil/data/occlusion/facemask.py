@@ -20,7 +20,7 @@ from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
 from unveil.data.occlusion.frame import Frame, require_ibug68
 from unveil.data.occlusion.mask_shape import ACROSS, DOWN, Fit, Patch, spline, worn
 from unveil.data.occlusion.textures import Colour
-from unveil.face.ibug68 import LEFT_EAR, RIGHT_EAR
+from unveil.schemes.ibug68 import LEFT_EAR, RIGHT_EAR
 from unveil.types import Image, Points
 
 COARSE = 16  # the patch is inverted on a grid of this many points a side and interpolated

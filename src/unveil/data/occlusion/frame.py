@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.face.pose import five_points
-from unveil.face.schemes import IBUG68, SCHEMES
+from unveil.schemes.pose import five_points
+from unveil.schemes.scheme import IBUG68, SCHEMES
 from unveil.types import Points
 
 FOREHEAD = 1.15  # hairline above the eyes, in eye-to-mouth distances (the face's thirds are equal)

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.face.ibug68 import (
+from unveil.schemes.ibug68 import (
     CHEEKS,
     CHIN,
     JAW,

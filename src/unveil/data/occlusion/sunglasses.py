@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from unveil.data.occlusion.compose import THINNEST, Occluded, Paint, Window, in_keeping, paste, softened, untouched
 from unveil.data.occlusion.frame import require_ibug68
 from unveil.data.occlusion.textures import Colour, any_colour, jittered
-from unveil.face.ibug68 import BROWS, LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE, UPPER_LIP
+from unveil.schemes.ibug68 import BROWS, LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE, UPPER_LIP
 from unveil.types import Image, Points
 
 TINTS = ((12, 12, 14), (30, 22, 18), (62, 38, 22), (20, 34, 60), (24, 50, 36), (90, 30, 60), (70, 70, 76))

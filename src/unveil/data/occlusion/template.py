@@ -11,9 +11,9 @@ from unveil.data.occlusion.compose import Occluded, Occluder, Window, face_brigh
 from unveil.data.occlusion.frame import Frame, require_ibug68
 from unveil.data.occlusion.library import Template
 from unveil.data.occlusion.warp import corners, lay, warp
-from unveil.face.ibug68 import BETWEEN_EYES, BRIDGE, CHIN, LEFT_EAR, LOWER_LIP_MIDDLE, NOSE_TIP, RIGHT_EAR
-from unveil.face.pose import five_points, head_pose
-from unveil.face.schemes import IBUG68
+from unveil.schemes.ibug68 import BETWEEN_EYES, BRIDGE, CHIN, LEFT_EAR, LOWER_LIP_MIDDLE, NOSE_TIP, RIGHT_EAR
+from unveil.schemes.pose import five_points, head_pose
+from unveil.schemes.scheme import IBUG68
 from unveil.types import Image, Points
 
 TURNED = 13.0  # degrees of yaw beyond which MaskTheFace takes the template of a turned mask

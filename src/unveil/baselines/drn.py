@@ -1,0 +1,104 @@
+"""DRN: the deep regression network of DRDA and GAN-IA, three stages of a sigmoid network on shape-indexed SIFT.
+
+B faces, L landmarks, D features of a face (L x 128). Sizes after the same authors' CFAN (ours: the paper has none).
+"""
+
+import math
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unveil.baselines.sdm import LinearStage
+from unveil.baselines.shape_indexed import DESCRIPTOR, Stage
+
+HIDDEN = (1296, 784, 400)
+STAGES = 3
+
+
+class RegressionStage(nn.Module):
+    """Φ_t: what SIFT sees at the landmarks to how far each has to move; a fresh one moves none.
+
+    Without hidden layers it is SDM's linear map.
+    """
+
+    def __init__(self, landmarks: int, hidden: tuple[int, ...] = HIDDEN) -> None:
+        super().__init__()
+        count = landmarks * DESCRIPTOR
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("scale", torch.ones(count))
+        layers: list[nn.Module] = []
+        *_, last_width = widths = (count, *hidden)
+        for before, after in pairwise(widths):
+            layers += [_sigmoid_linear(before, after, centre=0.5 if layers else 0.0), nn.Sigmoid()]
+        last = nn.Linear(last_width, 2 * landmarks)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def standardise(self, features: Float[Tensor, "N L 128"]) -> None:
+        """Takes each feature's mean and spread from the training faces; the first thing to do with a fresh stage."""
+        flat = features.flatten(1)
+        self.get_buffer("mean").copy_(flat.mean(dim=0))
+        self.get_buffer("scale").copy_(1 / flat.std(dim=0).clamp(min=1e-3))
+
+    def take(self, linear: LinearStage) -> None:
+        """The closed-form solution instead of weights; ValueError if there are hidden layers."""
+        if len(self.layers) > 1:
+            raise ValueError("a stage with hidden layers has no closed form; give it hidden=()")
+        last = self.layers[0]
+        for mine, theirs in (
+            (self.get_buffer("mean"), linear.mean),
+            (last.weight, linear.weights.T),
+            (last.bias, linear.bias),
+        ):
+            with torch.no_grad():
+                cast(Tensor, mine).copy_(torch.from_numpy(theirs))
+
+    def forward(self, features: Float[Tensor, "B L 128"]) -> Float[Tensor, "B L 2"]:
+        """Offsets in unit coordinates."""
+        standard = (features.flatten(1) - self.get_buffer("mean")) * self.get_buffer("scale")
+        offsets: Tensor = self.layers(standard)
+        return offsets.reshape(features.shape[0], -1, 2)
+
+
+class Drn(nn.Module):
+    """The stages and the shape they start from. Features are taken between stages, by `shape_indexed.cascade`."""
+
+    def __init__(
+        self, mean_shape: Float[Tensor, "L 2"], *, hidden: tuple[int, ...] = HIDDEN, stages: int = STAGES
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean_shape", mean_shape)
+        self.stages = nn.ModuleList(RegressionStage(len(mean_shape), tuple(hidden)) for _ in range(stages))
+
+    def forward(self, features: Float[Tensor, "T B L 128"]) -> Float[Tensor, "T B L 2"]:
+        """Every stage on its own features: one call to train or to export them all."""
+        return torch.stack([stage(seen) for stage, seen in zip(self.stages, features, strict=True)])
+
+    def as_stages(self) -> tuple[Stage, ...]:
+        """The stages for `cascade`, numpy in and out."""
+        return tuple(_numpy_stage(stage) for stage in self.stages)
+
+
+def _numpy_stage(stage: nn.Module) -> Stage:
+    def offsets(features: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return np.asarray(stage(torch.from_numpy(features)).numpy(), np.float32)
+
+    return offsets
+
+
+def _sigmoid_linear(before: int, after: int, centre: float) -> nn.Linear:
+    """A layer whose sums start with mean 0 and spread 1 for inputs round `centre`, where a sigmoid is steep."""
+    layer = nn.Linear(before, after)
+    # A sigmoid of standard normal sums spreads by 0.21, a standardised feature by 1.
+    spread = 0.21 if centre else 1.0
+    nn.init.normal_(layer.weight, std=1 / (spread * math.sqrt(before)))
+    with torch.no_grad():
+        layer.bias.copy_(-centre * layer.weight.sum(dim=1))
+    return layer

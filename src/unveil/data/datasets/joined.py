@@ -1,0 +1,62 @@
+"""Two sets of faces as one: annotated ones, and more whose landmarks a teacher predicted. N faces, L landmarks."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unveil.data.datasets.samples import Faces
+from unveil.io.annotations import DataError
+from unveil.schemes.scheme import Scheme
+from unveil.types import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The faces of `first`, then those of `more`. DataError if they are not annotated alike."""
+
+    first: Faces
+    more: Faces
+
+    def __post_init__(self) -> None:
+        if self.first.scheme != self.more.scheme:
+            raise DataError(
+                f"{self.more.label}: scheme {self.more.scheme.name!r}, but {self.first.label} has "
+                f"{self.first.scheme.name!r}; add faces of the same scheme"
+            )
+
+    @property
+    def label(self) -> str:
+        return f"{self.first.label} + {self.more.label}"
+
+    @property
+    def scheme(self) -> Scheme:
+        return self.first.scheme
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return (*self.first.names, *self.more.names)
+
+    @cached_property
+    def points_px(self) -> NDArray[np.float32]:
+        """(N, L, 2), each face in pixels of its own picture."""
+        return np.concatenate([self.first.points_px, self.more.points_px])
+
+    @cached_property
+    def visible(self) -> NDArray[np.bool_] | None:
+        """(N, L); of faces of which nobody says what is covered, all."""
+        if self.first.visible is None and self.more.visible is None:
+            return None
+        return np.concatenate([_visible(faces) for faces in (self.first, self.more)])
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.more)
+
+    def image(self, index: int) -> Image:
+        """The picture of one face, RGB, (H, W, 3)."""
+        return self.first.image(index) if index < len(self.first) else self.more.image(index - len(self.first))
+
+
+def _visible(faces: Faces) -> NDArray[np.bool_]:
+    return np.ones(faces.points_px.shape[:2], np.bool_) if faces.visible is None else faces.visible

@@ -1,0 +1,32 @@
+"""Logs as JSON, one object a line on stderr. They name no picture, no client and no face."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+FIELDS = ("request_id", "method", "path", "status", "milliseconds")
+
+CONFIG: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "unveil.serve.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "loggers": {
+        "unveil.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
+}
+"""For `logging.config.dictConfig`."""
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON, with the fields of a request and the trace of a fault where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
+        line |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)

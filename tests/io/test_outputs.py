@@ -1,0 +1,94 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unveil.inference.pipeline import Pipeline
+from unveil.io.annotations import read_pts
+from unveil.io.images import read_image
+from unveil.io.results import csv_table, picture_json, picture_writers, write_together
+from unveil.schemes.scheme import IBUG68
+from unveil.types import Face
+
+GREY = np.full((100, 120, 3), 128, np.uint8)
+
+
+@pytest.fixture
+def faces(model_dir: Path) -> list[Face]:
+    return Pipeline(model_dir, detector=None)(GREY, boxes=[(10, 10, 50, 60), (60, 10, 100, 60)])
+
+
+def text(faces: list[Face]) -> str:
+    return picture_json("in/a.jpg", GREY, "constant", "ibug68", faces)
+
+
+def test_the_json_has_the_documented_keys_and_no_others(faces: list[Face]) -> None:
+    record = json.loads(text(faces))
+    assert list(record) == ["image", "width", "height", "model", "scheme", "faces"]
+    assert (record["image"], record["width"], record["height"]) == ("in/a.jpg", 120, 100)
+    face = record["faces"][0]
+    assert list(face) == ["box", "score", "landmarks", "visibility", "uncertainty", "pose"]
+    assert face["box"] == [10, 10, 50, 60]
+    assert np.shape(face["landmarks"]) == (68, 2)
+    assert np.shape(face["visibility"]) == np.shape(face["uncertainty"]) == (68,)
+    assert list(face["pose"]) == ["yaw", "pitch", "roll"]
+    np.testing.assert_allclose(face["landmarks"], faces[0].landmarks, atol=0.006)
+
+
+def test_every_kind_is_written_for_every_face(faces: list[Face], tmp_path: Path) -> None:
+    base = tmp_path / "deep" / "a.b"
+    write_together(picture_writers(base, GREY, text(faces), faces, IBUG68, ("json", "pts", "overlay", "aligned")))
+    per_face = [f"a.b.{i}.{end}" for i in (0, 1) for end in ("aligned-112.png", "aligned-256.png", "pts")]
+    assert sorted(path.name for path in base.parent.iterdir()) == sorted(["a.b.json", "a.b.overlay.png", *per_face])
+    np.testing.assert_allclose(read_pts(base.parent / "a.b.1.pts"), faces[1].landmarks, atol=1e-3)
+    assert read_image(base.parent / "a.b.overlay.png").shape == GREY.shape
+    for size in (112, 256):
+        assert read_image(base.parent / f"a.b.0.aligned-{size}.png").shape == (size, size, 3)
+
+
+def test_pts_count_from_one(faces: list[Face], tmp_path: Path) -> None:
+    write_together(picture_writers(tmp_path / "a", GREY, "", faces, IBUG68, ["pts"]))
+    first = (tmp_path / "a.0.pts").read_text().splitlines()[3].split()
+    np.testing.assert_allclose(np.array(first, float), faces[0].landmarks[0] + 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("trouble", [OSError("disk full"), KeyboardInterrupt()])
+def test_if_one_file_fails_none_appears_and_old_ones_stay(tmp_path: Path, trouble: BaseException) -> None:
+    (tmp_path / "a.json").write_text("old")
+
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise trouble
+
+    def succeed(path: Path) -> None:
+        path.write_text("new")
+
+    with pytest.raises(type(trouble)):
+        write_together({tmp_path / "a.json": succeed, tmp_path / "a.png": fail})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_the_csv_has_one_row_a_face(faces: list[Face], tmp_path: Path) -> None:
+    with csv_table(tmp_path / "faces.csv", 68) as add_rows:
+        add_rows("a, b.jpg", faces)
+        add_rows("none.jpg", [])
+        assert not (tmp_path / "faces.csv").exists()
+    with (tmp_path / "faces.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["face"]) for row in rows] == [("a, b.jpg", "0"), ("a, b.jpg", "1")]
+    assert float(rows[1]["x67"]) == pytest.approx(faces[1].landmarks[67, 0], abs=1e-3)
+    assert float(rows[0]["visibility0"]) == pytest.approx(faces[0].visibility[0], abs=1e-3)
+
+
+def test_an_interrupted_csv_leaves_nothing(faces: list[Face], tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with csv_table(tmp_path / "faces.csv", 68) as add_rows:
+            add_rows("a.jpg", faces)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
