@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
-.PHONY: help test demo picture bench docs-check format clean
+.PHONY: help test demo picture bench docs docs-check format clean
 
 help:
 	@echo "make demo     align a photograph, plain and under occluders; pictures and JSON in out/"
 	@echo "make test     the whole gate: formatting, lint, types, imports, tests"
 	@echo "make bench    cold start, time a face and peak memory on this machine"
+	@echo "make docs     build the documentation site in build/site, offline"
 	@echo "make docs-check  run every command in the documents, on drawn data; some minutes"
 	@echo "make format   format the code and mend what the linter can mend"
 	@echo "make picture  run the demo and take its picture into the README"
@@ -35,6 +36,9 @@ picture: demo
 
 bench: $(VENV)/.demo
 	$(BIN)/python benchmarks/speed.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/build.py
 
 docs-check: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/test_docs_check.py
