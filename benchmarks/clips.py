@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 import unveil
-from unveil.data.occlusion import covered, occluder
+from unveil.data.occlusion import is_occluded, occluder
 from unveil.data.occlusion.textures import texture
 from unveil.types import Image, Points
 
@@ -110,7 +110,7 @@ def play(clip: Clip, seed: int = 0) -> Iterator[Shot]:
         worn = occluder(clip.worn)(still, points_px, rng)
         still, mask = worn.image, worn.mask
     panel = np.clip(texture(rng, HEIGHT, PANEL, still), 0, 255).astype(np.uint8)
-    under_worn = covered(points_px, mask)
+    under_worn = is_occluded(points_px, mask)
     for i in range(round(clip.seconds * FPS)):
         matrix = clip.matrix(i / FPS)
         truth = (points_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)

@@ -69,7 +69,7 @@ def _occluded(pack: Pack, faces: list[int], how: tuple[str, float | None] | None
     for i in faces:
         image, points = pack.image(i), pack.points_px[i]
         if how is not None:
-            image = occluder(how[0], share=how[1])(image, points, np.random.default_rng(i)).image
+            image = occluder(how[0], coverage=how[1])(image, points, np.random.default_rng(i)).image
         yield image, tight_box(points)
 
 

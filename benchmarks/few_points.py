@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unveil.data.datasets.registry import DataSet, Sample, read_data_set
-from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
+from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.data.pack import Pack
 from unveil.evaluation import Aligner, figures_of, run_models
 from unveil.evaluation.run import scene_of
 from unveil.geometry import tight_box
-from unveil.inference.aligner import Alignment
+from unveil.inference.aligner import AlignResult
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import IBUG68, Scheme
 from unveil.schemes.scheme_file import read_scheme
@@ -115,8 +115,8 @@ def report(root: Path, library: Path | None, out: Path, dense: Path | None) -> N
 
 def conditions(library: Library) -> dict[str, Occluder | None]:
     """What the faces are under; pictures of masks only where there are such."""
-    templates = {"templates": occluder("template", library.only(HELD_OUT))} if library.templates else {}
-    noise = {f"noise {100 * share:.0f} %": occluder("noise", share=share) for share in SHARES}
+    templates = {"templates": occluder("template", library.only(TEST_TEMPLATES))} if library.templates else {}
+    noise = {f"noise {100 * share:.0f} %": occluder("noise", coverage=share) for share in SHARES}
     return {"clean": None, "masks": occluder("mask"), **templates, **noise}
 
 
@@ -162,9 +162,9 @@ def covered_five(faces: DataSet, scheme: Scheme, occlude: Occluder | None) -> Da
 def five_of_68(model: Aligner) -> Aligner:
     """A 68-point model, answering with five: the means of its landmarks, visibilities and uncertainties."""
 
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[Alignment]:
+    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
         return [
-            Alignment(five_points(IBUG68, face.points_px), _means(face.visibility), _means(face.uncertainty_px))
+            AlignResult(five_points(IBUG68, face.points_px), _means(face.visibility), _means(face.uncertainty_px))
             for face in model(image_rgb, boxes, flip_average)
         ]
 

@@ -24,7 +24,7 @@ from rich.progress import Progress
 from unveil.baselines.coupled import TURNS, Uncover, coupled, uncovering
 from unveil.data.datasets.ocfw import faces_called
 from unveil.data.datasets.registry import DataSet, read_data_set
-from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
+from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.evaluation import Aligner, Figures, Outcome, figures_of, run_models
 from unveil.evaluation.plots import COLOURS, STROKES, png
 from unveil.evaluation.provenance import code_facts
@@ -106,7 +106,7 @@ def conditions(root: Path, listed: Path, library: Path | None, *, partial: bool,
     both = DataSet("300w/train and common", (*train.samples, *common.samples), common.scheme, official)
     occluded, ours = (thin(faces_called("occluded", faces, listed), thinned) for faces in (both, common))
     clean = thin(faces_called("clean", common, listed), thinned)
-    masks = occluder("mask") if library is None else occluder("template", Library.read(library).only(HELD_OUT))
+    masks = occluder("mask") if library is None else occluder("template", Library.read(library).only(TEST_TEMPLATES))
     return {
         "occluded": Conditions(occluded),
         "occluded, of Common": Conditions(ours),

@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from unveil.data.datasets.ocfw import faces_called
 from unveil.data.datasets.registry import DataSet, read_data_set
-from unveil.data.occlusion import HELD_OUT, KINDS, SCALED, Library, occluder
+from unveil.data.occlusion import TEST_TEMPLATES, KINDS, SCALABLE, Library, occluder
 from unveil.evaluation import Aligner, Figures, Sweep, figures_of, run_models
 from unveil.evaluation.figures import RESAMPLES, RESAMPLING_SEED
 from unveil.evaluation.plots import sweep_png
@@ -38,7 +38,7 @@ ROWS = tuple(
 
 def swept(models: Mapping[str, Aligner], faces: DataSet, kind: str, library: Library, bar: Bar) -> Sweep:
     """Every model under that kind of occluder, at every share if it can be scaled."""
-    shares = SHARES if kind in SCALED else ()
+    shares = SHARES if kind in SCALABLE else ()
     occluders = [occluder(kind, library, share) for share in shares] or [occluder(kind, library)]
     run = run_models(models, faces, occluders=occluders, progress=bar(f"{len(models)} rows under {kind}"))
     figures = {
@@ -79,7 +79,7 @@ def library_of(folder: Path | None, group: str | None) -> Library:
     """Templates that no training has seen, and the sprites of one folder; ValueError if it has none."""
     library = Library.read(folder)
     if library.templates:
-        library = library.only(HELD_OUT)
+        library = library.only(TEST_TEMPLATES)
     if group is None:
         return library
     sprites = tuple(sprite for sprite in library.sprites if sprite.group == group)

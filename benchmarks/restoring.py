@@ -28,17 +28,17 @@ from rich.console import Console
 from rich.progress import track
 
 from unveil.data.datasets.samples import Faces
-from unveil.data.occlusion import Library
+from unveil.data.occlusion import Library, OcclusionConfig, OcclusionSampler
 from unveil.data.pack import read_faces
-from unveil.data.restoration_pairs import Holes, RestorationPair, held_out
+from unveil.data.restoration_pairs import RestorationPair, held_out
 from unveil.evaluation.provenance import code_facts
 from unveil.geometry import Crop
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.blending import RestoredCrop, blended
 from unveil.inference.drawing import GAP, PAPER, side_by_side
 from unveil.inference.restorer import Restorer
-from unveil.io.annotations import written_whole
-from unveil.io.results import write_png
+from unveil.io.files import atomic_write
+from unveil.io.images import write_png
 from unveil.metrics.restoration import HoleFigures, Picture, hole_figures, overlap
 from unveil.training.config import Restoring
 from unveil.training.gan import inpainted, make_pair
@@ -99,9 +99,9 @@ def main(arguments: Sequence[str]) -> int:
         strips: dict[tuple[str, str], Image] = {}
         left_alone = 0
         for index in track(chosen, "restoring", console=Console(stderr=True)):
-            for number, (kind, (holes, library)) in enumerate(kinds.items()):
+            for number, (kind, sampler) in enumerate(kinds.items()):
                 rng = np.random.default_rng((SEED, number, index))
-                pair = covered_face(faces, index, preset, restorer, holes, library, rng)
+                pair = covered_face(faces, index, preset, restorer, sampler, rng)
                 pictures, hole = ways_of(pair, restorer, model)
                 measured.append(measure(kind, pair, pictures, hole))
                 strips.setdefault((kind, within(pair.share)), strip(kind, pair, pictures))
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
         "faces": f"{len(chosen)} held out of {faces.label}",
         "restorer": f"{restorer.config.name}, SHA-256 {restorer.config.sha256['model.onnx']}",
         "crop": f"{restorer.config.input_size} px, {restorer.config.margin:g} diagonals of the landmarks' box",
-        **{kind: ", ".join(name for name, _ in holes.kinds) for kind, (holes, _) in kinds.items()},
+        **{kind: ", ".join(sampler.kinds) for kind, sampler in kinds.items()},
         **code_facts(),
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
         ("table.md", f"{markdown(rows)}\n{closing}\n"),
         ("figures.json", json.dumps(record, indent=2) + "\n"),
     ):
-        with written_whole(options.out / name) as temporary:
+        with atomic_write(options.out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_png(options.out / "sheet.png", sheet(strips, rows))
     print(f"{markdown(rows)}\n{closing}")
@@ -141,18 +141,19 @@ def chosen_faces(faces: Faces, preset: Restoring, count: int) -> list[int]:
     return [int(index) for index in held[spread]]
 
 
-def coverings(library: Library, preset: Restoring) -> Mapping[str, tuple[Holes, Library]]:
+def coverings(library: Library, preset: Restoring) -> Mapping[str, OcclusionSampler]:
     """What covers the faces, by the name that the table has for it; hands only where the library has some."""
 
-    def holes(kind: str) -> Holes:
-        return Holes(kinds=((kind, 1.0),), shares=(BOUNDS[0], BOUNDS[-1]))
+    def sampler(kind: str, pictures: Library) -> OcclusionSampler:
+        return OcclusionSampler(OcclusionConfig.of_kinds(**{kind: 1.0}, coverage=(BOUNDS[0], BOUNDS[-1])), pictures)
 
-    never = tuple(template for template in library.templates if template.name.startswith(preset.held_out))
+    test_only = preset.occlusion.exclude_templates
+    never = tuple(template for template in library.templates if template.name.startswith(test_only))
     hands = tuple(sprite for sprite in library.sprites if sprite.group == HANDS)
-    kinds = {"mask": (holes("template" if never else "mask"), replace(library, templates=never))}
+    kinds = {"mask": sampler("template" if never else "mask", replace(library, templates=never))}
     if hands:
-        kinds["hand"] = (holes("sprite"), replace(library, sprites=hands))
-    return {**kinds, "polygon": (holes("polygon"), library)}
+        kinds["hand"] = sampler("sprite", replace(library, sprites=hands))
+    return {**kinds, "polygon": sampler("polygon", library)}
 
 
 def covered_face(
@@ -160,14 +161,13 @@ def covered_face(
     index: int,
     preset: Restoring,
     restorer: Restorer,
-    holes: Holes,
-    library: Library,
+    sampler: OcclusionSampler,
     rng: np.random.Generator,
 ) -> RestorationPair:
     """A face framed as the restorer sees it in use, clean and covered."""
     frame = preset.model.model_copy(update={"component": None, "margin": restorer.config.margin})
-    config = preset.model_copy(update={"model": frame, "holes": holes})
-    return make_pair(faces, index, config, library, restorer.config.input_size, rng, still=True)
+    config = preset.model_copy(update={"model": frame})
+    return make_pair(faces, index, config, sampler, restorer.config.input_size, rng, still=True)
 
 
 def ways_of(

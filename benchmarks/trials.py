@@ -62,7 +62,6 @@ def at_budget(
     if augmentation == "noise":
         changes |= {
             "occlusion": NOISE_ONLY,
-            "augmentation": preset.augmentation.model_copy(update={"occlude": 0.5}),
         }
     else:
         pictures = {} if library is None else {"library": library, "template": 1.0, "sprite": 2.0}

@@ -85,7 +85,7 @@ def report(root: Path, library: Path, out: Path) -> None:
     from benchmarks.computation import computation
 
     from unveil.data.datasets.registry import read_data_set
-    from unveil.data.occlusion import HELD_OUT, Library
+    from unveil.data.occlusion import TEST_TEMPLATES, Library
     from unveil.evaluation import Setting, compare
     from unveil.schemes.scheme import IBUG68
 
@@ -96,7 +96,7 @@ def report(root: Path, library: Path, out: Path) -> None:
     settings = {
         "clean": Setting(),
         "masks": Setting(kind="mask"),
-        "templates": Setting(kind="template", library=pictures.only(HELD_OUT), only=HELD_OUT),
+        "templates": Setting(kind="template", library=pictures.only(TEST_TEMPLATES), only=TEST_TEMPLATES),
     }
     found: dict[str, dict[str, dict[str, float]]] = {trial.name: {} for trial in trials}
     swept = {trial.name: models[trial.name] for trial in trials if trial.variant in SWEPT and trial.seed == 1}

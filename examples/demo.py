@@ -12,11 +12,11 @@ from skimage.data import astronaut
 
 import unveil
 from unveil.cli import main as unveil_command
-from unveil.data.occlusion import Occluded, covered, occluder
+from unveil.data.occlusion import Occluded, is_occluded, occluder
 from unveil.geometry import Crop
 from unveil.inference.drawing import VISIBLE_FROM, draw_faces
 from unveil.schemes.pose import five_points
-from unveil.schemes.scheme import Scheme, scheme_named
+from unveil.schemes.scheme import Scheme, get_scheme
 from unveil.types import Box, Face, Image, Points, Pose
 
 # Kind and seed; the seeds are chosen for four different things in front of the face, not for the figures.
@@ -54,7 +54,7 @@ def main(out: Path) -> int:
     if status:
         return status
 
-    scheme = scheme_named(json.loads((out / "plain.json").read_text())["scheme"])
+    scheme = get_scheme(json.loads((out / "plain.json").read_text())["scheme"])
     shown = [
         Shown(name, picture.image, picture.mask, read_face(out / f"{name}.json", scheme, near=faces[0].landmarks))
         for name, picture in pictures.items()
@@ -99,7 +99,7 @@ def print_table(shown: list[Shown], scheme: Scheme) -> None:
         if face is None or reference is None:
             print(f"{picture.name:<13}no face found")
             continue
-        under = covered(reference.landmarks, picture.mask)
+        under = is_occluded(reference.landmarks, picture.mask)
         hidden = int((under & (face.visibility < VISIBLE_FROM)).sum())
         left, right = (reference.landmarks[list(side)].mean(axis=0) for side in scheme.normalisers["ocular"])
         moved = np.linalg.norm(face.landmarks - reference.landmarks, axis=1).mean() / np.linalg.norm(right - left)

@@ -77,15 +77,15 @@ def test_masks_are_of_templates_that_training_never_met_and_hands_of_hands() -> 
     templates = tuple(Template(name, pixels, np.zeros((6, 2), np.float32)) for name in ("own", "surgical_blue"))
     library = Library(templates, tuple(Sprite(name, name, pixels) for name in ("hands", "objects")))
     kinds = coverings(library, FEW)
-    assert {kind: holes.kinds[0][0] for kind, (holes, _) in kinds.items()} == {
-        "mask": "template",
-        "hand": "sprite",
-        "polygon": "polygon",
+    assert {kind: sampler.kinds for kind, sampler in kinds.items()} == {
+        "mask": ("template",),
+        "hand": ("sprite",),
+        "polygon": ("polygon",),
     }
-    assert [template.name for template in kinds["mask"][1].templates] == ["surgical_blue"]
-    assert [sprite.name for sprite in kinds["hand"][1].sprites] == ["hands"]
+    assert [template.name for template in kinds["mask"].library.templates] == ["surgical_blue"]
+    assert [sprite.name for sprite in kinds["hand"].library.sprites] == ["hands"]
     bare = coverings(Library(), FEW)
-    assert {kind: holes.kinds[0][0] for kind, (holes, _) in bare.items()} == {"mask": "mask", "polygon": "polygon"}
+    assert {kind: sampler.kinds for kind, sampler in bare.items()} == {"mask": ("mask",), "polygon": ("polygon",)}
 
 
 def test_rows_are_means_within_bounds_and_over_all() -> None:

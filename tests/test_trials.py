@@ -17,7 +17,7 @@ from unveil.data.datasets.registry import DataSet, folder
 from unveil.data.datasets.samples import read_image
 from unveil.data.occlusion import Library, occluder
 from unveil.data.pack import Pack, write_pack
-from unveil.inference.aligner import Alignment, shipped_models
+from unveil.inference.aligner import AlignResult, shipped_models
 from unveil.schemes.scheme import Scheme
 from unveil.training.config import Alignment as Settings
 from unveil.training.network_configs import Light, Plain
@@ -55,10 +55,10 @@ class Exact:
         self.answers = iter(faces.points_px)
         self.boxes: list[Box] = []
 
-    def __call__(self, _image: Image, boxes: Sequence[Box], _flip_average: bool = False, /) -> list[Alignment]:
+    def __call__(self, _image: Image, boxes: Sequence[Box], _flip_average: bool = False, /) -> list[AlignResult]:
         self.boxes += boxes
         flags = np.ones(self.scheme.points, np.float32)
-        return [Alignment(next(self.answers), flags, flags) for _ in boxes]
+        return [AlignResult(next(self.answers), flags, flags) for _ in boxes]
 
 
 def test_every_trial_has_the_same_budget_and_a_short_one_keeps_its_proportions() -> None:
@@ -146,7 +146,7 @@ def test_models_of_five_and_of_68_points_stand_side_by_side_each_with_its_own_bo
     faces, scheme = folder(drawn_folder), write_scheme(tmp_path)
     few, dense = Exact(covered_five(faces, scheme, None)), Exact(faces)
     models = Models({"plain.full": few}, {"plain.full": dense})
-    found = measured(models, faces, scheme, occluder("noise", share=0.3))
+    found = measured(models, faces, scheme, occluder("noise", coverage=0.3))
     assert found.keys() == {"5 plain.full", "68 plain.full"}
     assert [figures["nme_pupil"] for figures in found.values()] == pytest.approx([0, 0], abs=1e-4)
     assert found["5 plain.full"]["n"] == len(faces)

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet, three_hundred_w
 from unveil.data.occluded_set import generator_of
-from unveil.data.occlusion import HELD_OUT, Library, Occluder, occluder
+from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.evaluation import file_name
 from unveil.evaluation.provenance import code_version
 from unveil.geometry import tight_box
-from unveil.io.annotations import written_whole
+from unveil.io.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Options:
     """Ours: shipped ones by name, or folders with model.onnx and config.json."""
     peers: tuple[str, ...] = tuple(PEERS)
     """Which of the others."""
-    masked: tuple[str, ...] = HELD_OUT
+    masked: tuple[str, ...] = TEST_TEMPLATES
     """Kinds of masks, by the beginning of the templates' names."""
     sprites: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of occluders with masks/ in it; without it only clean faces are measured."""
@@ -190,7 +190,7 @@ def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[s
 
 def _write(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -21,7 +21,7 @@ def landmarks(flip: float, offset: float, moved: float) -> Points:
     points_px = points_px + np.array([moved * math.hypot(x1 - x0, y1 - y0), 0], np.float32)
     config = Augmentation.model_validate(STILL | {"flip": flip, "annotation_offset": offset})
     rng = np.random.default_rng(1)
-    return augmented(image, points_px, scheme=IBUG68, size=64, config=config, occluders=[], rng=rng).points_unit
+    return augmented(image, points_px, scheme=IBUG68, size=64, config=config, occlude=None, rng=rng).points_unit
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])

@@ -82,7 +82,7 @@ def view(bend: float, others: OtherShapes | None) -> Example:
     image, points_px = drawn_face(np.random.default_rng(0))
     config = Augmentation(bend=bend)
     rng = np.random.default_rng(1)
-    return augmented(image, points_px, scheme=IBUG68, size=64, config=config, occluders=[], rng=rng, others=others)
+    return augmented(image, points_px, scheme=IBUG68, size=64, config=config, occlude=None, rng=rng, others=others)
 
 
 def test_views_are_bent_if_that_is_asked_for() -> None:

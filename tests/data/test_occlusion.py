@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from unveil.data.occlusion import KINDS, Library, Occluded, covered, face_region, occluder
+from unveil.data.occlusion import KINDS, Library, Occluded, face_region, is_occluded, occluder
 from unveil.data.occlusion.compose import Window
 from unveil.data.occlusion.library import Sprite, Template
 from unveil.data.occlusion.mask_shape import Fit, coons, spline, worn
@@ -144,12 +144,12 @@ def test_a_landmark_under_the_mask_is_occluded() -> None:
     mask = np.zeros((10, 10), np.bool_)
     mask[2:5, 3:6] = True
     points_px = np.array([[3, 2], [5.4, 4.4], [5.6, 4], [2, 2], [-1, -1], [3, 30]], np.float32)
-    assert covered(points_px, mask).tolist() == [True, True, False, False, False, False]
+    assert is_occluded(points_px, mask).tolist() == [True, True, False, False, False, False]
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_a_face_mask_covers_the_mouth_and_leaves_the_brows(seed: int) -> None:
-    occluded = covered(FACE, occlude("mask", seed).mask)
+    occluded = is_occluded(FACE, occlude("mask", seed).mask)
     assert occluded[MOUTH].mean() > 0.9
     assert not occluded[17:27].any()
     assert occluded[EYES].mean() < 0.2
@@ -158,39 +158,39 @@ def test_a_face_mask_covers_the_mouth_and_leaves_the_brows(seed: int) -> None:
 @pytest.mark.parametrize("roll", [-2.5, -0.6, 0.6, 1.6])
 def test_a_face_mask_turns_with_the_head(roll: float) -> None:
     points_px = face_at((96, 96), 50, roll)
-    occluded = covered(points_px, occlude("mask", 4, points_px).mask)
+    occluded = is_occluded(points_px, occlude("mask", 4, points_px).mask)
     assert occluded[MOUTH].all()
     assert not occluded[17:27].any()
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_flat_mask_covers_the_mouth_and_leaves_the_brows(seed: int) -> None:
-    occluded = covered(FACE, occlude("flat", seed).mask)
+    occluded = is_occluded(FACE, occlude("flat", seed).mask)
     assert occluded[MOUTH].mean() > 0.8
     assert not occluded[17:27].any()
 
 
 def test_the_edges_of_flat_masks_lie_inside_and_outside_the_jaw() -> None:
-    jaws = np.stack([covered(FACE, occlude("flat", seed).mask)[3:14] for seed in range(60)])
+    jaws = np.stack([is_occluded(FACE, occlude("flat", seed).mask)[3:14] for seed in range(60)])
     assert 0.2 < jaws.mean() < 0.9
     assert jaws.mean(axis=0).min() > 0.1
 
 
 def test_most_face_masks_cover_the_nose_tip_and_some_do_not() -> None:
-    tips = [covered(FACE, occlude("mask", seed).mask)[33] for seed in range(60)]
+    tips = [is_occluded(FACE, occlude("mask", seed).mask)[33] for seed in range(60)]
     assert 0.6 < np.mean(tips) < 1.0
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_sunglasses_cover_the_eyes_and_leave_the_mouth(seed: int) -> None:
-    occluded = covered(FACE, occlude("sunglasses", seed).mask)
+    occluded = is_occluded(FACE, occlude("sunglasses", seed).mask)
     assert occluded[EYES].mean() > 0.9
     assert not occluded[MOUTH].any()
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_template_is_laid_from_bridge_to_chin(seed: int) -> None:
-    occluded = covered(FACE, occlude("template", seed).mask)
+    occluded = is_occluded(FACE, occlude("template", seed).mask)
     assert occluded[MOUTH].all()
     assert not occluded[17:27].any()
     assert occluded[EYES].mean() < 0.5
@@ -216,7 +216,7 @@ def test_the_wanted_share_of_the_face_is_covered(kind: str, share: float, seed: 
 
 def test_the_face_region_holds_the_landmarks_and_the_forehead() -> None:
     region = face_region(FACE, (192, 192))
-    assert covered(FACE, region).mean() > 0.9  # the hull's own corners may round to the pixel outside
+    assert is_occluded(FACE, region).mean() > 0.9  # the hull's own corners may round to the pixel outside
     forehead = FACE[27] - (0, 50)
     assert region[int(forehead[1]), int(forehead[0])]
     assert not region[0, 0]
@@ -248,7 +248,7 @@ def test_an_unknown_kind_is_named() -> None:
 
 def test_a_share_outside_the_face_is_refused() -> None:
     with pytest.raises(ValueError, match=r"share 1\.5"):
-        occluder("noise", share=1.5)
+        occluder("noise", coverage=1.5)
 
 
 def test_a_face_outside_the_picture_is_left_alone() -> None:

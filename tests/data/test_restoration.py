@@ -14,13 +14,13 @@ from unveil.baselines.pfld_attributes import CLASSES, attributes_of
 from unveil.cli import main
 from unveil.data.datasets.portraits import prepare_celebamask_hq, prepare_faces
 from unveil.data.datasets.registry import folder, read_image
-from unveil.data.occlusion import Library
+from unveil.data.occlusion import OcclusionConfig, OcclusionSampler, coverage_of
 from unveil.data.occlusion.compose import SHADOW_REACH
 from unveil.data.pack import Pack
-from unveil.data.restoration_pairs import Holes, RestorationPair, covered_share, held_out, restoration_pair
+from unveil.data.restoration_pairs import Holes, RestorationPair, held_out, restoration_pair
 from unveil.data.synthetic import drawn_face, frontal_shape
 from unveil.geometry import tight_box
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Face, Image
 
@@ -31,9 +31,10 @@ SIZE = 64
 def pair(kind: str, seed: int = 0, *, clean: float = 0.0, same: bool = False) -> RestorationPair:
     image, points_px = drawn_face(np.random.default_rng((9, seed)), 160)
     still = {"colour": 0.0, "shade": 0.0, "blur": 0.0} if same else {}
-    holes = Holes(kinds=((kind, 1.0),), clean=clean, **still)  # type: ignore[arg-type]
+    fraction = {"occluded_fraction": 1 - clean, "second_fraction": 0, "coverage": (0.1, 0.5)}
+    occlude = OcclusionSampler(OcclusionConfig.of_kinds(**{kind: 1}, **fraction))
     rng = np.random.default_rng((1, seed))
-    return restoration_pair(image, points_px, scheme=IBUG68, size=SIZE, holes=holes, library=Library(), rng=rng)
+    return restoration_pair(image, points_px, scheme=IBUG68, size=SIZE, holes=Holes(**still), occlude=occlude, rng=rng)
 
 
 @pytest.mark.parametrize("kind", ["mask", "polygon", "noise", "sunglasses"])
@@ -61,7 +62,7 @@ def test_the_share_is_recorded_and_within_what_was_asked_for() -> None:
     assert all(0.05 < share < 0.55 for share in shares)
     assert max(shares) - min(shares) > 0.05
     made = pair("polygon")
-    assert made.share == covered_share(made.mask, (made.points_unit + 1) * (SIZE / 2) - 0.5)
+    assert made.share == coverage_of(made.mask, (made.points_unit + 1) * (SIZE / 2) - 0.5)
 
 
 def test_some_faces_stay_as_they_are() -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from unveil.cli import main
+from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
 from unveil.data.pack import read_faces
 from unveil.models.checkpoints import load_network
-from unveil.training.batches import Draws, occluders_of, split_by_name
-from unveil.training.config import Alignment, Occlusion, Schedule
+from unveil.training.batches import Draws, split_by_name
+from unveil.training.config import Alignment, Schedule
 from unveil.training.landmarks import AlignmentTask
 from unveil.training.network_configs import Light
 from unveil.training.presets import PRESETS
@@ -108,7 +109,7 @@ def test_ctrl_c_saves(task: AlignmentTask, tmp_path: Path, monkeypatch: pytest.M
 
 def test_occluders_that_need_pictures_ask_for_a_library() -> None:
     with pytest.raises(ValueError, match="template"):
-        occluders_of(Occlusion(template=1.0))
+        OcclusionSampler(OcclusionConfig(template=1.0))
 
 
 def test_train_and_export_from_the_command_line(

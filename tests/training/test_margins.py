@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from unveil.data.occlusion import Library
+from unveil.data.occlusion import OcclusionSampler
 from unveil.data.pack import read_faces
 from unveil.export import onnx_export as export
 from unveil.geometry import Crop, tight_box
@@ -64,7 +64,7 @@ def test_the_margin_of_training_reaches_the_config(name: str, tmp_path: Path) ->
 
 def test_landmark_networks_are_validated_on_crops_of_their_margin(drawn_folder: Path) -> None:
     faces = read_faces(drawn_folder)
-    (example,) = held_out_examples(faces, np.array([0]), 64, [])["clean"]
+    (example,) = held_out_examples(faces, np.array([0]), 64, None)["clean"]
     crop = Crop.around(tight_box(faces.points_px[0]), ALL["pfld"].model.blueprint(IBUG68).margin)
     np.testing.assert_array_equal(example.image, crop.extract(faces.image(0), 64))
 
@@ -73,8 +73,7 @@ def test_restorers_are_validated_on_crops_of_their_margin(drawn_folder: Path) ->
     faces, preset = read_faces(drawn_folder), ALL["gan-ia-light"]
     assert isinstance(preset, Restoring)
     config = preset.model_copy(update={"model": preset.model.model_copy(update={"margin": 1.3})})
-    holes = config.holes.drawn_from(Library())
-    config = config.model_copy(update={"holes": holes})
-    pair = make_pair(faces, 0, config, Library(), 64, np.random.default_rng(0), still=True)
+    sampler = OcclusionSampler(config.occlusion.without("template", "sprite"))
+    pair = make_pair(faces, 0, config, sampler, 64, np.random.default_rng(0), still=True)
     crop = Crop.around(tight_box(faces.points_px[0]), config.model.blueprint(IBUG68).margin)
     np.testing.assert_allclose(pair.points_unit, crop.to_unit(faces.points_px[0]), atol=1e-4)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from unveil.cli import main
 from unveil.cli.train import parse
 from unveil.data.datasets.samples import read_image
+from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces
 from unveil.geometry import tight_box
 from unveil.inference.aligner import AlignmentModel, ModelError
@@ -23,7 +24,7 @@ from unveil.metrics import normaliser_lengths, normaliser_names
 from unveil.models.checkpoints import Blueprint, load_network, weights_bytes
 from unveil.schemes.scheme import IBUG68, SCHEMES
 from unveil.schemes.scheme_file import read_scheme
-from unveil.training.config import Alignment, Occlusion, Schedule
+from unveil.training.config import Alignment, Schedule
 from unveil.training.landmarks import AlignmentTask
 from unveil.training.network_configs import Light
 from unveil.training.normaliser import face_lengths, training_normaliser
@@ -163,10 +164,10 @@ CONFIG = Alignment(model=TINY, schedule=Schedule(steps=2, batch=2), held_out_sha
 
 
 def test_occluders_of_the_68_points_fall_on_no_other_scheme() -> None:
-    every = Occlusion(template=1.0, sprite=1.0)
-    assert every.on(IBUG68) is every
+    every = OcclusionConfig(template=1.0, sprite=1.0)
+    assert every.for_scheme(IBUG68) == every
     for scheme in (SCHEMES["wflw98"], SCHEMES["cofw29"]):
-        assert every.on(scheme).weights.keys() == {"noise", "polygon", "sprite"}
+        assert every.for_scheme(scheme).weights.keys() == {"noise", "polygon", "sprite"}
 
 
 def test_the_error_is_divided_by_the_eyes_else_the_first_normaliser_else_the_box(tmp_path: Path) -> None:

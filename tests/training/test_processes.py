@@ -11,9 +11,10 @@ import torch
 from accelerate import Accelerator
 
 from unveil.cli import main
+from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces
 from unveil.models.checkpoints import load_network
-from unveil.training.config import Alignment, Occlusion, Schedule
+from unveil.training.config import Alignment, Schedule
 from unveil.training.landmarks import AlignmentTask
 from unveil.training.network_configs import Light, Network, Paper
 from unveil.training.trainer import fit
@@ -47,7 +48,7 @@ def config(model: Network, batch: int) -> Alignment:
         {
             "model": model,
             "schedule": Schedule(steps=2, batch=batch, warmup=1, decay=0),
-            "occlusion": Occlusion(mask=0, sunglasses=0),
+            "occlusion": OcclusionConfig(mask=0, sunglasses=0),
             "held_out_share": 0.3,
             "threads": 1,
             "precision": "float32",

@@ -14,13 +14,13 @@ from torch import nn
 from unveil.cli import main
 from unveil.cli.train import parse
 from unveil.data.datasets.samples import DataSet, Sample
-from unveil.data.occlusion import Library
+from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
 from unveil.data.pack import read_faces
 from unveil.data.restoration_pairs import Holes, component_pair
 from unveil.data.synthetic import drawn_face
 from unveil.models.checkpoints import load_network
 from unveil.models.generator import Generator, Restoration
-from unveil.schemes.components import COMPONENTS
+from unveil.schemes.ibug68 import COMPONENTS
 from unveil.schemes.scheme import IBUG68
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, Adversaries
 from unveil.training.config import Judges, Restoring, Schedule
@@ -30,7 +30,7 @@ from unveil.training.presets import RESTORERS
 from unveil.training.trainer import fit, let_learn
 
 TINY = GanIa(size=32, widths=(8, 8), dilations=(2,), last=8)
-HOLES = Holes(kinds=(("polygon", 1.0), ("sprite", 1.0)))
+OCCLUSION = OcclusionConfig.of_kinds(polygon=1, sprite=1, coverage=(0.1, 0.5))
 
 
 def config(steps: int = 6, **changes: Any) -> Restoring:
@@ -40,7 +40,7 @@ def config(steps: int = 6, **changes: Any) -> Restoring:
         "generator_steps": 2,
         "discriminator_steps": 2,
         "judges": Judges(patch=16, judge_width=1 / 16),
-        "holes": HOLES,
+        "occlusion": OCCLUSION,
         "held_out_faces": 4,
         "validated_faces": 3,
         "threads": 1,
@@ -173,14 +173,14 @@ def test_a_guided_generator_is_told_the_landmarks_in_every_phase(
     drawn_folder: Path, tmp_path: Path, component: ComponentName | None
 ) -> None:
     model = TINY.model_copy(update={"guided": True, "component": component})
-    task = RestorationTask(read_faces(drawn_folder), config(5, model=model, holes=HOLES))
+    task = RestorationTask(read_faces(drawn_folder), config(5, model=model))
     fit(task, tmp_path / "run")
     assert load_network(tmp_path / "run" / "last.safetensors")[0].guided
     batch = task.prepare(next(iter(task.batches(0))), torch.device("cpu"))
     assert batch["occluded"].shape == (2, 4, 32, 32)
     assert batch["clean"].shape == (2, 3, 32, 32)
     assert all(pair.guide is not None and pair.guide.any() for pair in task.validation)
-    untold = config(model=model, holes=HOLES.model_copy(update={"unguided": 1.0}))
+    untold = config(model=model, holes=Holes(unguided=1.0))
     pairs = RestorationTask(read_faces(drawn_folder), untold).batches(0)
     assert not next(iter(pairs))["occluded"][..., 3].any()
 
@@ -203,8 +203,8 @@ def test_a_components_window_is_cut_from_both_pictures_and_the_mask(task: Restor
 
 def test_a_component_that_was_missed_is_covered_again(drawn_folder: Path) -> None:
     eye = TINY.model_copy(update={"component": "left eye"})
-    small = Holes(kinds=(("polygon", 1.0),), shares=(0.1, 0.12))
-    task = RestorationTask(read_faces(drawn_folder), config(model=eye, holes=small, validated_faces=4))
+    small = OcclusionConfig.of_kinds(polygon=1, coverage=(0.1, 0.12))
+    task = RestorationTask(read_faces(drawn_folder), config(model=eye, occlusion=small, validated_faces=4))
     assert all(pair.mask.any() for pair in task.validation)
 
 
@@ -218,10 +218,10 @@ def test_held_out_faces_neither_train_nor_change(task: RestorationTask, drawn_fo
 
 
 def test_a_kind_without_pictures_is_left_out_and_named(task: RestorationTask, drawn_folder: Path) -> None:
-    assert task.config.holes.kinds == (("polygon", 1.0),)
+    assert task.config.occlusion.weights == {"polygon": 1.0}
     assert task.notes == ("without sprite: no library has pictures of it",)
-    with pytest.raises(ValueError, match=r"no occluder is left of .'template': 1\.0.; give a library"):
-        RestorationTask(read_faces(drawn_folder), config(holes=Holes(kinds=(("template", 1.0),))))
+    with pytest.raises(ValueError, match="no occluder is left of template; give a --library"):
+        RestorationTask(read_faces(drawn_folder), config(occlusion=OcclusionConfig.of_kinds(template=1)))
 
 
 def test_templates_that_are_held_out_never_train(drawn_folder: Path, tmp_path: Path) -> None:
@@ -232,8 +232,10 @@ def test_templates_that_are_held_out_never_train(drawn_folder: Path, tmp_path: P
     for name in names:
         cv2.imwrite(str(masks / f"{name}.png"), np.full((64, 64, 4), 255, np.uint8))
     (masks / "anchors.json").write_text(json.dumps(dict.fromkeys(names, anchors)))
-    task = RestorationTask(read_faces(drawn_folder), config(library=tmp_path, holes=Holes(kinds=(("template", 1.0),))))
-    assert [template.name for template in task.library.templates] == ["own"]
+    task = RestorationTask(
+        read_faces(drawn_folder), config(occlusion=OcclusionConfig.of_kinds(template=1, library=tmp_path))
+    )
+    assert [template.name for template in task.sampler.library.templates] == ["own"]
 
 
 def test_sizes_that_no_phase_can_train_are_refused_before_the_first(drawn_folder: Path) -> None:
@@ -248,8 +250,8 @@ def test_a_jaws_window_has_no_black_band_where_the_photograph_goes_on() -> None:
     _, points_px = drawn_face(np.random.default_rng(0), 160)
     white = np.full((480, 480, 3), 255, np.uint8)
     faces = DataSet("white", (Sample("white", Path("white.png"), points_px + 160, None, read=lambda _: white),), IBUG68)
-    jaw = config(model=Drda(size=16, hidden=(12, 6), component="jaw"), holes=Holes(kinds=(("polygon", 1.0),)))
-    pair = make_pair(faces, 0, jaw, Library.read(None), 16, np.random.default_rng(0), still=True)
+    jaw = config(model=Drda(size=16, hidden=(12, 6), component="jaw"))
+    pair = make_pair(faces, 0, jaw, OcclusionSampler.of_kind("polygon"), 16, np.random.default_rng(0), still=True)
     assert (pair.clean == 255).all()
 
 
@@ -271,10 +273,10 @@ def test_a_presets_settings_come_back_from_json_and_from_the_command_line(name: 
     preset = RESTORERS[name]
     assert Restoring.model_validate_json(preset.model_dump_json()) == preset
     assert parse([name, "--data", "x"]).config == preset
-    changed = parse([name, "--data", "x", "--component", "left eye", "--kinds", "mask", "1", "--steps", "9"]).config
+    changed = parse([name, "--data", "x", "--component", "left eye", "--mask", "1", "--steps", "9"]).config
     assert isinstance(changed, Restoring)
     assert changed.model == preset.model.model_copy(update={"component": "left eye"})
-    assert (changed.holes.kinds, changed.schedule.steps) == ((("mask", 1.0),), 9)
+    assert (changed.occlusion.mask, changed.occlusion.sprite, changed.schedule.steps) == (1.0, 3.0, 9)
     assert isinstance(changed.model, GanIa | Drda)
 
 

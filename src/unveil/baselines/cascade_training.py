@@ -22,13 +22,14 @@ from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import Crops, Restore, Shapes, Stage, sift_at
 from unveil.data.augment import Example, augmented
 from unveil.data.datasets.samples import Faces
+from unveil.data.occlusion import OcclusionSampler
 from unveil.data.shape_balance import mean_shape
 from unveil.data.tps_warp import OtherShapes
 from unveil.geometry import Crop
-from unveil.io.annotations import written_whole
+from unveil.io.files import atomic_write
 from unveil.models.checkpoints import build, load_network
 from unveil.models.restorers import FaceRestorer, composed, load_restorer
-from unveil.training.batches import Batch, Draws, Share, held_out_examples, left_out_kinds, occluders_of, split_by_name
+from unveil.training.batches import Batch, Draws, Share, held_out_examples, left_out_kinds, split_by_name
 from unveil.training.config import Cascaded
 from unveil.training.normaliser import face_lengths, training_normaliser
 from unveil.training.pictures import drawn_landmarks
@@ -139,7 +140,7 @@ class CascadeTask:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise ValueError("a cascade is trained in one process; start it without a launcher")
         self.notes = left_out_kinds(config.occlusion, faces.scheme)
-        config = config.model_copy(update={"occlusion": config.occlusion.on(faces.scheme)})
+        config = config.model_copy(update={"occlusion": config.occlusion.for_scheme(faces.scheme)})
         self.faces, self.config = faces, config
         self.slices = split_by_name(faces.names, config.held_out_share)
         count = len(self.slices.training) * config.views
@@ -147,7 +148,7 @@ class CascadeTask:
             sizes = f"{count} views to train on and {len(self.slices.validation)} faces to validate"
             raise ValueError(f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch")
         self.normaliser = training_normaliser(faces.scheme)
-        self.occluders = occluders_of(config.occlusion)
+        self.sampler = OcclusionSampler(config.occlusion)
         self.restore, self.room, self.wide = None, 1.0, config.model.size
         if config.restorer is not None:
             self.restore = restoring(load_restorer(config.restorer), config.model.size)
@@ -164,7 +165,7 @@ class CascadeTask:
         """
         console = console or Console(stderr=True)
         out.mkdir(parents=True, exist_ok=True)
-        with written_whole(out / "config.json") as temporary:
+        with atomic_write(out / "config.json") as temporary:
             temporary.write_text(self.config.model_dump_json(indent=2) + "\n")
         views, held_out = self.training_views(), self.held_out_views()
         stages, steps = list(self.model.get_submodule("stages").children()), 0
@@ -192,7 +193,7 @@ class CascadeTask:
         figures = self.figures(held_out)
         for name in ("best.safetensors", "last.safetensors"):
             save_weights(self.model, self.blueprint, out / name)
-        with written_whole(out / "best.json") as temporary:
+        with atomic_write(out / "best.json") as temporary:
             temporary.write_text(json.dumps(figures, indent=2) + "\n")
         return Outcome(steps, figures, interrupted=False)
 
@@ -211,7 +212,7 @@ class CascadeTask:
                     scheme=self.faces.scheme,
                     size=self.wide,
                     config=augmentation,
-                    occluders=self.occluders,
+                    occlude=self.sampler,
                     rng=np.random.default_rng((config.schedule.seed, draw)),
                     others=others,
                 )
@@ -219,7 +220,7 @@ class CascadeTask:
         return Views.of(examples, self.start, self.restore)
 
     def held_out_views(self) -> dict[str, Views]:
-        held = held_out_examples(self.faces, self.slices.validation, self.wide, self.occluders, self.room)
+        held = held_out_examples(self.faces, self.slices.validation, self.wide, self.sampler, self.room)
         return {kind: Views.of(examples, self.start, self.restore) for kind, examples in held.items()}
 
     def figures(self, held_out: dict[str, Views]) -> dict[str, float]:

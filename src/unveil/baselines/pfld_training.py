@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from unveil.baselines.pfld_attributes import attributes_of
 from unveil.data.augment import Example
 from unveil.data.datasets.samples import Faces
+from unveil.data.occlusion import OcclusionSampler
 from unveil.data.self_occlusion import turned_away
 from unveil.data.shape_balance import mean_shape
 from unveil.data.tps_warp import OtherShapes
@@ -25,7 +26,6 @@ from unveil.training.batches import (
     example_batches,
     held_out_examples,
     loaded,
-    occluders_of,
     refuse_few,
     split_by_name,
     to_device,
@@ -75,10 +75,10 @@ class PfldTask:
         refuse_few(faces, self.slices, config.schedule.batch)
         offset = config.augmentation.annotation_offset
         self.blueprint = replace(config.model.blueprint(faces.scheme), annotation_offset=offset)
-        self.occluders = occluders_of(config.occlusion)
+        self.sampler = OcclusionSampler(config.occlusion)
         seed = config.schedule.seed
         others = OtherShapes(faces.points_px[self.slices.training])
-        views = TrainingFaces(faces, config.model.size, config.augmentation, self.occluders, seed, others)
+        views = TrainingFaces(faces, config.model.size, config.augmentation, self.sampler, seed, others)
         self.posed = PosedFaces(views)
         torch.manual_seed(seed)
         self.model = build(self.blueprint)
@@ -119,7 +119,7 @@ class PfldTask:
 
     @cached_property
     def validation(self) -> dict[str, list[Example]]:
-        return held_out_examples(self.faces, self.slices.validation, self.config.model.size, self.occluders)
+        return held_out_examples(self.faces, self.slices.validation, self.config.model.size, self.sampler)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Inter-ocular NME in percent on the held-out slice, clean and occluded; `score` is their mean."""

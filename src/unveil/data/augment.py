@@ -1,7 +1,7 @@
 """From a packed face to a training example: turned, shifted, scaled, occluded, recoloured. L landmarks, S pixels."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from unveil.data.occlusion import Occluder, covered
+from unveil.data.occlusion import Occluder, is_occluded
 from unveil.data.self_occlusion import turned_away
 from unveil.data.tps_warp import OtherShapes, bent, towards
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
@@ -35,8 +35,6 @@ class Augmentation(BaseModel):
     """Share of faces that are bent towards the shape of another face."""
     annotation_offset: float = 0.0
     """How far right of what they mark annotations lie, in diagonals of the tight box; mirrored, they still shall."""
-    occlude: float = 0.7
-    """Share of faces that get an occluder; a quarter of those get a second."""
     colour: float = 0.8
     shade: float = 0.2
     grey: float = 0.1
@@ -84,7 +82,7 @@ def augmented(
     scheme: Scheme,
     size: int,
     config: Augmentation,
-    occluders: Sequence[tuple[float, Occluder]],
+    occlude: Occluder | None,
     rng: np.random.Generator,
     others: OtherShapes | None = None,
     annotated_visible: NDArray[np.bool_] | None = None,
@@ -106,11 +104,10 @@ def augmented(
     points = unit_to_crop_px(points_unit, size)
     if rng.random() < config.colour / 2:  # a face lit otherwise than what covers it
         picture = recoloured(picture, rng)
-    if occluders and rng.random() < config.occlude:
-        for _ in range(1 + int(rng.random() < 0.25)):
-            occluded = choose(occluders, rng)(picture, points, rng)
-            picture = occluded.image
-            visible &= ~covered(points, occluded.mask)
+    if occlude is not None:
+        occluded = occlude(picture, points, rng)
+        picture = occluded.image
+        visible &= ~is_occluded(points, occluded.mask)
     steps: tuple[tuple[float, Callable[[Image, np.random.Generator], Image]], ...] = (
         (config.colour, recoloured),
         (config.shade, shaded),
@@ -121,12 +118,6 @@ def augmented(
         if rng.random() < share:
             picture = change(picture, rng)
     return Example(picture, points_unit, visible)
-
-
-def choose(occluders: Sequence[tuple[float, Occluder]], rng: np.random.Generator) -> Occluder:
-    """One of the occluders, by weight."""
-    weights = np.array([weight for weight, _ in occluders])
-    return occluders[int(rng.choice(len(occluders), p=weights / weights.sum()))][1]
 
 
 def recoloured(image: Image, rng: np.random.Generator) -> Image:

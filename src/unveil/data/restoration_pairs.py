@@ -3,9 +3,7 @@
 L landmarks, S pixels of a crop's side. Faces come from a pack (`unveil prepare faces`) or an annotated folder.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -14,30 +12,22 @@ from pydantic import BaseModel, ConfigDict
 
 from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shaded
 from unveil.data.datasets.samples import Faces
-from unveil.data.occlusion import SCALED, Library, Occluded, face_region, occluder
+from unveil.data.occlusion import Occluder, coverage_of
 from unveil.geometry import Crop, unit_to_crop_px
-from unveil.schemes.components import component_crop
 from unveil.schemes.hierarchy import Part
-from unveil.schemes.landmark_map import guide, misplaced
+from unveil.schemes.ibug68 import component_crop
+from unveil.schemes.landmark_map import draw_landmark_map, perturb_landmarks
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image, Points
 
 NONE = "none"
 
-Kinds: TypeAlias = tuple[tuple[str, float], ...]
-
 
 class Holes(BaseModel):
-    """What is laid over clean faces, and how they are framed before."""
+    """How clean faces are framed before they are occluded, and changed afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kinds: Kinds = (("mask", 3.0), ("template", 2.0), ("sprite", 3.0), ("polygon", 2.0), ("sunglasses", 1.0))
-    """Kinds of occluder and how often each is drawn; those that the library has nothing for cannot be asked for."""
-    shares: tuple[float, float] = (0.1, 0.5)
-    """Range of the face's share that is covered, for the kinds that can be scaled."""
-    clean: float = 0.1
-    """Share of the faces that get no occluder: a restorer has to leave those alone."""
     rotation: float = 8.0
     """Standard deviation of the in-plane turn, degrees."""
     shift: float = 0.04
@@ -57,14 +47,6 @@ class Holes(BaseModel):
     def frame(self) -> Augmentation:
         """How the crop varies."""
         return Augmentation(rotation=self.rotation, shift=self.shift, scale=self.scale, flip=self.flip)
-
-    def drawn_from(self, library: Library) -> "Holes":
-        """The same, without the kinds that the library has no pictures for. ValueError if none is left."""
-        lacking = {kind for kind, has in (("template", library.templates), ("sprite", library.sprites)) if not has}
-        kinds = tuple((kind, weight) for kind, weight in self.kinds if kind not in lacking and weight > 0)
-        if not kinds:
-            raise ValueError(f"no occluder is left of {dict(self.kinds)}; give a library of pictures or another kind")
-        return self.model_copy(update={"kinds": kinds})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +74,7 @@ def restoration_pair(
     scheme: Scheme,
     size: int,
     holes: Holes,
-    library: Library,
+    occlude: Occluder,
     rng: np.random.Generator,
 ) -> RestorationPair:
     """A random view of a clean face and the same under a random occluder. The same generator state, the same pair."""
@@ -101,10 +83,10 @@ def restoration_pair(
     if rng.random() < holes.colour / 2:  # a face lit otherwise than what covers it
         clean = recoloured(clean, rng)
     points = unit_to_crop_px(points_unit, size)
-    kind = NONE if rng.random() < holes.clean else _drawn(holes.kinds, rng)
-    occluded = occlude_face(clean, points, kind, library, holes.shares, rng)
+    occluded = occlude(clean, points, rng)
+    kind = "+".join(occluded.kinds) or NONE
     before, after = _both(clean, occluded.image, holes, rng)
-    share = covered_share(occluded.mask, points)
+    share = coverage_of(occluded.mask, points)
     return RestorationPair(before, after, occluded.mask, points_unit, kind, share)
 
 
@@ -125,29 +107,8 @@ def component_pair(
 def with_guide(pair: RestorationPair, scheme: Scheme, holes: Holes, rng: np.random.Generator) -> RestorationPair:
     """The pair with its landmarks drawn, as far off as a model might find them, or with none."""
     contours = () if rng.random() < holes.unguided else scheme.contours
-    found = misplaced(pair.points_unit, contours, holes.astray, rng)
-    return replace(pair, guide=guide(found, contours, len(pair.clean)))
-
-
-def occlude_face(
-    image: Image,
-    points_px: Points,
-    kind: str,
-    library: Library,
-    shares: tuple[float, float],
-    rng: np.random.Generator,
-) -> Occluded:
-    """The picture under an occluder of that kind, or as it is under "none"; scaled to a share where the kind can be."""
-    if kind == NONE:
-        return Occluded(image, np.zeros(image.shape[:2], np.bool_))
-    share = rng.uniform(*shares) if kind in SCALED else None
-    return occluder(kind, library, share)(image, points_px, rng)
-
-
-def covered_share(mask: NDArray[np.bool_], points_px: Points) -> float:
-    """The share of the face's region that a mask (H, W) covers."""
-    region = face_region(points_px, mask.shape)
-    return float((mask & region).sum() / max(int(region.sum()), 1))
+    found = perturb_landmarks(pair.points_unit, contours, holes.astray, rng)
+    return replace(pair, guide=draw_landmark_map(found, contours, len(pair.clean)))
 
 
 def held_out(faces: Faces, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -160,11 +121,6 @@ def held_out(faces: Faces, count: int, seed: int) -> tuple[NDArray[np.int64], ND
     by_name = np.argsort(np.array(faces.names, np.str_), kind="stable")
     shuffled = np.random.default_rng(seed).permutation(by_name).astype(np.int64)
     return np.sort(shuffled[count:]), np.sort(shuffled[:count])
-
-
-def _drawn(kinds: Sequence[tuple[str, float]], rng: np.random.Generator) -> str:
-    weights = np.array([weight for _, weight in kinds])
-    return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))][0]
 
 
 def _both(clean: Image, occluded: Image, holes: Holes, rng: np.random.Generator) -> tuple[Image, Image]:

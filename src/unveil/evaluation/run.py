@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet, Sample
 from unveil.data.occluded_set import generator_of
-from unveil.data.occlusion import Occluder, covered, face_region
+from unveil.data.occlusion import Occluder, face_region, is_occluded
 from unveil.data.self_occlusion import turned_away
 from unveil.evaluation.boxes import BoxOf, fallback_box, true_box
 from unveil.evaluation.mapping import Aligner
-from unveil.inference.aligner import Alignment
-from unveil.io.annotations import DataError
+from unveil.inference.aligner import AlignResult
+from unveil.io.files import DataError
 from unveil.metrics import immeasurable, normaliser_names
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image, is_said
@@ -107,7 +107,7 @@ def run_models(
     measurable, problems = _measurable(faces)
     kept: list[Sample] = []
     given: dict[int, list[_Given]] = defaultdict(list)
-    answers: dict[tuple[str, int], list[Alignment]] = defaultdict(list)
+    answers: dict[tuple[str, int], list[AlignResult]] = defaultdict(list)
     seconds: dict[tuple[str, int], float] = defaultdict(float)
     for done, sample in enumerate(measurable, start=1):
         if strict and problems:
@@ -145,7 +145,7 @@ def scene_of(sample: Sample, scheme: Scheme, image: Image, occlude: Occluder | N
     if occlude is None:
         return Scene(image, sample.visible, None)
     occluded = occlude(image, sample.points_px, generator_of(sample.name, seed))
-    seen = ~covered(sample.points_px, occluded.mask) & ~turned_away(scheme, sample.points_px)
+    seen = ~is_occluded(sample.points_px, occluded.mask) & ~turned_away(scheme, sample.points_px)
     region = face_region(sample.points_px, image.shape)
     share = float(occluded.mask[region].mean()) if region.any() else 0.0
     return Scene(occluded.image, seen if sample.visible is None else seen & sample.visible, share)
@@ -160,7 +160,9 @@ def _measurable(faces: DataSet) -> tuple[list[Sample], list[str]]:
     return [sample for i, sample in enumerate(faces.samples) if i not in faults], problems
 
 
-def _outcome(faces: DataSet, answers: Sequence[Alignment], given: Sequence[_Given], seconds_per_face: float) -> Outcome:
+def _outcome(
+    faces: DataSet, answers: Sequence[AlignResult], given: Sequence[_Given], seconds_per_face: float
+) -> Outcome:
     visible = [face.visible for face in given if face.visible is not None]
     shares = [face.covered_share for face in given if face.covered_share is not None]
     return Outcome(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from unveil.data.occlusion import SCALED
+from unveil.data.occlusion import SCALABLE
 from unveil.evaluation.figures import Figures, Lines, cell
 from unveil.evaluation.plots import SweepLine
 from unveil.metrics import Interval
@@ -43,12 +43,12 @@ class Sweep:
 def check_shares(kind: str | None, shares: Sequence[float]) -> tuple[float, ...]:
     """The shares in rising order, each once; ValueError if one is no share or the kind cannot be scaled to it."""
     if shares and kind is None:
-        raise ValueError(f"--share needs --occlude, one of {', '.join(SCALED)}")
+        raise ValueError(f"--share needs --occlude, one of {', '.join(SCALABLE)}")
     for share in shares:
         if not 0 <= share <= 1:
             raise ValueError(f"--share {share:g}: the covered share of the face lies between 0 and 1")
-    if shares and kind not in SCALED:
-        raise ValueError(f"--share: {kind!r} is as large as it is on a face; take {', '.join(SCALED)}, or no --share")
+    if shares and kind not in SCALABLE:
+        raise ValueError(f"--share: {kind!r} is as large as it is on a face; take {', '.join(SCALABLE)}, or no --share")
     return tuple(sorted(set(shares)))
 
 

@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unveil.data.augment import Augmentation, Example, augmented, cut
 from unveil.data.datasets.registry import Faces
-from unveil.data.occlusion import Library, Occluder, covered, occluder
+from unveil.data.occlusion import Occluder, OcclusionConfig, OcclusionSampler, is_occluded
 from unveil.data.self_occlusion import turned_away
 from unveil.data.tps_warp import OtherShapes
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.schemes.scheme import Scheme
-from unveil.training.config import Occlusion, Schedule
+from unveil.training.config import Schedule
 
 Batch: TypeAlias = dict[str, Tensor]
 
@@ -41,15 +41,9 @@ def split_by_name(names: Sequence[str], share: float) -> Slices:
     return Slices(np.flatnonzero(~held), np.flatnonzero(held))
 
 
-def occluders_of(config: Occlusion) -> list[tuple[float, Occluder]]:
-    """The occluders with a weight; ValueError if a kind needs pictures and there is no library."""
-    library = Library() if config.library is None else Library.read(config.library, exclude=config.held_out)
-    return [(weight, occluder(kind, library)) for kind, weight in config.weights.items()]
-
-
-def left_out_kinds(config: Occlusion, scheme: Scheme) -> tuple[str, ...]:
+def left_out_kinds(config: OcclusionConfig, scheme: Scheme) -> tuple[str, ...]:
     """A line that names the kinds that cannot be placed on faces of the scheme; none if all can."""
-    kinds = ", ".join(sorted(config.weights.keys() - config.on(scheme).weights.keys()))
+    kinds = ", ".join(sorted(config.unsupported(scheme)))
     return (f"scheme {scheme.name}: without {kinds}, which are drawn from the 68 points of ibug68",) if kinds else ()
 
 
@@ -61,11 +55,11 @@ class TrainingFaces(Dataset[Batch]):
         faces: Faces,
         size: int,
         config: Augmentation,
-        occluders: list[tuple[float, Occluder]],
+        occlude: Occluder | None,
         seed: int,
         others: OtherShapes,
     ) -> None:
-        self.faces, self.size, self.config, self.occluders, self.seed = faces, size, config, occluders, seed
+        self.faces, self.size, self.config, self.occlude, self.seed = faces, size, config, occlude, seed
         self.others = others
 
     def __getitem__(self, item: tuple[int, int]) -> Batch:
@@ -76,7 +70,7 @@ class TrainingFaces(Dataset[Batch]):
             scheme=self.faces.scheme,
             size=self.size,
             config=self.config,
-            occluders=self.occluders,
+            occlude=self.occlude,
             rng=np.random.default_rng((self.seed, draw)),
             others=self.others,
             annotated_visible=None if self.faces.visible is None else self.faces.visible[index],
@@ -170,7 +164,7 @@ def loaded(views: Dataset[Batch], order: Draws) -> Iterator[Batch]:
 
 
 def held_out_examples(
-    faces: Faces, indices: NDArray[np.int64], size: int, occluders: list[tuple[float, Occluder]], margin: float = 1.0
+    faces: Faces, indices: NDArray[np.int64], size: int, sampler: OcclusionSampler | None, margin: float = 1.0
 ) -> dict[str, list[Example]]:
     """The faces as they are, and each under one occluder: the same ones in every run."""
 
@@ -181,12 +175,11 @@ def held_out_examples(
         visible = ~turned_away(faces.scheme, points_unit)
         if faces.visible is not None:
             visible &= faces.visible[index]
-        if kind == "occluded" and occluders:
+        if kind == "occluded" and sampler is not None and sampler.kinds:
             rng = np.random.default_rng((0, index))
             points = unit_to_crop_px(points_unit, size)
-            which = int(rng.choice(len(occluders), p=_shares(occluders)))
-            occluded = occluders[which][1](picture, points, rng)
-            picture, visible = occluded.image, visible & ~covered(points, occluded.mask)
+            occluded = sampler.cover(picture, points, rng)
+            picture, visible = occluded.image, visible & ~is_occluded(points, occluded.mask)
         return Example(picture, points_unit, visible)
 
     return {kind: [example(int(i), kind) for i in indices] for kind in ("clean", "occluded")}
@@ -197,11 +190,6 @@ def example_batches(examples: Sequence[Example], size: int, device: torch.device
     for start in range(0, len(examples), size):
         chunk = [as_tensors(example) for example in examples[start : start + size]]
         yield to_device({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
-
-
-def _shares(occluders: list[tuple[float, Occluder]]) -> NDArray[np.float64]:
-    weights = np.array([weight for weight, _ in occluders])
-    return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def _loader_process(_: int) -> None:

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from unveil.data.augment import Augmentation
-from unveil.data.occlusion import HELD_OUT, KINDS, KINDS_OF_IBUG68
+from unveil.data.occlusion import OcclusionConfig
 from unveil.data.restoration_pairs import Holes
-from unveil.schemes.scheme import IBUG68, Scheme
 from unveil.training.gan_losses import PixelLoss
 from unveil.training.losses import ShapeLoss
 from unveil.training.network_configs import Drda, Drn, Frozen, GanIa, Hourglass, Light, Paper, Pfld, Plain
@@ -46,34 +45,13 @@ class Schedule(Frozen):
         return {"params": list(parameters), "lr": self.rate * pace, "weight_decay": decay}
 
 
-class Occlusion(Frozen):
-    """Which occluders fall on training faces, by weight, and where pictures of them lie.
-
-    Masks, templates and sunglasses are placed by the 68 points of ibug68 and never fall on faces of other schemes.
-    """
-
-    noise: float = 1.5
-    polygon: float = 2.0
-    mask: float = 4.0
-    template: float = 0.0
-    sunglasses: float = 1.0
-    sprite: float = 0.0
-    flat: float = 0.0
-    """Drawn masks again, but cut flat and laid on as templates are."""
-    library: Path | None = None
-    """Folder with `masks/` (templates and anchors.json) and folders of sprites."""
-    held_out: tuple[str, ...] = HELD_OUT
-    """Template names, or beginnings of them, that never enter training."""
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The kinds that occur, and how often."""
-        weights: dict[str, float] = {kind: getattr(self, kind) for kind in KINDS}
-        return {kind: weight for kind, weight in weights.items() if weight > 0}
-
-    def on(self, scheme: Scheme) -> "Occlusion":
-        """The same, without the kinds that cannot be placed on faces of the scheme."""
-        return self if scheme == IBUG68 else self.model_copy(update=dict.fromkeys(KINDS_OF_IBUG68, 0.0))
+RESTORATION_OCCLUSION = OcclusionConfig.of_kinds(
+    **{"mask": 3.0, "template": 2.0, "sprite": 3.0, "polygon": 2.0, "sunglasses": 1.0},
+    occluded_fraction=0.9,
+    second_fraction=0.0,
+    coverage=(0.1, 0.5),
+)
+"""One face in ten stays bare: a restorer must leave those alone."""
 
 
 class Run(Frozen):
@@ -92,7 +70,7 @@ class Alignment(Run):
 
     model: Annotated[Light | Paper | Plain | Hourglass, Field(discriminator="network")] = Light()
     augmentation: Augmentation = Augmentation()
-    occlusion: Occlusion = Occlusion()
+    occlusion: OcclusionConfig = OcclusionConfig()
     shape_loss: ShapeLoss = "wing"
     visibility_weight: float = 4.0
     spread_weight: float = 0.5
@@ -150,10 +128,8 @@ class Restoring(Run):
     start: Path | None = None
     """Weights to start from, a .safetensors file; what does not fit starts fresh."""
     holes: Holes = Holes()
-    library: Path | None = None
-    """Folder with `masks/` (templates and anchors.json) and folders of sprites; without it those kinds do not occur."""
-    held_out: tuple[str, ...] = HELD_OUT
-    """Template names, or beginnings of them, that never enter training."""
+    occlusion: OcclusionConfig = RESTORATION_OCCLUSION
+    """Kinds that need pictures do not occur without a library."""
     held_out_faces: Count = 500
     """Faces, chosen by their names and the seed, that never enter training."""
     validated_faces: Count = 60
@@ -166,7 +142,7 @@ class PoseGuided(Run):
     model: Pfld = Pfld()
     schedule: Schedule = Schedule(steps=20_000, batch=32, rate=1e-3, decay=8000, weight_decay=1e-6, ema=0.998)
     augmentation: Augmentation = Augmentation()
-    occlusion: Occlusion = Occlusion()
+    occlusion: OcclusionConfig = OcclusionConfig()
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The share of training faces, chosen by the hash of their names, that only validates."""
     start: Path | None = None
@@ -182,7 +158,7 @@ class Cascaded(Run):
     model: Drn = Drn()
     schedule: Schedule = Schedule(steps=3000, batch=64, rate=3e-4, warmup=100, decay=1500, weight_decay=1e-2, ema=0.99)
     augmentation: Augmentation = Augmentation(rotation=10.0)
-    occlusion: Occlusion = Occlusion()
+    occlusion: OcclusionConfig = OcclusionConfig()
     views: Count = 6
     """Of each face, made once before the first stage."""
     closed_form: bool = False

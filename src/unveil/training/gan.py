@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from unveil.data.datasets.samples import Faces
-from unveil.data.occlusion import Library
+from unveil.data.occlusion import OcclusionSampler
 from unveil.data.restoration_pairs import NONE, RestorationPair, component_pair, held_out, restoration_pair, with_guide
 from unveil.metrics.restoration import Picture, hole_figures, overlap
 from unveil.models.checkpoints import build, start_from
 from unveil.models.discriminators import Discriminators, random_corners
-from unveil.models.generator import as_restoration
+from unveil.models.generator import as_generator_output
 from unveil.schemes.scheme import IBUG68
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, Adversaries
 from unveil.training.batches import Batch, Draws, Share, Slices, loaded
@@ -40,16 +40,23 @@ SHOWN = 6
 
 
 def make_pair(
-    faces: Faces, index: int, config: Restoring, library: Library, size: int, rng: np.random.Generator, still: bool
+    faces: Faces,
+    index: int,
+    config: Restoring,
+    sampler: OcclusionSampler,
+    size: int,
+    rng: np.random.Generator,
+    still: bool,
 ) -> RestorationPair:
     """A face and the same covered; `still` frames it as it will be when the network is used, and always covers it.
 
     A component that the occluder missed is drawn again, `TRIES` times at most.
     """
     part, holes = config.model.part, config.holes
+    occlude = sampler.cover if still else sampler
     if still:
         upright = {"rotation": 0.0, "shift": 0.0, "scale": (config.model.margin,) * 2, "flip": 0.0}
-        bare = dict.fromkeys(("clean", "colour", "shade", "blur", "unguided"), 0.0)
+        bare = dict.fromkeys(("colour", "shade", "blur", "unguided"), 0.0)
         holes = holes.model_copy(update=upright | bare)
     if part is not None:
         near, far = holes.scale
@@ -57,7 +64,7 @@ def make_pair(
 
     def drawn(size: int) -> RestorationPair:
         image, points_px = faces.image(index), faces.points_px[index]
-        return restoration_pair(image, points_px, scheme=faces.scheme, size=size, holes=holes, library=library, rng=rng)
+        return restoration_pair(image, points_px, scheme=faces.scheme, size=size, holes=holes, occlude=occlude, rng=rng)
 
     if part is None:
         window = drawn(size)
@@ -96,14 +103,14 @@ class TrainingPairs(Dataset[Batch]):
     The first `coarse` draws have half the side.
     """
 
-    def __init__(self, faces: Faces, config: Restoring, library: Library, coarse: int) -> None:
-        self.faces, self.config, self.library, self.coarse = faces, config, library, coarse
+    def __init__(self, faces: Faces, config: Restoring, sampler: OcclusionSampler, coarse: int) -> None:
+        self.faces, self.config, self.sampler, self.coarse = faces, config, sampler, coarse
 
     def __getitem__(self, item: tuple[int, int]) -> Batch:
         draw, index = item
         rng = np.random.default_rng((self.config.schedule.seed, draw))
         size = self.config.model.size // 2 if draw < self.coarse else self.config.model.size
-        pair = make_pair(self.faces, index, self.config, self.library, size, rng, still=False)
+        pair = make_pair(self.faces, index, self.config, self.sampler, size, rng, still=False)
         drawn = torch.Generator().manual_seed(int(rng.integers(2**32)))
         patch = min(self.config.judges.patch, size)
         return {**as_tensors(pair), "corners": random_corners(1, size, patch, drawn)[0]}
@@ -122,9 +129,13 @@ class RestorationTask:
                 f"{faces.label}: scheme {faces.scheme.name!r}, but occluders are placed by ibug68's 68 points"
             )
         refuse_sizes(config)
-        self.library = Library.read(config.library, exclude=config.held_out)
-        asked = dict(config.holes.kinds)
-        config = config.model_copy(update={"holes": config.holes.drawn_from(self.library)})
+        library = config.occlusion.read_library()
+        unavailable = config.occlusion.unavailable(library)
+        self.sampler = OcclusionSampler(config.occlusion.without(*unavailable), library)
+        if not self.sampler.kinds:
+            kinds = ", ".join(config.occlusion.weights)
+            raise ValueError(f"no occluder is left of {kinds}; give a --library of pictures or another kind")
+        config = config.model_copy(update={"occlusion": self.sampler.config})
         self.faces, self.config = faces, config
         self.slices = Slices(*held_out(faces, config.held_out_faces, config.schedule.seed))
         if len(self.slices.training) < config.schedule.batch:
@@ -132,9 +143,7 @@ class RestorationTask:
             raise ValueError(
                 f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch or --held-out-faces"
             )
-        self.notes = tuple(
-            f"without {kind}: no library has pictures of it" for kind in asked if kind not in dict(config.holes.kinds)
-        )
+        self.notes = tuple(f"without {kind}: no library has pictures of it" for kind in unavailable)
         self.blueprint = config.model.blueprint(faces.scheme)
         torch.manual_seed(config.schedule.seed)
         network = build(self.blueprint)
@@ -167,7 +176,7 @@ class RestorationTask:
         schedule, share = self.config.schedule, Share(process, processes)
         order = Draws.of(self.faces, self.slices.training, schedule, start, share)
         coarse = min(self.config.coarse_steps, self.config.generator_steps)  # judges see one side only
-        pairs = TrainingPairs(self.faces, self.config, self.library, coarse * schedule.batch * processes)
+        pairs = TrainingPairs(self.faces, self.config, self.sampler, coarse * schedule.batch * processes)
         return loaded(pairs, order)
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
@@ -214,7 +223,7 @@ class RestorationTask:
         size = self.config.model.size
         return [
             make_pair(
-                self.faces, int(i), self.config, self.library, size, np.random.default_rng((0, int(i))), still=True
+                self.faces, int(i), self.config, self.sampler, size, np.random.default_rng((0, int(i))), still=True
             )
             for i in chosen
         ]
@@ -229,7 +238,7 @@ class RestorationTask:
             chunk = [as_tensors(pair) for pair in self.validation[start : start + self.config.schedule.batch]]
             batch = self.prepare({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
             with torch.no_grad():
-                restoration = as_restoration(model(batch["occluded"]))
+                restoration = as_generator_output(model(batch["occluded"]))
             found += zip(restoration.composed(batch["occluded"]).float().cpu(), restoration.mask.cpu(), strict=True)
         pictures = [(picture.permute(1, 2, 0) * 255).numpy() for picture, _ in found]
         figures = mean_figures(self.validation, pictures)
@@ -249,7 +258,7 @@ class RestorationTask:
     def picture(self, model: nn.Module, batch: Batch) -> Tensor:
         """Six faces of a batch side by side: occluded, restored, the mask found and clean below each other."""
         occluded = batch["occluded"][:SHOWN]
-        found = as_restoration(model(occluded))
+        found = as_generator_output(model(occluded))
         mask = found.mask.float().expand(-1, 3, -1, -1)
         rows = (occluded[:, :3], found.composed(occluded).float(), mask, batch["clean"][:SHOWN])
         grid = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)

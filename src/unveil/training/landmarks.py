@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unveil.data.augment import Example
 from unveil.data.datasets.joined import Joined
 from unveil.data.datasets.registry import Faces
+from unveil.data.occlusion import OcclusionSampler
 from unveil.data.shape_balance import balanced_weights, mean_shape
 from unveil.data.tps_warp import OtherShapes
 from unveil.metrics import normaliser_lengths
@@ -27,7 +28,6 @@ from unveil.training.batches import (
     held_out_examples,
     left_out_kinds,
     loaded,
-    occluders_of,
     refuse_few,
     split_by_name,
     to_device,
@@ -52,7 +52,7 @@ class AlignmentTask:
     def __init__(self, faces: Faces, config: Alignment, more: Sequence[Faces] = ()) -> None:
         cv2.setNumThreads(1)  # before OpenCV makes its threads: a forked loader waits for them for ever
         self.notes = left_out_kinds(config.occlusion, faces.scheme)
-        config = config.model_copy(update={"occlusion": config.occlusion.on(faces.scheme)})
+        config = config.model_copy(update={"occlusion": config.occlusion.for_scheme(faces.scheme)})
         self.config = config
         self.slices = split_by_name(faces.names, config.held_out_share)
         refuse_few(faces, self.slices, config.schedule.batch)
@@ -69,7 +69,7 @@ class AlignmentTask:
             load_imagenet(self.model.get_submodule("features"))
         if config.start is not None:
             self.notes += (start_from(self.model, config.start),)
-        self.occluders = occluders_of(config.occlusion)
+        self.sampler = OcclusionSampler(config.occlusion)
         self.weights = balanced_weights(training, config.clusters, config.balance, config.schedule.seed)
         self.faces = faces
         if more:
@@ -117,7 +117,7 @@ class AlignmentTask:
         order = Draws.of(self.faces, training, config.schedule, start, Share(process, processes), self.weights)
         others = OtherShapes(self.faces.points_px[training], self.weights)
         seed = config.schedule.seed
-        views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.occluders, seed, others)
+        views = TrainingFaces(self.faces, config.model.size, config.augmentation, self.sampler, seed, others)
         return loaded(views, order)
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
@@ -140,7 +140,7 @@ class AlignmentTask:
 
     @cached_property
     def validation(self) -> dict[str, list[Example]]:
-        return held_out_examples(self.faces, self.slices.validation, self.config.model.size, self.occluders)
+        return held_out_examples(self.faces, self.slices.validation, self.config.model.size, self.sampler)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """NME in percent of the normaliser on the held-out slice, clean and occluded; `score` is their mean.

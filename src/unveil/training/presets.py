@@ -5,11 +5,12 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from unveil.data.augment import Augmentation
+from unveil.data.occlusion import OcclusionConfig
 from unveil.models.generator import SIZES
-from unveil.training.config import Alignment, AnyRun, Cascaded, Judges, Occlusion, PoseGuided, Restoring, Schedule
+from unveil.training.config import Alignment, AnyRun, Cascaded, Judges, PoseGuided, Restoring, Schedule
 from unveil.training.network_configs import Drda, Drn, GanIa, Hourglass, Light, Network, Paper, Pfld, Plain
 
-NOISE_ONLY = Occlusion(noise=1.0, polygon=0.0, mask=0.0, sunglasses=0.0)
+NOISE_ONLY = OcclusionConfig.of_kinds(noise=1.0, occluded_fraction=0.5)
 """The paper's occlusion: one rectangle of noise."""
 
 GLOMFACE = Alignment(
@@ -17,7 +18,7 @@ GLOMFACE = Alignment(
     schedule=Schedule(
         steps=50_000, batch=64, rate=2e-4, warmup=1, decay=0, shrink=0.97, weight_decay=0.0, clip=1e9, ema=0.9999
     ),
-    augmentation=Augmentation(rotation=10.0, shift=0.0, scale=(0.885, 1.285), occlude=0.5, shade=0, grey=0, blur=0),
+    augmentation=Augmentation(rotation=10.0, shift=0.0, scale=(0.885, 1.285), shade=0, grey=0, blur=0),
     occlusion=NOISE_ONLY,
     shape_loss="l2",
     memory_rate=0.05,

@@ -27,10 +27,17 @@ SHADOW_REACH = 4  # pixels round an occluder that its shadow may darken
 
 @dataclass(frozen=True, eq=False)
 class Occluded:
-    """A picture with something in front of it: `image` (H, W, 3) and `mask` (H, W), true where it is covered."""
+    """An image with something in front of the face.
+
+    Args:
+        image: RGB, (H, W, 3).
+        mask: (H, W), true where the image is covered.
+        kinds: The kinds of occluder that a sampler drew; empty if it drew none.
+    """
 
     image: Image
     mask: NDArray[np.bool_]
+    kinds: tuple[str, ...] = ()
 
 
 Occluder: TypeAlias = Callable[[Image, Points, np.random.Generator], Occluded]
@@ -115,7 +122,7 @@ def paste(image: Image, window: Window, paint: Paint, alpha: Alpha, shadow: floa
     return Occluded(picture, mask)
 
 
-def covered(points_px: Points, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def is_occluded(points_px: Points, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which landmarks (L,) lie under the mask (H, W); one outside the picture is not covered."""
     height, width = mask.shape
     columns, rows = np.round(points_px).astype(np.int64).T

@@ -84,3 +84,9 @@ def face_region(points_px: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     outline = np.clip(face_outline(points_px), -8000, 8000)
     cv2.fillConvexPoly(region, np.round(outline * 16).astype(np.int32), 1, shift=4)
     return region.astype(np.bool_)
+
+
+def coverage_of(mask: NDArray[np.bool_], points_px: Points) -> float:
+    """Compute the fraction of the face's region, 0 to 1, that a mask (H, W) covers."""
+    region = face_region(points_px, mask.shape)
+    return float((mask & region).sum() / max(int(region.sum()), 1))

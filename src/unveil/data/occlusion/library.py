@@ -15,7 +15,7 @@ from unveil.types import Points
 PICTURES = (".png", ".webp")
 LONGEST = 256  # pixels; larger cut-outs are shrunk on reading, since none is drawn larger on a crop
 ANCHOR_NAMES = ("a", "b", "c", "d", "e", "f")
-HELD_OUT = ("surgical", "N95", "cloth")
+TEST_TEMPLATES = ("surgical", "N95", "cloth")
 """Names of templates, or beginnings of them, that no training sees unless it is told to: evaluation is on these."""
 
 
@@ -67,6 +67,10 @@ class Library:
             elif place.name != "masks":
                 sprites += [Sprite(path.stem, place.name, _shrunk(_read(path))) for path in _pictures(place)]
         return cls(tuple(templates), tuple(sprites))
+
+    def has(self, pictures: str | None) -> bool:
+        """Return whether the library has pictures of that sort, "templates" or "sprites"; None needs none."""
+        return pictures is None or bool(getattr(self, pictures))
 
     def only(self, names: Collection[str]) -> Self:
         """The library with those templates alone whose name starts with one of `names`; all of it if there is none."""

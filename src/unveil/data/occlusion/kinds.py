@@ -1,0 +1,80 @@
+"""The registry of occluders: what each kind needs, and how it is built."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from unveil.data.occlusion.compose import Occluder
+from unveil.data.occlusion.facemask import face_mask
+from unveil.data.occlusion.flatmask import flat_mask
+from unveil.data.occlusion.library import Library
+from unveil.data.occlusion.noise import noise_occluder
+from unveil.data.occlusion.polygon import polygon_occluder
+from unveil.data.occlusion.sprite import sprite_occluder
+from unveil.data.occlusion.sunglasses import sunglasses
+from unveil.data.occlusion.template import template_occluder
+
+Pictures: TypeAlias = Literal["templates", "sprites"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of occluder.
+
+    Args:
+        build: Makes the occluder from the library and the covered fraction (None: the kind's own size).
+        scalable: The kind can be scaled to cover a given fraction of the face.
+        any_scheme: The kind falls on faces of any scheme; the others are drawn from the 68 points of ibug68.
+        pictures: What the library must have.
+    """
+
+    build: Callable[[Library, float | None], Occluder]
+    scalable: bool = False
+    any_scheme: bool = False
+    pictures: Pictures | None = None
+
+
+def _drawn(draw: Occluder) -> Kind:
+    return Kind(lambda _library, _coverage: draw)
+
+
+REGISTRY: Mapping[str, Kind] = MappingProxyType(
+    {
+        "noise": Kind(lambda _, coverage: noise_occluder(coverage), scalable=True, any_scheme=True),
+        "polygon": Kind(lambda _, coverage: polygon_occluder(coverage), scalable=True, any_scheme=True),
+        "mask": _drawn(face_mask),
+        "template": Kind(lambda library, _: template_occluder(library.templates), pictures="templates"),
+        "sunglasses": _drawn(sunglasses),
+        "sprite": Kind(
+            lambda library, coverage: sprite_occluder(library.sprites, coverage),
+            scalable=True,
+            any_scheme=True,
+            pictures="sprites",
+        ),
+        "flat": _drawn(flat_mask),
+    }
+)
+"""Every kind of occluder by its name."""
+
+KINDS = tuple(REGISTRY)
+SCALABLE = tuple(kind for kind, entry in REGISTRY.items() if entry.scalable)
+
+
+def occluder(kind: str, library: Library | None = None, coverage: float | None = None) -> Occluder:
+    """Build the occluder of a kind: a function of an image, its landmarks in pixels and a random generator.
+
+    Args:
+        kind: One of `KINDS`.
+        library: The pictures for "template" and "sprite".
+        coverage: Fraction of the face (`face_region`), 0 to 1, that a scalable kind covers, within 0.03 where the
+            image has the pixels for it. The other kinds have their natural size and ignore it.
+
+    Raises:
+        ValueError: Unknown kind, coverage outside 0 to 1, or a kind that the library has no pictures for.
+    """
+    if coverage is not None and not 0 <= coverage <= 1:
+        raise ValueError(f"coverage {coverage}: give a fraction of the face, 0 to 1")
+    if kind not in REGISTRY:
+        raise ValueError(f"unknown occluder {kind!r}: there are {', '.join(KINDS)}")
+    return REGISTRY[kind].build(library or Library(), coverage)
