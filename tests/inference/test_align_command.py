@@ -11,7 +11,7 @@ import pytest
 
 from unveil.cli import main
 from unveil.cli.align import Options
-from unveil.cli.pictures import check_writable
+from unveil.cli.images import check_writable
 from unveil.inference import aligner as runtime
 from unveil.inference import pipeline
 from unveil.inference.detector import MIN_SCORE, DetectorError
@@ -64,7 +64,7 @@ def test_a_picture_gives_json_and_overlay(align: Align, picture: Picture, tmp_pa
     assert content["image"] == "a.png"
     assert len(content["faces"]) == 1
     captured = capsys.readouterr()
-    assert captured.out == "1 picture, 1 face: json, overlay in out\n"
+    assert captured.out == "1 image, 1 face: json, overlay in out\n"
     assert captured.err == ""
 
 
@@ -137,7 +137,7 @@ def test_a_folder_or_glob_without_pictures_is_one_line(
 @pytest.mark.parametrize(
     ("entry", "complaint"),
     [
-        ([[200, 10, 260, 50]], "lies outside the picture of 96x64"),
+        ([[200, 10, 260, 50]], "lies outside the image of 96x64"),
         ([[10, 10, float("nan"), 50]], "is not finite"),
         ([[10, 10, 40]], "expected four numbers"),
         ([["10", 10, 40, 50]], "expected four numbers"),
@@ -164,7 +164,7 @@ def test_a_picture_that_the_boxes_do_not_name_is_a_failure_and_a_stray_entry_a_w
     (tmp_path / "boxes.json").write_text('{"b.png": []}')
     assert align("a.png", "--boxes", "boxes.json") == 2
     warning, error = errors(capsys)
-    assert warning.startswith("warning: boxes.json: no picture of this run is ")
+    assert warning.startswith("warning: boxes.json: no image of this run is ")
     assert error.startswith("error: a.png: no boxes in boxes.json")
 
 

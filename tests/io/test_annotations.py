@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unveil.io.annotations import DataError, read_pts, write_pts, written_whole
+from unveil.io.annotations import read_pts, write_pts
+from unveil.io.files import DataError, atomic_write
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Points
 
@@ -102,7 +103,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(tmp_path:
     path = written(tmp_path, PLAIN)
 
     def fail() -> None:
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unveil.io.annotations import DataError, write_pts
+from unveil.io.annotations import write_pts
+from unveil.io.files import DataError
 from unveil.io.predictions import Pairs, read_pairs
 from unveil.schemes.scheme import IBUG68, Scheme
 from unveil.types import Points

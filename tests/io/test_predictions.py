@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unveil.io.annotations import DataError, write_pts
+from unveil.io.annotations import write_pts
+from unveil.io.files import DataError
 from unveil.io.predictions import read_pairs
-from unveil.io.results import csv_table, picture_json
+from unveil.io.results import csv_table, image_json
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Face, Image, Points, Pose
 
@@ -65,7 +66,7 @@ def as_align_json(folder: Path, faces: Set) -> Path:
     for name, points_px in faces.items():
         path = folder / "out" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = picture_json(f"photos/{name}.jpg", PICTURE, "glomface-light", "ibug68", [aligned(points_px)])
+        text = image_json(f"photos/{name}.jpg", PICTURE, "glomface-light", "ibug68", [aligned(points_px)])
         path.write_text(text, "utf-8")
     return folder / "out"
 

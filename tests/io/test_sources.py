@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from unveil.io.video_sources import find_sources
+from unveil.io.image_sources import find_sources
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def outputs(*arguments: str, out: str = "out") -> list[str]:
     found = find_sources(arguments, Path(out))
     assert not found.problems
-    return [source.output.as_posix() for source in found.pictures]
+    return [source.output.as_posix() for source in found.images]
 
 
 @pytest.mark.usefixtures("tree")
@@ -66,6 +66,6 @@ def test_a_picture_called_as_another_is_told_apart_is_told_apart_too(tree: Path)
 def test_what_leads_to_no_picture_is_one_line_and_the_others_are_found(tree: Path) -> None:
     (tree / "empty").mkdir()
     found = find_sources(["empty", "in/*.gif", "in/a.jpg"], Path("out"))
-    assert [str(source.output) for source in found.pictures] == ["a"]
+    assert [str(source.output) for source in found.images] == ["a"]
     assert "empty: no images in this folder" in found.problems[0]
     assert "in/*.gif: no images match" in found.problems[1]

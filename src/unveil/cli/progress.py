@@ -1,4 +1,4 @@
-"""Pictures or frames on the command line: one line on stderr for each trouble, a progress bar, and the exit status."""
+"""Progress of a command: a bar, one line on stderr for each problem, and the exit status."""
 
 import sys
 from types import TracebackType
@@ -8,20 +8,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-HANDFUL = 5  # pictures; a progress bar for fewer would only flicker
+MIN_ITEMS_FOR_BAR = 6  # with fewer items a progress bar would only flicker
 
 
 class Job:
-    """Counts what went well and what failed. Use it in a `with`, which ends the progress bar."""
+    """Count successes and failures, and show a progress bar inside a `with` block."""
 
-    def __init__(self, total: int | None, label: str, speed: str = "") -> None:
-        """`total` is None where nobody knows it; `speed` is the unit of the speed, which is shown if it is given."""
+    def __init__(self, total: int | None, label: str, rate_unit: str = "") -> None:
+        """Prepare the progress bar.
+
+        Args:
+            total: The number of items, None if it is unknown.
+            label: Text beside the bar.
+            rate_unit: Unit of the rate, as in "frames/s"; no rate is shown if it is empty.
+        """
         self.done = self.failed = 0
         self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        speeds = (_Speed(speed),) if speed else ()
-        hidden = (total is not None and total <= HANDFUL) or not sys.stderr.isatty()
-        self._progress = Progress(*columns, *speeds, console=self._console, transient=True, disable=hidden)
+        rates = (_Rate(rate_unit),) if rate_unit else ()
+        hidden = (total is not None and total < MIN_ITEMS_FOR_BAR) or not sys.stderr.isatty()
+        self._progress = Progress(*columns, *rates, console=self._console, transient=True, disable=hidden)
         self._task = self._progress.add_task(label, total=total)
 
     def __enter__(self) -> Self:
@@ -35,29 +41,31 @@ class Job:
 
     @property
     def status(self) -> int:
-        """0 all well, 1 some failed, 2 nothing could be done."""
+        """The exit status: 0 no failure, 1 some items failed, 2 all items failed."""
         return 0 if not self.failed else 1 if self.done else 2
 
     def succeed(self) -> None:
+        """Count an item that is done."""
         self.done += 1
         self._progress.advance(self._task)
 
     def fail(self, message: str) -> None:
-        """Counts a failure and says why; the others go on."""
+        """Count a failure and print why."""
         self.failed += 1
-        self._say("error", message)
+        self._print("error", message)
         self._progress.advance(self._task)
 
     def warn(self, message: str) -> None:
-        self._say("warning", message)
+        """Print a warning."""
+        self._print("warning", message)
 
-    def _say(self, kind: str, message: str) -> None:
+    def _print(self, kind: str, message: str) -> None:
         line = " ".join(message.split())
         self._console.print(f"{kind}: {line}")
 
 
-class _Speed(ProgressColumn):
-    """How many a second, lately."""
+class _Rate(ProgressColumn):
+    """The recent number of items per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -67,8 +75,8 @@ class _Speed(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.1f} {self.unit}")
 
 
-def reason(error: Exception) -> str:
-    """An exception as one line for a user."""
+def error_message(error: Exception) -> str:
+    """Return an exception as one line for the user."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ValueError | OSError):

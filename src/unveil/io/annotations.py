@@ -1,16 +1,14 @@
-"""Landmark files: iBUG's `.pts`, read tolerantly and written whole or not at all. L landmarks.
+"""Landmark files in iBUG's `.pts` format. L landmarks.
 
-A `.pts` file counts pixels from 1; everything else in this package counts from 0, and the change is made here.
+A `.pts` file counts pixels from 1. The rest of the package counts from 0; the conversion is here.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
+from unveil.io.files import DataError, atomic_write
 from unveil.schemes.scheme import Scheme
 from unveil.types import Points
 
@@ -18,15 +16,21 @@ HEADER = re.compile(r"(version|n_points)\s*:\s*(.*)", re.IGNORECASE)
 COMMENT = re.compile(r"(#|//).*")
 
 
-class DataError(ValueError):
-    """Something on the disk is not what it should be; the message names the file and the mend, on one line."""
-
-
 def read_pts(path: Path, scheme: Scheme | None = None) -> Points:
-    """The landmarks of a `.pts` file in pixels counted from 0: (L, 2).
+    """Read the landmarks of a `.pts` file.
 
-    The header and the braces may be missing; `#` and `//` begin a comment. DataError, naming the file and the line, on
-    anything but two finite numbers a line, or on a count that is not the header's or the scheme's.
+    The header and the braces may be missing; `#` and `//` start a comment.
+
+    Args:
+        path: The file.
+        scheme: The scheme whose number of landmarks the file must have; None accepts any number.
+
+    Returns:
+        The landmarks in pixels counted from 0, (L, 2).
+
+    Raises:
+        DataError: If a line is not two finite numbers, or the number of points is not that of the header or the
+            scheme. The message names the file and the line.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
@@ -52,32 +56,43 @@ def read_pts(path: Path, scheme: Scheme | None = None) -> Points:
     return (np.array(rows, np.float64) - 1).astype(np.float32)
 
 
-def write_pts(path: Path, points_px: Points) -> None:
-    """Writes landmarks (L, 2), counted from 0, as iBUG does: from 1, to the thousandth of a pixel.
+def pts_text(points_px: Points) -> str:
+    """Return the content of a `.pts` file, with three decimals.
 
-    ValueError if a coordinate is not finite or the shape is wrong; then and on any other error the old file stays.
+    Args:
+        points_px: The landmarks in pixels counted from 0, (L, 2).
+
+    Returns:
+        The file as text, ASCII.
+
+    Raises:
+        ValueError: If a coordinate is not finite or the shape is not (L, 2).
     """
     if points_px.ndim != 2 or points_px.shape[1] != 2:
-        raise ValueError(f"{path}: points of shape {points_px.shape}, but a .pts file takes (L, 2)")
+        raise ValueError(f"points of shape {points_px.shape}, but a .pts file takes (L, 2)")
     if not np.isfinite(points_px).all():
         bad = int(np.argwhere(~np.isfinite(points_px))[0, 0])
-        raise ValueError(f"{path}: landmark {bad} is not a finite number; nothing was written")
+        raise ValueError(f"landmark {bad} is not a finite number")
     lines = [f"{x:.3f} {y:.3f}" for x, y in points_px.astype(np.float64) + 1]
-    text = "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
-    with written_whole(path) as temporary:
-        temporary.write_bytes(text.encode("ascii"))
+    return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+def write_pts(path: Path, points_px: Points) -> None:
+    """Write a `.pts` file atomically.
+
+    Args:
+        path: The file. On an error the old file stays.
+        points_px: The landmarks in pixels counted from 0, (L, 2).
+
+    Raises:
+        ValueError: If a coordinate is not finite or the shape is not (L, 2).
+    """
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        text = pts_text(points_px)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; nothing was written") from None
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(text.encode("ascii"))
 
 
 def _count(text: str, where: str) -> int:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from unveil.io.files import DataError
 from unveil.io.opencv_log import quiet_opencv
 from unveil.types import Image
 
@@ -31,7 +33,7 @@ JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 JPEG_END, JPEG_STANDALONE = 0xD9, frozenset((0x01, *range(0xD0, 0xD9)))
 
 
-class ImageError(ValueError):
+class ImageError(DataError):
     """A picture that cannot be read; the message is one line that names the file and the mend."""
 
 
@@ -51,8 +53,9 @@ def read_image(path: str | Path) -> Image:
     return decode_image(data, str(path))
 
 
-def decode_image(data: bytes, name: str = "image") -> Image:
+def decode_image(data: bytes | NDArray[np.uint8], name: str = "image") -> Image:
     """The picture in `data`, as `read_image` gives it; `name` is what an ImageError calls it."""
+    data = bytes(data)
     if not data:
         raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again")
     kind = next((kind for magic, kind in SIGNATURES if data.startswith(magic)), None)
@@ -97,3 +100,34 @@ def _jpeg_ends(data: bytes) -> bool:
 
 def _first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+class PngError(OSError):
+    """An image that OpenCV cannot encode as PNG."""
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode an image as PNG, without loss.
+
+    Args:
+        pixels: RGB (H, W, 3) or grey (H, W).
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        PngError: If OpenCV cannot encode it.
+    """
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    encoded, data = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    if not encoded:
+        raise PngError("OpenCV could not encode the image as PNG")
+    return data.tobytes()
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write RGB (H, W, 3) or grey (H, W) pixels as a PNG file. PngError, naming the file, if that is not possible."""
+    try:
+        path.write_bytes(encode_png(pixels))
+    except PngError as error:
+        raise PngError(f"{path}: {error}") from None

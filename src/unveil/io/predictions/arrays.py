@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.io.predictions.faces import Faces, annotation
 
 Role: TypeAlias = Literal["predictions", "truth"]

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.types import Points
 
 SUFFIX = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|pts|json)$", re.IGNORECASE)

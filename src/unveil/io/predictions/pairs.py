@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.io.predictions.faces import Annotation, Broken
 from unveil.io.predictions.sources import Annotations, read_annotations
 from unveil.schemes.scheme import SCHEMES, Scheme

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from unveil.io.annotations import DataError, read_pts
+from unveil.io.annotations import read_pts
+from unveil.io.files import DataError
 from unveil.io.predictions.arrays import Role, read_npz
 from unveil.io.predictions.faces import Annotation, Broken, Faces, annotation
 from unveil.io.predictions.tables import read_csv, read_json

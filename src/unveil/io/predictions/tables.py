@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.io.predictions.faces import Broken, Faces, annotation
 
 COORDINATE = re.compile(r"(x|y|visibility)_?(\d+)")

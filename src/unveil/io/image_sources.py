@@ -1,4 +1,4 @@
-"""Which pictures a command works on, and what each one's outputs are called."""
+"""The images that a command processes, and the names of their outputs."""
 
 import glob
 import os
@@ -9,15 +9,20 @@ from pathlib import Path
 
 from unveil.io.images import IMAGE_SUFFIXES
 
-# A second run must not work on what the first one wrote.
-OWN_OUTPUTS = tuple(
+# A second run must not process the outputs of the first.
+OUTPUT_SUFFIXES = tuple(
     f".{kind}.png" for kind in ("overlay", "aligned-112", "aligned-256", "restored", "mask", "comparison")
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture, and the path below the output folder that its outputs share, without a suffix."""
+    """One image.
+
+    Args:
+        path: The image file.
+        output: The common part of its outputs' paths: relative to the output folder, without a suffix.
+    """
 
     path: Path
     output: Path
@@ -25,16 +30,24 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The pictures found, each once, and one line for each argument that led to none."""
+    """The images that were found, without duplicates, and one line for each argument that matches none."""
 
-    pictures: tuple[Source, ...]
+    images: tuple[Source, ...]
     problems: tuple[str, ...]
 
 
 def find_sources(arguments: Sequence[str], out: Path) -> Sources:
-    """The pictures that files, globs and folders name; below a folder or a glob's fixed part, outputs mirror the tree.
+    """Find the images that files, globs and folders name.
 
-    Folders are searched recursively, without hidden files and without `out` where that lies inside.
+    Below a folder, or below the fixed part of a glob, the outputs have the same folder structure as the images.
+    Folders are searched recursively, without hidden files and without `out` if it lies inside.
+
+    Args:
+        arguments: Files, globs and folders.
+        out: The output folder.
+
+    Returns:
+        The images, sorted within each argument.
     """
     found: dict[Path, Source] = {}
     problems: list[str] = []
@@ -45,14 +58,14 @@ def find_sources(arguments: Sequence[str], out: Path) -> Sources:
                 found.setdefault(path.resolve(), Source(path, relative.with_suffix("")))
         except ValueError as error:
             problems.append(str(error))
-    return Sources(tuple(_apart(list(found.values()))), tuple(problems))
+    return Sources(tuple(_with_unique_outputs(list(found.values()))), tuple(problems))
 
 
 def _matches(argument: str, out: Path) -> list[tuple[Path, Path]]:
-    """Pairs of a picture and the folder its outputs are relative to. ValueError, in one line, if there are none."""
+    """Return pairs of an image and the folder that its outputs are relative to. ValueError if there are none."""
     path = Path(argument)
     if path.is_dir():
-        matches = [(match, path) for match in _pictures_below(path, out)]
+        matches = [(match, path) for match in _images_below(path, out)]
         if not matches:
             raise ValueError(f"{argument}: no images in this folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
     elif path.exists() or not glob.has_magic(argument):
@@ -60,26 +73,26 @@ def _matches(argument: str, out: Path) -> list[tuple[Path, Path]]:
     else:
         root = _fixed_part(path)
         found = (Path(match) for match in sorted(glob.glob(argument, recursive=True)))  # noqa: PTH207 - Path.glob refuses some
-        matches = [(match, root) for match in found if match.is_file() and _is_picture(match)]
+        matches = [(match, root) for match in found if match.is_file() and _is_image(match)]
         if not matches:
             raise ValueError(f"{argument}: no images match this pattern; quote it and check the folder")
     return matches
 
 
-def _pictures_below(folder: Path, out: Path) -> Iterator[Path]:
-    skipped = out.resolve()
+def _images_below(folder: Path, out: Path) -> Iterator[Path]:
+    excluded = out.resolve()
     for here, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(here) / f).resolve() != skipped)
-        yield from (Path(here) / name for name in sorted(files) if _is_picture(Path(name)))
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(here) / f).resolve() != excluded)
+        yield from (Path(here) / name for name in sorted(files) if _is_image(Path(name)))
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     hidden = path.name.startswith(".")
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.endswith(OWN_OUTPUTS)
+    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.endswith(OUTPUT_SUFFIXES)
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folders of a glob before its first wildcard."""
+    """Return the folders of a glob before its first wildcard."""
     fixed = []
     for part in pattern.parts[:-1]:
         if glob.has_magic(part):
@@ -88,18 +101,18 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*fixed)
 
 
-def _apart(sources: list[Source]) -> list[Source]:
-    """The sources, those that would write over one another told apart: by their suffix, else by their folders."""
+def _with_unique_outputs(sources: list[Source]) -> list[Source]:
+    """Rename the outputs of sources that would overwrite one another: add the suffix, else the folders."""
     claims: dict[Path, list[Source]] = defaultdict(list)
     for source in sources:
         claims[source.output].append(source)
-    apart = [_apart_from(source, claims[source.output]) for source in sources]
-    claimed = Counter(source.output for source in apart)
-    # x.jpg told apart from x.png may be called as x.jpg.jpg is
-    return [s if claimed[s.output] == 1 else replace(s, output=s.output.with_name(s.path.name)) for s in apart]
+    unique = [_distinguished(source, claims[source.output]) for source in sources]
+    counts = Counter(source.output for source in unique)
+    # The new name of x.jpg may be the name of x.jpg.jpg.
+    return [s if counts[s.output] == 1 else replace(s, output=s.output.with_name(s.path.name)) for s in unique]
 
 
-def _apart_from(source: Source, rivals: list[Source]) -> Source:
+def _distinguished(source: Source, rivals: list[Source]) -> Source:
     if len(rivals) == 1:
         return source
     if len({rival.path.suffix for rival in rivals}) == len(rivals):

@@ -1,3 +1,5 @@
+"""JSON, CSV and the other files of aligned faces."""
+
 import csv
 import json
 from pathlib import Path
@@ -5,23 +7,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unveil.inference.pipeline import Pipeline
+from unveil.cli.outputs import align_writers
 from unveil.io.annotations import read_pts
+from unveil.io.files import atomic_write_all
 from unveil.io.images import read_image
-from unveil.io.results import csv_table, picture_json, picture_writers, write_together
+from unveil.io.results import csv_table, image_json
 from unveil.schemes.scheme import IBUG68
-from unveil.types import Face
+from unveil.types import Box, Face, Pose
 
 GREY = np.full((100, 120, 3), 128, np.uint8)
+FIVE = np.array([[15, 20], [35, 20], [25, 30], [18, 40], [32, 40]], np.float32)
+
+
+def face(x: float, seed: int) -> Face:
+    rng = np.random.default_rng(seed)
+    landmarks = (rng.random((68, 2)) * 40 + [x, 10]).astype(np.float32)
+    shares = rng.random(68, np.float32)
+    box = Box(x, 10, x + 40, 60)
+    return Face(box, 0.9, landmarks, shares, shares * 3, Pose(1, 2, 3), FIVE + np.float32([x, 0]))
 
 
 @pytest.fixture
-def faces(model_dir: Path) -> list[Face]:
-    return Pipeline(model_dir, detector=None)(GREY, boxes=[(10, 10, 50, 60), (60, 10, 100, 60)])
+def faces() -> list[Face]:
+    return [face(10, 0), face(60, 1)]
 
 
 def text(faces: list[Face]) -> str:
-    return picture_json("in/a.jpg", GREY, "constant", "ibug68", faces)
+    return image_json("in/a.jpg", GREY, "constant", "ibug68", faces)
 
 
 def test_the_json_has_the_documented_keys_and_no_others(faces: list[Face]) -> None:
@@ -39,7 +51,7 @@ def test_the_json_has_the_documented_keys_and_no_others(faces: list[Face]) -> No
 
 def test_every_kind_is_written_for_every_face(faces: list[Face], tmp_path: Path) -> None:
     base = tmp_path / "deep" / "a.b"
-    write_together(picture_writers(base, GREY, text(faces), faces, IBUG68, ("json", "pts", "overlay", "aligned")))
+    atomic_write_all(align_writers(base, GREY, text(faces), faces, IBUG68, ("json", "pts", "overlay", "aligned")))
     per_face = [f"a.b.{i}.{end}" for i in (0, 1) for end in ("aligned-112.png", "aligned-256.png", "pts")]
     assert sorted(path.name for path in base.parent.iterdir()) == sorted(["a.b.json", "a.b.overlay.png", *per_face])
     np.testing.assert_allclose(read_pts(base.parent / "a.b.1.pts"), faces[1].landmarks, atol=1e-3)
@@ -49,7 +61,7 @@ def test_every_kind_is_written_for_every_face(faces: list[Face], tmp_path: Path)
 
 
 def test_pts_count_from_one(faces: list[Face], tmp_path: Path) -> None:
-    write_together(picture_writers(tmp_path / "a", GREY, "", faces, IBUG68, ["pts"]))
+    atomic_write_all(align_writers(tmp_path / "a", GREY, "", faces, IBUG68, ["pts"]))
     first = (tmp_path / "a.0.pts").read_text().splitlines()[3].split()
     np.testing.assert_allclose(np.array(first, float), faces[0].landmarks[0] + 1, atol=1e-3)
 
@@ -66,7 +78,7 @@ def test_if_one_file_fails_none_appears_and_old_ones_stay(tmp_path: Path, troubl
         path.write_text("new")
 
     with pytest.raises(type(trouble)):
-        write_together({tmp_path / "a.json": succeed, tmp_path / "a.png": fail})
+        atomic_write_all({tmp_path / "a.json": succeed, tmp_path / "a.png": fail})
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_text() == "old"
 

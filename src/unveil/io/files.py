@@ -1,0 +1,46 @@
+"""Files on disk: atomic writes, and the error for input data that cannot be used."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+from uuid import uuid4
+
+Writer: TypeAlias = Callable[[Path], None]
+"""Writes one file to the path that it is given."""
+
+
+class DataError(ValueError):
+    """Input data that cannot be used. The message is one line that names the file and the fix."""
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file completely or not at all.
+
+    Args:
+        path: The file to write. Its folder must exist.
+
+    Yields:
+        A temporary path in the same folder. It replaces `path` when the block ends without an exception and is deleted
+        otherwise, so that the old file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def atomic_write_all(writers: Mapping[Path, Writer]) -> None:
+    """Write several files together: all of them appear, or none.
+
+    Args:
+        writers: Path of each file and the function that writes it. Missing folders are created.
+    """
+    with ExitStack() as stack:
+        for path, write in writers.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(stack.enter_context(atomic_write(path)))
