@@ -1,7 +1,8 @@
-"""Weights of eight bits: an ONNX landmark model made smaller, and what that costs. N faces, S pixels.
+"""Quantize an ONNX landmark model to eight bits, and measure what that costs. N faces, S pixels.
 
-Matrix products are quantised as they run, each by the range of what it gets. Convolutions need ranges that are measured
-before, on calibration faces. Sampling, attention's softmax, norms and the coordinates themselves stay in float32.
+Matrix products are quantized dynamically: the range of their input is measured at run time. Convolutions need ranges
+that are measured before, on calibration faces. Sampling, the softmax of attention, norms and the coordinates stay in
+float32.
 """
 
 import contextlib
@@ -31,13 +32,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from unveil.data.datasets.registry import Faces
 from unveil.data.synthetic import drawn_face
-from unveil.export.onnx_export import forget_where, narrow_weights
-from unveil.export.onnx_metadata import read_notes, with_notes
+from unveil.export.onnx_files import add_metadata, read_metadata, store_as_float16, strip_debug_info
 from unveil.geometry import Crop, tight_box
-from unveil.inference.aligner import OUTPUTS, AlignmentModel, ModelConfig
+from unveil.inference.aligner import AlignmentModel
+from unveil.inference.onnx_model import OUTPUTS, ModelConfig
 from unveil.metrics import nme, point_errors
-from unveil.schemes.serialization import carried_scheme
-from unveil.training.batches import Slices, split_by_name
+from unveil.schemes.scheme_file import resolve_scheme
+from unveil.training.batches import Split, split_by_name
 from unveil.training.config import Alignment
 from unveil.training.normaliser import training_normaliser
 from unveil.types import Image, Points
@@ -46,64 +47,82 @@ Method: TypeAlias = Literal["int8", "int8-static"]
 Crops: TypeAlias = NDArray[np.float32]
 """RGB in [0, 1], (N, 3, S, S)."""
 
-PRODUCTS = ("MatMul", "Gemm")
-CALIBRATION = 64  # faces
-RUNS = 30
-HELD_OUT_SHARE = Alignment.model_fields["held_out_share"].default
+DYNAMIC_OPERATORS = ("MatMul", "Gemm")
+CALIBRATION_FACES = 64
+TIMED_RUNS = 30
+HOLDOUT_SHARE = Alignment.model_fields["held_out_share"].default
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What quantising costs and gains: float32 first, then eight bits. NME in per cent, time of one face and thread."""
+class QuantizationCost:
+    """Error, time and size before (float32) and after quantization.
+
+    Args:
+        faces: The number of faces that were measured.
+        normaliser: The normaliser of the NME.
+        nme_percent: Normalised mean error in per cent.
+        milliseconds: Time of one face on one thread.
+        bytes: Size of the ONNX file.
+    """
 
     faces: int
     normaliser: str
-    nme: tuple[float, float]
+    nme_percent: tuple[float, float]
     milliseconds: tuple[float, float]
     bytes: tuple[int, int]
 
     def __str__(self) -> str:
-        error, spent, size = self.nme, self.milliseconds, self.bytes
+        error, time_ms, size = self.nme_percent, self.milliseconds, self.bytes
         return (
             f"NME ({self.normaliser}) {error[0]:.3f} -> {error[1]:.3f} % on {self.faces} faces, "
-            f"{spent[0]:.1f} -> {spent[1]:.1f} ms a face, {size[0] / 1e6:.1f} -> {size[1] / 1e6:.1f} MB"
+            f"{time_ms[0]:.1f} -> {time_ms[1]:.1f} ms a face, {size[0] / 1e6:.1f} -> {size[1] / 1e6:.1f} MB"
         )
 
 
-def quantized(content: bytes, method: Method, calibration: Crops | None = None) -> bytes:
-    """The model with weights of eight bits: `int8` matrix products only, `int8-static` convolutions too.
+def quantize(content: bytes, method: Method, calibration: Crops | None = None) -> bytes:
+    """Quantize a landmark model.
 
-    `int8-static` measures ranges on `calibration`, drawn faces unless given. ValueError if the model is no landmark
-    model of ours.
+    Args:
+        content: The bytes of an ONNX file that `unveil export` wrote.
+        method: `int8` quantizes matrix products, `int8-static` convolutions too.
+        calibration: Faces on which `int8-static` measures ranges; synthetic faces if None.
+
+    Returns:
+        The bytes of the quantized file.
+
+    Raises:
+        ValueError: The file is not a landmark model.
     """
-    notes = read_notes(content)
-    if "scheme" not in notes or "restored" in notes.get("outputs", ()):
-        raise ValueError("only landmark models are quantised; leave --quantize out")
-    with TemporaryDirectory() as folder, _quiet():
-        given, ready, static, done = (Path(folder) / f"{name}.onnx" for name in ("given", "ready", "static", "done"))
-        given.write_bytes(content)
-        quant_pre_process(given, ready, skip_symbolic_shape=True)
-        _forget_shapes(ready)
+    metadata = read_metadata(content)
+    if "scheme" not in metadata or "restored" in metadata.get("outputs", ()):
+        raise ValueError("only landmark models can be quantized; omit --quantize")
+    with TemporaryDirectory() as folder, _without_log():
+        source, current, static, result = (
+            Path(folder) / f"{name}.onnx" for name in ("source", "current", "static", "result")
+        )
+        source.write_bytes(content)
+        quant_pre_process(source, current, skip_symbolic_shape=True)
+        _remove_value_shapes(current)
         if method == "int8-static":
-            faces = drawn_crops(notes["input_size"], notes["margin"]) if calibration is None else calibration
+            faces = synthetic_crops(metadata["input_size"], metadata["margin"]) if calibration is None else calibration
             quantize_static(
-                ready,
+                current,
                 static,
-                _Reader(faces),
+                _CalibrationReader(faces),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
                 per_channel=True,
-                reduce_range=True,  # without VNNI the sums of 8 by 8 bits overflow
+                reduce_range=True,  # without VNNI the sums of 8-bit products overflow
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.Percentile,  # the whole range costs twice as much accuracy
+                calibrate_method=CalibrationMethod.Percentile,  # the full range costs twice as much accuracy
             )
-            ready = static
-            _forget_shapes(ready)
-        quantize_dynamic(ready, done, op_types_to_quantize=list(PRODUCTS), weight_type=QuantType.QUInt8)
-        model = onnx.load(done)
-    narrow_weights(model)
-    forget_where(model)
+            current = static
+            _remove_value_shapes(current)
+        quantize_dynamic(current, result, op_types_to_quantize=list(DYNAMIC_OPERATORS), weight_type=QuantType.QUInt8)
+        model = onnx.load(result)
+    store_as_float16(model)
+    strip_debug_info(model)
     used = {node.domain for node in model.graph.node}
     needed = [opset for opset in model.opset_import if opset.domain in used]  # onnxruntime lists all that it knows
     del model.opset_import[:]
@@ -112,64 +131,96 @@ def quantized(content: bytes, method: Method, calibration: Crops | None = None) 
     onnx.helper.set_model_props(
         model, {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
     )
-    return with_notes(model.SerializeToString(), {"quantization": method})
+    return add_metadata(model.SerializeToString(), {"quantization": method})
 
 
-def slices(faces: Faces, held_out: bool) -> Slices:
-    """Which faces calibrate and which measure: those that training uses and holds out, or all of them for both.
+def calibration_split(faces: Faces, holdout: bool) -> Split:
+    """Split faces into those that calibrate and those that measure.
 
-    ValueError if none is held out.
+    Args:
+        faces: Annotated faces.
+        holdout: Measure on the faces that training holds out and calibrate on the others; otherwise use all for both.
+
+    Returns:
+        The split: `training` calibrates, `validation` measures.
+
+    Raises:
+        ValueError: No face is held out.
     """
     everyone = np.arange(len(faces))
-    if not held_out:
-        return Slices(everyone, everyone)
-    found = split_by_name(faces.names, HELD_OUT_SHARE)
-    if not len(found.validation):
-        raise ValueError(f"{faces.label}: none of its {len(faces)} faces is held out; leave --held-out out")
-    return found
+    if not holdout:
+        return Split(everyone, everyone)
+    split = split_by_name(faces.names, HOLDOUT_SHARE)
+    if not len(split.validation):
+        raise ValueError(f"{faces.label}: none of its {len(faces)} faces is held out; omit --holdout")
+    return split
 
 
-def drawn_crops(size: int, margin: float, count: int = CALIBRATION) -> Crops:
-    """Drawn faces as a model sees them."""
-    drawn = [drawn_face(np.random.default_rng((0, index)), size) for index in range(count)]
-    return _stacked([_crop(image, points_px, size, margin) for image, points_px in drawn])
+def synthetic_crops(size: int, margin: float, count: int = CALIBRATION_FACES) -> Crops:
+    """Draw synthetic faces and crop them.
 
+    Args:
+        size: The side of the crop in pixels.
+        margin: The side of the crop in diagonals of the tight landmark box.
+        count: The number of faces.
 
-def crops(faces: Faces, chosen: NDArray[np.int64], size: int, margin: float) -> Crops:
-    """These faces as a model sees them, in the tight boxes of their true landmarks."""
-    return _stacked([_crop(faces.image(index), faces.points_px[index], size, margin) for index in map(int, chosen)])
-
-
-def cost(before: bytes, after: bytes, faces: Faces, chosen: NDArray[np.int64]) -> Cost:
-    """Error, time and size of two models on these faces, in the tight boxes of their true landmarks.
-
-    ValueError if the models' scheme is not the faces'.
+    Returns:
+        The crops.
     """
-    models = (_model(before), _model(after))
+    faces = [drawn_face(np.random.default_rng((0, index)), size) for index in range(count)]
+    return _stack([_crop(image, points_px, size, margin) for image, points_px in faces])
+
+
+def face_crops(faces: Faces, indices: NDArray[np.int64], size: int, margin: float) -> Crops:
+    """Crop annotated faces by the tight boxes of their ground-truth landmarks.
+
+    Args:
+        faces: Annotated faces.
+        indices: Which of them, (N,).
+        size: The side of the crop in pixels.
+        margin: The side of the crop in diagonals of the tight landmark box.
+
+    Returns:
+        The crops.
+    """
+    return _stack([_crop(faces.image(index), faces.points_px[index], size, margin) for index in map(int, indices)])
+
+
+def measure_cost(before: bytes, after: bytes, faces: Faces, indices: NDArray[np.int64]) -> QuantizationCost:
+    """Measure error, time and size of two models on faces, cropped by their ground-truth landmarks.
+
+    Args:
+        before: The bytes of the float32 file.
+        after: The bytes of the quantized file.
+        faces: Annotated faces.
+        indices: Which of them, (N,).
+
+    Returns:
+        The cost.
+
+    Raises:
+        ValueError: The models' scheme is not that of the faces.
+    """
+    models = (_load_model(before), _load_model(after))
     if models[0].scheme.name != faces.scheme.name:
         raise ValueError(f"{faces.label}: scheme {faces.scheme.name!r}, but the model's is {models[0].scheme.name!r}")
     normaliser = training_normaliser(faces.scheme)
-    found: list[list[Points]] = [[], []]
-    for index in map(int, chosen):
+    predictions: list[list[Points]] = [[], []]
+    for index in map(int, indices):
         image, box = faces.image(index), tight_box(faces.points_px[index])
-        for model, points in zip(models, found, strict=True):
+        for model, points in zip(models, predictions, strict=True):
             points.append(model(image, [box])[0].points_px)
-    truth = faces.points_px[chosen]
-    errors = [100 * float(nme(point_errors(np.stack(p), truth, faces.scheme, normaliser)).mean()) for p in found]
-    spent = _milliseconds(models)
+    ground_truth = faces.points_px[indices]
+    errors = [
+        100 * float(nme(point_errors(np.stack(points), ground_truth, faces.scheme, normaliser)).mean())
+        for points in predictions
+    ]
     sizes = (len(before), len(after))
-    return Cost(len(truth), normaliser, (errors[0], errors[1]), spent, sizes)
+    return QuantizationCost(len(ground_truth), normaliser, (errors[0], errors[1]), _milliseconds(models), sizes)
 
 
-def _forget_shapes(path: Path) -> None:
-    """Takes the shapes of values out of a file: the quantiser transposes weights and leaves their old shapes behind."""
-    model = onnx.load(path)
-    del model.graph.value_info[:]
-    onnx.save(model, path)
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Gives calibration faces one by one, as onnxruntime wants them."""
+class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Pass calibration faces to onnxruntime one by one."""
 
     def __init__(self, faces: Crops) -> None:
         self._faces = iter(faces)
@@ -179,30 +230,37 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return None if face is None else {"images": face[None]}
 
 
-def _model(content: bytes) -> AlignmentModel:
-    """A model from the bytes of its file, one thread."""
-    notes = read_notes(content)
+def _remove_value_shapes(path: Path) -> None:
+    """Remove the shapes of values from a file: the quantizer transposes weights and leaves their old shapes behind."""
+    model = onnx.load(path)
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+
+
+def _load_model(content: bytes) -> AlignmentModel:
+    """Load a model from the bytes of its file, with one thread."""
+    metadata = read_metadata(content)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    scheme = carried_scheme(notes["scheme"], notes.get("own_scheme"))
-    crop: dict[str, Any] = {"input_size": notes["input_size"], "margin": notes["margin"]}
-    outputs = notes.get("outputs", OUTPUTS)
+    scheme = resolve_scheme(metadata["scheme"], metadata.get("own_scheme"))
+    crop: dict[str, Any] = {"input_size": metadata["input_size"], "margin": metadata["margin"]}
+    outputs = metadata.get("outputs", OUTPUTS)
     config = ModelConfig(format=1, name="", scheme=scheme.name, **crop, outputs=outputs, sha256={})
     return AlignmentModel(config, scheme, session)
 
 
 def _milliseconds(models: tuple[AlignmentModel, AlignmentModel]) -> tuple[float, float]:
-    """Medians of one face each, taken in turns, so that other work on the machine slows both."""
+    """Return the median time of one face for each model. The runs alternate, so that other load slows both."""
     size = models[0].config.input_size
     face = np.random.default_rng(0).random((1, 3, size, size), np.float32)
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(RUNS):
-        for model, spent in zip(models, times, strict=True):
+    for _ in range(TIMED_RUNS):
+        for model, model_times in zip(models, times, strict=True):
             start = time.perf_counter()
             model.session.run(list(model.config.outputs), {"images": face})
-            spent.append(1e3 * (time.perf_counter() - start))
+            model_times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times[0][3:]), statistics.median(times[1][3:])
 
 
@@ -210,14 +268,14 @@ def _crop(image: Image, points_px: Points, size: int, margin: float) -> Image:
     return Crop.around(tight_box(points_px), margin).extract(image, size)
 
 
-def _stacked(pictures: Sequence[Image]) -> Crops:
-    stacked = np.stack(pictures).transpose(0, 3, 1, 2)
+def _stack(images: Sequence[Image]) -> Crops:
+    stacked = np.stack(images).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(stacked, np.float32) / np.float32(255)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """onnxruntime's quantiser prints its steps and warns of what is done here already."""
+def _without_log() -> Iterator[None]:
+    """Silence the quantizer of onnxruntime, which prints its steps and warns about steps that are done here."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,0 +1,119 @@
+"""Networks as the ONNX file contains them: calibrated, without training outputs. B faces, L landmarks, S pixels."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unveil.baselines.pfld import Pfld
+from unveil.inference.onnx_model import OUTPUTS, RESTORER_OUTPUTS
+from unveil.models.generator import Generator, GeneratorOutput
+from unveil.models.glomface import Prediction
+
+
+class DeployedLandmarks(nn.Module):
+    """A landmark network with calibrated outputs, as the ONNX file contains it.
+
+    Args:
+        network: A network with a buffer `calibration`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, images: Float[Tensor, "B 3 S S"]
+    ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
+        """Predict landmarks.
+
+        Args:
+            images: RGB crops in [0, 1].
+
+        Returns:
+            Landmarks in crop units, probability of visibility, expected error in crop units.
+        """
+        prediction: Prediction = self.network(images)
+        gain, offset, scale = self.network.get_buffer("calibration")
+        visibility = torch.sigmoid(prediction.visibility * gain + offset)
+        return prediction.points_unit, visibility, torch.exp(prediction.log_spread) * scale
+
+
+class DeployedPoints(nn.Module):
+    """PFLD as the ONNX file contains it: the landmarks, without the auxiliary pose network.
+
+    Args:
+        network: The trained network.
+    """
+
+    def __init__(self, network: Pfld) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B L 2"]]:
+        """Predict landmarks.
+
+        Args:
+            images: RGB crops in [0, 1].
+
+        Returns:
+            Landmarks in crop units.
+        """
+        return (self.network.landmarks(images),)
+
+
+class DeployedRestorer(nn.Module):
+    """A generator as the ONNX file contains it.
+
+    Args:
+        generator: The trained generator.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, images: Float[Tensor, "B C S S"]) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 1 S S"]]:
+        """Restore faces.
+
+        Args:
+            images: RGB crops in [0, 1]; a guided generator takes one more channel, the landmark map.
+
+        Returns:
+            The restored faces, and for each pixel the probability that it is occluded.
+        """
+        output: GeneratorOutput = self.generator(images)
+        return output.restored, output.mask
+
+
+def deploy(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """Wrap a network for export.
+
+    Args:
+        network: A landmark network or a generator.
+
+    Returns:
+        The module to export, in evaluation mode, and the names of its outputs.
+    """
+    if isinstance(network, Generator):
+        return DeployedRestorer(network).eval(), RESTORER_OUTPUTS
+    if isinstance(network, Pfld):
+        return DeployedPoints(network).eval(), ("points_unit",)
+    return DeployedLandmarks(network).eval(), OUTPUTS
+
+
+def input_channels(network: nn.Module) -> int:
+    """Return the number of input channels: 3, or 4 for a generator that is guided by a landmark map.
+
+    Args:
+        network: A landmark network or a generator.
+    """
+    return network.channels if isinstance(network, Generator) else 3
+
+
+def is_deployable(network: nn.Module) -> bool:
+    """Tell whether `align` or `restore` can run an exported network of this kind.
+
+    Args:
+        network: Any network.
+    """
+    return isinstance(network, Generator | Pfld) or "calibration" in dict(network.named_buffers())
