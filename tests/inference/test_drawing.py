@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from unveil.geometry import Crop
-from unveil.inference.drawing import HIDDEN, SEEN, TEMPLATE, aligned_crop, draw_faces
+from unveil.inference.drawing import OCCLUDED_COLOUR, TEMPLATE, VISIBLE_COLOUR, aligned_crop, draw_faces
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Face, Image, Points, Pose
@@ -39,8 +39,8 @@ def test_pixels_away_from_the_face_stay_as_they_were(portrait: Image, face: Face
 def test_a_seen_landmark_is_green_and_a_hidden_one_orange(face: Face) -> None:
     x, y = face.landmarks[8].round().astype(int)
     hidden = replace(face, visibility=np.zeros(68, np.float32))
-    assert tuple(draw_faces(GREY, [face], IBUG68)[y, x]) == SEEN
-    assert tuple(draw_faces(GREY, [hidden], IBUG68)[y, x]) == HIDDEN
+    assert tuple(draw_faces(GREY, [face], IBUG68)[y, x]) == VISIBLE_COLOUR
+    assert tuple(draw_faces(GREY, [hidden], IBUG68)[y, x]) == OCCLUDED_COLOUR
 
 
 def test_marks_grow_with_the_face(face: Face) -> None:
@@ -48,7 +48,7 @@ def test_marks_grow_with_the_face(face: Face) -> None:
     canvas = np.full((2400, 3200, 3), 128, np.uint8)
 
     def green(drawn: Image) -> int:
-        return int((drawn == SEEN).all(axis=2).sum())
+        return int((drawn == VISIBLE_COLOUR).all(axis=2).sum())
 
     assert green(draw_faces(canvas, [large], IBUG68)) > 8 * green(draw_faces(GREY, [face], IBUG68))
 

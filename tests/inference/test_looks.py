@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unveil.inference.tiling import LOOK_SIDE, Detection, distinct, find_faces, tiles
-from unveil.types import Box, Image
+from unveil.inference.tiling import LOOK_SIDE, distinct, find_faces, tiles
+from unveil.types import Box, Detection, Image
 
 
 class BrightSquares:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.tiling import Detection
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 GREY = np.full((100, 120, 3), 128, np.uint8)
 FOUND = [Detection(Box(10, 10, 50, 60), 0.9), Detection(Box(60, 10, 100, 60), 0.8)]
@@ -22,6 +21,8 @@ def test_faces_have_all_their_fields_in_the_detectors_order(model_dir: Path) -> 
     assert [face.score for face in faces] == [0.9, 0.8]
     for face in faces:
         assert face.landmarks.shape == (68, 2)
+        assert face.visibility is not None
+        assert face.uncertainty is not None
         assert face.visibility.shape == face.uncertainty.shape == (68,)
         assert face.five_points is not None
         assert face.pose is not None
@@ -50,13 +51,13 @@ def test_a_face_cut_by_the_pictures_edge_is_aligned(model_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("box", "complaint"),
     [
-        ((200, 10, 250, 60), "lies outside the picture of 120x100"),
+        ((200, 10, 250, 60), "lies outside the image of 120x100"),
         ((10, -80, 50, -20), "lies outside"),
         ((float("nan"), 10, 50, 60), "not finite"),
         ((10, 10, float("inf"), 60), "not finite"),
         ((50, 10, 10, 60), "is empty"),
         ((10, 10, 10, 60), "is empty"),
-        ((-1e6, -1e6, 1e6, 1e6), "far larger than the picture"),
+        ((-1e6, -1e6, 1e6, 1e6), "far larger than the image"),
     ],
 )
 def test_a_box_that_holds_no_face_is_named(model_dir: Path, box: tuple[float, ...], complaint: str) -> None:
@@ -66,5 +67,5 @@ def test_a_box_that_holds_no_face_is_named(model_dir: Path, box: tuple[float, ..
 
 @pytest.mark.parametrize("image", [GREY[..., 0], GREY / 255, GREY[..., :1], "face.jpg"])
 def test_what_is_not_rgb_of_8_bits_is_refused(model_dir: Path, image: Image) -> None:
-    with pytest.raises(ValueError, match="expected an RGB picture"):
+    with pytest.raises(ValueError, match="expected an RGB image"):
         Pipeline(model_dir, told)(image)

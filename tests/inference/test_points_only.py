@@ -1,4 +1,4 @@
-"""A model that gives points alone, as PFLD does: nothing is said of visibility, and everything goes on."""
+"""A model that predicts points only, as PFLD does: visibility and uncertainty are absent everywhere."""
 
 import csv
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from unveil.io.track_files import track_files
 
 from unveil.baselines.pfld import Pfld
 from unveil.batch.plan import Recipe, make_plan
@@ -18,18 +19,17 @@ from unveil.cli import main
 from unveil.data.synthetic import frontal_shape
 from unveil.export.onnx_export import export_model
 from unveil.geometry import Crop
-from unveil.inference.aligner import AlignmentModel, ModelError
-from unveil.inference.drawing import HIDDEN, SEEN, draw_faces
+from unveil.inference.aligner import AlignmentModel
+from unveil.inference.drawing import OCCLUDED_COLOUR, VISIBLE_COLOUR, draw_faces
+from unveil.inference.onnx_model import ModelError
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.tiling import Detection
 from unveil.inference.tracking import TrackedFace, Tracker
-from unveil.io.track_files import track_files
 from unveil.io.video import Frame
-from unveil.models.checkpoints import Blueprint, build, load_network, weights_bytes
+from unveil.models.checkpoints import NetworkSpec, build, load_network, weights_bytes
 from unveil.schemes.scheme import IBUG68
 from unveil.serve.app import build_app
 from unveil.training.presets import REGRESSORS
-from unveil.types import Box, Face, Image
+from unveil.types import Box, Detection, Face, Image
 
 BOX = Box(178, 91, 269, 177)  # on the portrait
 MARGIN = 1.2
@@ -45,7 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(3):
         network(torch.rand(4, 3, 112, 112))  # the norms count
     path = tmp_path_factory.mktemp("pfld") / "last.safetensors"
-    path.write_bytes(weights_bytes(network.eval(), Blueprint("pfld", "ibug68", 112, MARGIN, {"width": 0.06})))
+    path.write_bytes(weights_bytes(network.eval(), NetworkSpec("pfld", "ibug68", 112, MARGIN, {"width": 0.06})))
     return path
 
 
@@ -84,13 +84,11 @@ def test_an_exported_pfld_says_what_torch_says_without_its_pose_net(
 
 
 @pytest.mark.parametrize("flip_average", [False, True])
-def test_what_is_not_said_is_nan_of_the_usual_shape(model: AlignmentModel, portrait: Image, flip_average: bool) -> None:
+def test_what_the_model_does_not_predict_is_none(model: AlignmentModel, portrait: Image, flip_average: bool) -> None:
     for found in model(portrait, [BOX, BOX], flip_average):
         assert found.points_px.shape == (68, 2)
-        assert found.visibility.shape == found.uncertainty_px.shape == (68,)
-        assert found.visibility.dtype == np.float32
-        assert np.isnan(found.visibility).all()
-        assert np.isnan(found.uncertainty_px).all()
+        assert found.visibility is None
+        assert found.uncertainty_px is None
 
 
 def test_portraits_are_not_packed_by_a_model_that_cannot_tell_bare_ones(
@@ -122,8 +120,8 @@ def test_its_landmarks_are_drawn_as_seen(model: AlignmentModel, face: Face, port
     drawn = draw_faces(portrait, [face], model.scheme)
     seen = draw_faces(portrait, [replace(face, visibility=np.ones(68, np.float32))], model.scheme)
     np.testing.assert_array_equal(drawn, seen)
-    assert (drawn == SEEN).all(axis=2).any()
-    assert not (drawn == HIDDEN).all(axis=2).any()
+    assert (drawn == VISIBLE_COLOUR).all(axis=2).any()
+    assert not (drawn == OCCLUDED_COLOUR).all(axis=2).any()
 
 
 class Watched:
@@ -212,8 +210,8 @@ def test_a_config_without_points_is_one_clear_line(pfld_dir: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["drn", "sdm"])
 def test_a_cascade_on_sift_is_refused(name: str, tmp_path: Path) -> None:
     sizes = {"hidden": () if name == "sdm" else (4,), "stages": 1}
-    blueprint = replace(REGRESSORS[name].model.blueprint(IBUG68), sizes=sizes)
+    spec = replace(REGRESSORS[name].model.spec(IBUG68), sizes=sizes)
     path = tmp_path / "best.safetensors"
-    path.write_bytes(weights_bytes(build(blueprint), blueprint))
+    path.write_bytes(weights_bytes(build(spec), spec))
     with pytest.raises(ValueError, match="a network 'drn', which neither align nor restore runs"):
         export_model(path, tmp_path / "model", name)

@@ -5,7 +5,7 @@ import pytest
 import skimage
 
 from unveil.data.occlusion import occluder
-from unveil.inference.aligner import shipped_models, shipped_restorers
+from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.pipeline import Pipeline
 from unveil.metrics.restoration import overlap
 from unveil.types import Image

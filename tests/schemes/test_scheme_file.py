@@ -10,8 +10,14 @@ import pytest
 from unveil.schemes.hierarchy import Hierarchy, Level, Part
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import IBUG68, SCHEMES, Contour, Scheme
-from unveil.schemes.scheme_file import describe, find_scheme, read_scheme, scheme_from
-from unveil.schemes.serialization import carried_scheme, own_scheme
+from unveil.schemes.scheme_file import (
+    load_scheme,
+    read_scheme,
+    resolve_scheme,
+    scheme_from_dict,
+    scheme_record,
+    scheme_to_dict,
+)
 
 FIVE = """
 name = "five"
@@ -107,25 +113,25 @@ def test_a_missing_scheme_file_is_answered_with_the_built_in_ones(tmp_path: Path
 
 
 def test_a_scheme_is_found_by_name_or_by_file(tmp_path: Path) -> None:
-    assert find_scheme("wflw98") is SCHEMES["wflw98"]
-    assert find_scheme(str(written(tmp_path, FIVE))).name == "five"
+    assert load_scheme("wflw98") is SCHEMES["wflw98"]
+    assert load_scheme(str(written(tmp_path, FIVE))).name == "five"
     with pytest.raises(ValueError, match=r"unknown scheme 'wflw89': did you mean 'wflw98'\? \(or name a scheme file"):
-        find_scheme("wflw89")
+        load_scheme("wflw89")
     with pytest.raises(ValueError, match=r"gone\.toml: No such file or directory"):
-        find_scheme("gone.toml")
+        load_scheme("gone.toml")
 
 
 def test_a_description_says_all_that_a_scheme_is(tmp_path: Path) -> None:
     own = [read_scheme(written(tmp_path, FIVE)), *(replace(scheme, name="mine") for scheme in SCHEMES.values())]
     for scheme in own:
-        assert scheme_from(json.loads(json.dumps(describe(scheme)))) == scheme
+        assert scheme_from_dict(json.loads(json.dumps(scheme_to_dict(scheme)))) == scheme
 
 
 def test_files_carry_a_scheme_of_ones_own_whole_and_a_built_in_one_by_name(tmp_path: Path) -> None:
     five = read_scheme(written(tmp_path, FIVE))
-    assert carried_scheme("five", own_scheme(five)) == five
-    assert own_scheme(IBUG68) is None
-    assert carried_scheme("ibug68", None) is IBUG68
+    assert resolve_scheme("five", scheme_record(five)) == five
+    assert scheme_record(IBUG68) is None
+    assert resolve_scheme("ibug68", None) is IBUG68
 
 
 def test_a_scheme_made_in_python_that_no_file_can_say_is_not_carried() -> None:
@@ -135,6 +141,6 @@ def test_a_scheme_made_in_python_that_no_file_can_say_is_not_carried() -> None:
         ((Level("all", face.parts),), "all"),
     ):
         with pytest.raises(ValueError, match=f"scheme 'odd': parts.*{complaint}"):
-            own_scheme(Scheme("odd", ("a", "b"), (1, 0), Hierarchy(levels)))
+            scheme_record(Scheme("odd", ("a", "b"), (1, 0), Hierarchy(levels)))
     with pytest.raises(ValueError, match="'ibug68' is a built-in scheme; choose another"):
-        own_scheme(replace(IBUG68, contours=()))
+        scheme_record(replace(IBUG68, contours=()))

@@ -5,7 +5,7 @@ from itertools import chain
 import pytest
 
 from unveil.schemes.hierarchy import Hierarchy, Level, Part
-from unveil.schemes.scheme import COFW29, IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Scheme, scheme_named
+from unveil.schemes.scheme import COFW29, IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Scheme, get_scheme
 
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
 JAW = ("jaw", "chin", "cheek")
@@ -102,12 +102,12 @@ def test_98_points_read_as_68_stay_in_their_regions() -> None:
 
 def test_a_mistyped_scheme_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="unknown scheme 'ibug86': did you mean 'ibug68'"):
-        scheme_named("ibug86")
+        get_scheme("ibug86")
 
 
 def test_an_unknown_scheme_is_answered_with_all_there_are() -> None:
     with pytest.raises(ValueError, match="there are cofw29, ibug68, wflw98"):
-        scheme_named("zebra")
+        get_scheme("zebra")
 
 
 PAIR = Hierarchy((Level("whole", (Part("face", (0, 1, 2)),)),))

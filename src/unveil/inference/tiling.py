@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 LOOK_SIDE = 640  # the detectors' cost and memory grow with the area: at 12 megapixels they take seconds and 700 MB
 TILED_PIXELS = 2560 * 1920  # the tiled look's picture: some 20 tiles, about 1.6 s on one thread
@@ -16,13 +16,6 @@ TILE_STRIDE = 512
 LITTLE_SIDE = 64  # if the largest face of the first look is smaller than this, there may be some that it could not see
 MIN_GAIN = 1.25  # tiles that are hardly larger than the first look would find nothing new
 SAME_OVERLAP, SAME_COVER = 0.4, 0.7  # from here on two boxes are one face: of their union, of the smaller one
-
-
-class Detection(NamedTuple):
-    """A face's box in pixels and its score in [0, 1]."""
-
-    box: Box
-    score: float
 
 
 Look: TypeAlias = Callable[[Image], list[Detection]]
@@ -65,14 +58,14 @@ def _confident(found: list[Detection], min_score: float) -> list[Detection]:
 def _look_mirrored(image_rgb: Image, look: Look) -> list[Detection]:
     last = image_rgb.shape[1] - 1
     mirrored = look(np.ascontiguousarray(image_rgb[:, ::-1]))
-    return [Detection(Box(last - box.x1, box.y0, last - box.x0, box.y1), score) for box, score in mirrored]
+    return [Detection(Box(last - box.x1, box.y0, last - box.x0, box.y1), score) for box, score, _ in mirrored]
 
 
 def _look_tiled(image_rgb: Image, look: Look) -> list[Detection]:
     height, width = image_rgb.shape[:2]
     found = []
     for x0, y0, x1, y1 in tiles(width, height):
-        for box, score in look(image_rgb[y0:y1, x0:x1]):
+        for box, score, _ in look(image_rgb[y0:y1, x0:x1]):
             there = Box(box.x0 + x0, box.y0 + y0, box.x1 + x0, box.y1 + y0)
             if not _is_cut(there, (x0, y0, x1, y1), width, height):
                 found.append(Detection(there, score))

@@ -1,4 +1,8 @@
-"""Where things are among the 68 points of iBUG: parts as slices, single landmarks as numbers. "Left" is the image's."""
+"""Indices of the 68 iBUG points: parts as slices, single landmarks as numbers. "Left" is the left side of the image."""
+
+from unveil.geometry import Crop, tight_box
+from unveil.schemes.hierarchy import Part
+from unveil.types import Points
 
 JAW = slice(0, 17)
 LEFT_BROW = slice(17, 22)
@@ -21,3 +25,36 @@ LOWER_LIP_MIDDLE = 57
 NOSE_LINE = (27, 28, 29, 30, 33, 51)  # from between the eyes to the upper lip
 LOWER_LIDS = ((40, 41), (46, 47))
 MOUTH_OPENING = (62, 66)
+
+COMPONENTS = tuple(
+    Part.of(name, range(68)[points])
+    for name, points in (
+        ("jaw", JAW),
+        ("left brow", LEFT_BROW),
+        ("right brow", RIGHT_BROW),
+        ("nose", NOSE),
+        ("left eye", LEFT_EYE),
+        ("right eye", RIGHT_EYE),
+        ("mouth", MOUTH),
+    )
+)
+"""The seven components that GAN-IA and DRDA restore separately.
+
+Source: GAN-IA, section 4.2: "we also divide the face shape of 68 landmarks into seven components".
+"""
+
+COMPONENT_MARGIN = 1.4  # covers an eye with its lids and the surrounding skin
+
+
+def component_crop(points_px: Points, component: Part, margin: float = COMPONENT_MARGIN) -> Crop:
+    """Return the upright square crop around one component.
+
+    Args:
+        points_px: Landmarks of the whole face, (68, 2), in pixels.
+        component: One of `COMPONENTS`.
+        margin: Side of the crop in diagonals of the component's tight box.
+
+    Returns:
+        The crop.
+    """
+    return Crop.around(tight_box(points_px[list(component.points)]), margin)

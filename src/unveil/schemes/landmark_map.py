@@ -1,7 +1,7 @@
-"""A face's landmarks drawn for a restorer: what is covered is painted better where the parts are known to be.
+"""Landmarks drawn as an image, the extra input channel of a guided restorer. L landmarks, S pixels of a crop's side.
 
-Landmarks as the guide of inpainting are LaFIn's (Yang et al. 2019); the contours in one map, and how training makes
-them err, are ours. L landmarks, S pixels of a crop's side.
+Source: landmarks as the guide of face inpainting are from LaFIn (Yang et al. 2019). The single map of contours and the
+perturbation during training are ours.
 """
 
 from collections.abc import Sequence
@@ -13,29 +13,50 @@ from numpy.typing import NDArray
 from unveil.schemes.scheme import Contour
 from unveil.types import Points
 
-SHIFT = 4  # bits behind the point of OpenCV's coordinates
-FAR_UNIT = 8.0  # from the crop's middle: no line is drawn farther
+SUBPIXEL_BITS = 4  # fractional bits of OpenCV's fixed-point coordinates
+MAX_UNIT = 8.0  # coordinates are clipped to this distance from the crop's centre
 
 
-def guide(points_unit: Points, contours: Sequence[Contour], size: int) -> NDArray[np.uint8]:
-    """The contours as smooth white lines a pixel wide on black, (S, S), of landmarks (L, 2) in the crop's unit
-    coordinates. Black without contours."""
+def draw_landmark_map(points_unit: Points, contours: Sequence[Contour], size: int) -> NDArray[np.uint8]:
+    """Draw the contours as antialiased white lines, one pixel wide, on black.
+
+    Args:
+        points_unit: Landmarks (L, 2) in the crop's unit coordinates.
+        contours: Lines to draw; without contours the map is black.
+        size: Side of the map in pixels.
+
+    Returns:
+        The map, (S, S).
+    """
     drawn = np.zeros((size, size), np.uint8)
-    pixels = (np.clip(points_unit, -FAR_UNIT, FAR_UNIT) + 1) * (size / 2) - 0.5
-    places = np.round(pixels * 2**SHIFT).astype(np.int32)
+    pixels = (np.clip(points_unit, -MAX_UNIT, MAX_UNIT) + 1) * (size / 2) - 0.5
+    fixed = np.round(pixels * 2**SUBPIXEL_BITS).astype(np.int32)
     for contour in contours:
-        line = places[list(contour.points)]
-        cv2.polylines(drawn, [line], contour.closed, 255, 1, cv2.LINE_AA, SHIFT)
+        line = fixed[list(contour.points)]
+        cv2.polylines(drawn, [line], contour.closed, 255, 1, cv2.LINE_AA, SUBPIXEL_BITS)
     return drawn
 
 
-def misplaced(points_unit: Points, contours: Sequence[Contour], spread_unit: float, rng: np.random.Generator) -> Points:
-    """The landmarks as a model might find them under an occluder: all of them sheared, turned and moved together, each
-    contour moved by itself, each point a little more. `spread_unit` is how far on average; faces differ in it."""
-    spread = spread_unit * rng.uniform(0, 2)
-    together = np.eye(2) + rng.normal(0, spread, (2, 2))
-    found = points_unit @ together.T + rng.normal(0, spread, 2)
+def perturb_landmarks(
+    points_unit: Points, contours: Sequence[Contour], sigma_unit: float, rng: np.random.Generator
+) -> Points:
+    """Perturb landmarks as a model's errors under an occluder do.
+
+    One random affine transform moves all landmarks, one shift each contour, and a smaller shift each landmark.
+
+    Args:
+        points_unit: Landmarks (L, 2) in the crop's unit coordinates.
+        contours: Contours that move as a whole.
+        sigma_unit: Mean standard deviation; each face draws its own between 0 and twice this value.
+        rng: Source of randomness.
+
+    Returns:
+        The perturbed landmarks, (L, 2).
+    """
+    sigma = sigma_unit * rng.uniform(0, 2)
+    affine = np.eye(2) + rng.normal(0, sigma, (2, 2))
+    perturbed = points_unit @ affine.T + rng.normal(0, sigma, 2)
     for contour in contours:
-        found[list(contour.points)] += rng.normal(0, spread, 2)
-    found += rng.normal(0, spread / 3, found.shape)
-    return np.asarray(found, np.float32)
+        perturbed[list(contour.points)] += rng.normal(0, sigma, 2)
+    perturbed += rng.normal(0, sigma / 3, perturbed.shape)
+    return np.asarray(perturbed, np.float32)

@@ -1,4 +1,4 @@
-"""The landmark schemes we know: 68, 98 and 29 points, each as data. "Left" is the image's left."""
+"""The built-in landmark schemes: 68, 98 and 29 points, each as data. "Left" is the left side of the image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,12 @@ Indices: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Contour:
-    """A line to draw through landmarks."""
+    """A polyline through landmarks, for drawing.
+
+    Args:
+        points: Landmark indices in drawing order.
+        closed: Whether the last landmark is joined to the first.
+    """
 
     points: Indices
     closed: bool = False
@@ -21,10 +26,19 @@ class Contour:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A numbering of landmarks: names, mirror order, normalisers and hierarchy.
+    """A landmark scheme: names, mirror order, normalisers and part hierarchy.
 
-    A normaliser is a pair of landmark sets; the distance between their means is what an error is divided by.
-    `five_points` are landmark sets whose means are left eye, right eye, nose tip, left and right mouth corner.
+    Args:
+        name: Name of the scheme.
+        point_names: One name for each landmark.
+        flip_order: For each landmark, the index of the landmark that replaces it in the mirrored face.
+        hierarchy: The parts of the face.
+        normalisers: Pairs of landmark sets. An error is divided by the distance between the means of both sets.
+        contours: Lines to draw.
+        five_points: Landmark sets whose means are left eye, right eye, nose tip, left and right mouth corner.
+
+    Raises:
+        ValueError: The parts of the scheme contradict each other.
     """
 
     name: str
@@ -49,11 +63,12 @@ class Scheme:
 
     @property
     def points(self) -> int:
+        """Number of landmarks."""
         return len(self.point_names)
 
 
 def _span(first: int, last: int) -> range:
-    """The landmarks from first to last, both included, counting up or down."""
+    """Return the indices from first to last, both included, counting up or down."""
     return range(first, last + 1) if last >= first else range(first, last - 1, -1)
 
 
@@ -62,7 +77,7 @@ def _order(*pieces: int | range) -> Indices:
 
 
 def _names(parts: tuple[Part, ...]) -> tuple[str, ...]:
-    """`left brow 2` and so on: a landmark is named by its place in its neighbourhood."""
+    """Name each landmark by its neighbourhood and its position in it, as `left brow 2`."""
     names = {index: f"{part.name} {i + 1}" for part in parts for i, index in enumerate(part.points)}
     return tuple(names[i] for i in range(len(names)))
 
@@ -247,8 +262,18 @@ WFLW98_TO_IBUG68: Indices = _order(
 )
 
 
-def scheme_named(name: str) -> Scheme:
-    """The built-in scheme of that name; ValueError with the nearest name if there is none."""
+def get_scheme(name: str) -> Scheme:
+    """Return a built-in scheme.
+
+    Args:
+        name: `ibug68`, `wflw98` or `cofw29`.
+
+    Returns:
+        The scheme.
+
+    Raises:
+        ValueError: There is no such scheme. The message has the nearest name.
+    """
     if name not in SCHEMES:
         near = get_close_matches(name, SCHEMES, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(SCHEMES))}"

@@ -1,0 +1,229 @@
+"""Exported models: a folder with `model.onnx` and `config.json`, loaded and run by onnxruntime."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import onnxruntime as ort
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+Provider: TypeAlias = Literal["cpu", "cuda"]
+Output: TypeAlias = Literal["points_unit", "visibility", "uncertainty_unit"]
+OUTPUTS: tuple[Output, ...] = ("points_unit", "visibility", "uncertainty_unit")
+RestorerOutput: TypeAlias = Literal["restored", "mask"]
+RESTORER_OUTPUTS: tuple[RestorerOutput, ...] = ("restored", "mask")
+EXECUTION_PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class ModelError(ValueError):
+    """A model cannot be used. The message, one line, names the model and the fix."""
+
+
+class ModelConfig(BaseModel):
+    """The `config.json` of a landmark model: its scheme, and the crop that it was trained on.
+
+    Args:
+        format: Version of the file format.
+        name: Name of the model.
+        scheme: Name of the landmark scheme.
+        own_scheme: A custom scheme, with the keys of a scheme file; None for a built-in scheme.
+        input_size: Side of the crop in pixels.
+        margin: Side of the crop in diagonals of the tight landmark box.
+        annotation_offset: Horizontal offset of the training annotations from the points they mark, positive to the
+            right, in diagonals of the tight landmark box.
+        outputs: Outputs of the network; at least `points_unit`.
+        sha256: SHA-256 of each file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1]
+    name: str
+    scheme: str
+    own_scheme: dict[str, Any] | None = None
+    input_size: int = Field(gt=0)
+    margin: float = Field(gt=0)
+    annotation_offset: float = 0.0
+    outputs: tuple[Output, ...] = OUTPUTS
+    sha256: dict[str, str]
+
+    @field_validator("outputs")
+    @classmethod
+    def _with_points(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+        if "points_unit" not in outputs:
+            raise ValueError("points_unit is not among them; export the model again")
+        return outputs
+
+
+class RestorerConfig(BaseModel):
+    """The `config.json` of a restorer: the crop that it was trained on.
+
+    Args:
+        format: Version of the file format.
+        kind: Always `restorer`.
+        name: Name of the restorer.
+        input_size: Side of the crop in pixels.
+        margin: Side of the crop in diagonals of the tight landmark box.
+        guided: Whether the input has a fourth channel with the landmarks, drawn by `unveil.schemes.landmark_map`.
+        outputs: Outputs of the network.
+        sha256: SHA-256 of each file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1]
+    kind: Literal["restorer"]
+    name: str
+    input_size: int = Field(gt=0)
+    margin: float = Field(gt=0)
+    guided: bool = False
+    outputs: tuple[RestorerOutput, ...] = RESTORER_OUTPUTS
+    sha256: dict[str, str]
+
+
+Config = TypeVar("Config", ModelConfig, RestorerConfig)
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the folders of the landmark models in the package, by name."""
+    return {name: folder for name, folder in _shipped().items() if _kind(folder / "config.json") is None}
+
+
+def shipped_restorers() -> dict[str, Path]:
+    """Return the folders of the restorers in the package, by name."""
+    return {name: folder for name, folder in _shipped().items() if _kind(folder / "config.json") == "restorer"}
+
+
+def _shipped() -> dict[str, Path]:
+    folder = Path(__file__).parents[1] / "weights"
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/config.json"))}
+
+
+def _kind(config: Path) -> str | None:
+    try:
+        content = json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return None  # `read_config` reports the error
+    return content.get("kind") if isinstance(content, dict) else None
+
+
+def model_folder(name_or_path: str | Path, shipped: Mapping[str, Path], kind: str = "model") -> Path:
+    """Return the folder of a model.
+
+    Args:
+        name_or_path: Name of a shipped model, or a folder.
+        shipped: Folders of the shipped models, by name.
+        kind: What the error message calls it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: It is neither. The message has the nearest name.
+    """
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise ModelError(f"{kind} {str(path)!r} is a file; give its folder, with model.onnx and config.json")
+    nearest = get_close_matches(str(name_or_path), shipped, 1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there is {', '.join(shipped) or 'none in this package'}"
+    raise ModelError(f"unknown {kind} {str(name_or_path)!r}: {hint} (or give a folder with model.onnx and config.json)")
+
+
+def read_config(folder: Path, config_type: type[Config]) -> Config:
+    """Read the `config.json` of a model.
+
+    Args:
+        folder: Folder of the model.
+        config_type: `ModelConfig` or `RestorerConfig`.
+
+    Returns:
+        The config.
+
+    Raises:
+        ModelError: The file is missing or wrong, or belongs to the other kind of model.
+    """
+    path = folder / "config.json"
+    is_restorer = _kind(path) == "restorer"
+    if path.is_file() and is_restorer != (config_type is RestorerConfig):
+        raise ModelError(f"{folder}: {'a' if is_restorer else 'no'} restorer; name it in --restorer, models in --model")
+    try:
+        return config_type.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; a model is a folder with model.onnx and config.json") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"{path}: {where}: {first['msg']}") from error
+
+
+def open_session(
+    folder: Path, config: ModelConfig | RestorerConfig, outputs: Sequence[str], threads: int, provider: Provider
+) -> ort.InferenceSession:
+    """Load the network of a model.
+
+    Args:
+        folder: Folder of the model.
+        config: Its config.
+        outputs: Outputs that the network must have.
+        threads: Number of threads of the network.
+        provider: Execution provider.
+
+    Returns:
+        The session.
+
+    Raises:
+        ModelError: The file differs from the config's SHA-256, lacks an output, or cannot be loaded.
+    """
+    path = folder / "model.onnx"
+    session = _session(_read_checked(path, config.sha256), path, threads, provider)
+    missing = {"images", *outputs} - _names(session.get_inputs()) - _names(session.get_outputs())
+    if missing:
+        raise ModelError(f"{path}: has no input or output named {', '.join(sorted(missing))}; export the model again")
+    return session
+
+
+def _read_checked(path: Path, sha256: Mapping[str, str]) -> bytes:
+    """Return the file's bytes after comparing their SHA-256 with the config."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; a model is a folder with model.onnx and config.json") from error
+    expected, actual = sha256.get(path.name), hashlib.sha256(content).hexdigest()
+    if expected is None:
+        raise ModelError(f"{path}: config.json gives no SHA-256 for it; export the model again")
+    if expected != actual:
+        raise ModelError(
+            f"{path}: SHA-256 {actual[:12]}..., but config.json says {expected[:12]}...; copy the model again"
+        )
+    return content
+
+
+def _session(weights: bytes, path: Path, threads: int, provider: Provider) -> ort.InferenceSession:
+    name = EXECUTION_PROVIDERS[provider]
+    if name not in ort.get_available_providers():
+        raise ModelError(
+            f"provider {provider!r} is not in this onnxruntime; install onnxruntime-gpu or use --provider cpu"
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(weights, options, providers=[name])
+    except Exception as error:  # the exceptions of onnxruntime have no common base class
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"{path}: onnxruntime cannot load it ({reason}); export the model again") from error
+    if session.get_providers()[0] != name:
+        raise ModelError(f"provider {provider!r} does not start here; check the CUDA driver or use --provider cpu")
+    return session
+
+
+def _names(arguments: Sequence[Any]) -> set[str]:
+    return {argument.name for argument in arguments}
