@@ -1,4 +1,4 @@
-"""Facial landmarks on faces that are hidden: where they are, which are visible, and what may be behind the mask."""
+"""Facial landmarks on occluded faces, their visibility and uncertainty, and restoration of what is occluded."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from unveil.inference.smoothing import OneEuro
     from unveil.inference.tracking import TrackedFace, Tracker
     from unveil.io.images import read_image
-    from unveil.types import Box, Face, Pose
+    from unveil.types import Box, Detection, Face, Pose
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Box",
+    "Detection",
     "Face",
     "OneEuro",
     "Pipeline",
@@ -26,8 +27,9 @@ __all__ = [
     "read_image",
 ]
 
-_HOMES = {
+_MODULES = {
     "Box": "unveil.types",
+    "Detection": "unveil.types",
     "Face": "unveil.types",
     "OneEuro": "unveil.inference.smoothing",
     "Pipeline": "unveil.inference.pipeline",
@@ -41,9 +43,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when they are first asked for, so that the command line starts at once."""
-    if name not in _HOMES:
+    """Import a public name at its first use, so that the command line starts without OpenCV and onnxruntime."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'unveil' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
