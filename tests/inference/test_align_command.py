@@ -15,9 +15,8 @@ from unveil.cli.images import check_writable
 from unveil.inference import aligner as runtime
 from unveil.inference import pipeline
 from unveil.inference.detector import MIN_SCORE, DetectorError
-from unveil.inference.tiling import Detection
 from unveil.io import images
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 Picture = Callable[..., Path]
 Align = Callable[..., int]
@@ -263,7 +262,7 @@ def test_ctrl_c_leaves_nothing_half_written(
     monkeypatch.setattr(images, "read_image", interrupt)
     assert align("a.png", "b.png", "--save", "json", "csv") == 130
     assert written(tmp_path / "out") == ["a.json"]
-    assert errors(capsys) == ["interrupted; what was written before is whole"]
+    assert errors(capsys) == ["interrupted; files that were written are complete"]
 
 
 def test_no_source_and_an_unknown_command_are_one_line(capsys: Any) -> None:

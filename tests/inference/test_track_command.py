@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from unveil.cli import main
 from unveil.inference import pipeline
-from unveil.inference.tiling import Detection
 from unveil.inference.tracking import TrackedFace, Tracker
 from unveil.io.video import Video, VideoError, open_video, video_file
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 Track = Callable[..., int]
 FPS, COUNT, WIDTH, HEIGHT = 25, 12, 96, 64
@@ -118,7 +117,7 @@ def test_an_interrupted_run_leaves_readable_files(
     assert written(tmp_path / "out") == ["clip.csv", "clip.jsonl", "clip.mp4"]
     assert len(frames(tmp_path / "out/clip.mp4")) == len(lines(tmp_path / "out/clip.jsonl")) == 5
     assert len((tmp_path / "out/clip.csv").read_text().splitlines()) == 6
-    assert capsys.readouterr().err == "interrupted; what was written before is whole\n"
+    assert capsys.readouterr().err == "interrupted; files that were written are complete\n"
 
 
 @pytest.mark.usefixtures("clip")
