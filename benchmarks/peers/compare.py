@@ -22,7 +22,7 @@ from benchmarks.peers.peers import PEERS, Peer, PeerError, unveil_peer
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet, three_hundred_w
-from unveil.data.occluded_set import generator_of
+from unveil.data.occluded_set import face_rng
 from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.evaluation import file_name
 from unveil.evaluation.provenance import code_version
@@ -125,7 +125,7 @@ def _pictures(
         for path, sample in zip(paths, faces.samples, strict=True):
             image = sample.load()
             if occlude is not None:
-                image = occlude(image, sample.points_px, generator_of(sample.name, seed)).image
+                image = occlude(image, sample.points_px, face_rng(sample.name, seed)).image
             cv2.imwrite(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
         yield condition, paths
 

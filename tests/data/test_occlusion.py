@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from unveil.data.occlusion import KINDS, Library, Occluded, face_region, is_occluded, occluder
 from unveil.data.occlusion.compose import Window
 from unveil.data.occlusion.library import Sprite, Template
-from unveil.data.occlusion.mask_shape import Fit, coons, spline, worn
+from unveil.data.occlusion.mask_shape import MaskFit, coons, fit_patch, spline
 from unveil.data.occlusion.template import six_points
-from unveil.data.occlusion.textures import PATTERNS, piece
+from unveil.data.occlusion.textures import PATTERNS, image_patch
 from unveil.types import Image, Points
 
 SOFT_EDGE = 6  # pixels round the mask that blending and a shadow may change
@@ -247,7 +247,7 @@ def test_an_unknown_kind_is_named() -> None:
 
 
 def test_a_share_outside_the_face_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"share 1\.5"):
+    with pytest.raises(ValueError, match=r"coverage 1\.5"):
         occluder("noise", coverage=1.5)
 
 
@@ -276,7 +276,7 @@ def test_every_pattern_fills_its_window(pattern: object, shape: tuple[int, int])
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_piece_of_the_smallest_picture_is_still_a_texture(seed: int) -> None:
-    assert piece(np.random.default_rng(seed), 9, 30, picture(1, 2)).shape == (9, 30, 3)
+    assert image_patch(np.random.default_rng(seed), 9, 30, picture(1, 2)).shape == (9, 30, 3)
 
 
 def test_a_spline_passes_through_its_knots() -> None:
@@ -298,7 +298,7 @@ def test_a_patch_keeps_its_borders() -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_worn_mask_is_finite_on_any_face(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    assert np.isfinite(worn(rng.normal(0, 1, (68, 2)), Fit.draw(rng)).nodes).all()
+    assert np.isfinite(fit_patch(rng.normal(0, 1, (68, 2)), MaskFit.draw(rng)).nodes).all()
 
 
 def test_a_filled_square_has_its_area_and_its_place() -> None:

@@ -1,4 +1,4 @@
-"""A data set under occluders, written to disk with its names and landmarks kept: robustness test sets of one's own."""
+"""A data set under occluders, written to disk with its names and landmarks: test sets for robustness."""
 
 import zlib
 from collections.abc import Callable
@@ -9,11 +9,17 @@ import numpy as np
 
 from unveil.data.datasets.registry import DataSet
 from unveil.data.occlusion import Occluder
-from unveil.io.annotations import DataError, write_pts, written_whole
+from unveil.io.annotations import write_pts
+from unveil.io.files import DataError, atomic_write
 
 
-def generator_of(name: str, seed: int) -> np.random.Generator:
-    """The randomness that falls on one face: the same whatever other faces are in the set."""
+def face_rng(name: str, seed: int) -> np.random.Generator:
+    """Return the random generator of one face: the same whatever other faces the set has.
+
+    Args:
+        name: The face's name in its data set.
+        seed: The seed of the whole set.
+    """
     return np.random.default_rng((seed, zlib.crc32(name.encode())))
 
 
@@ -26,19 +32,30 @@ def occlude_data_set(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Writes every face as `out/NAME.png` and `.pts`; the number of faces. A face's occluder depends on seed and name.
+    """Write every face of a data set under an occluder, as `out/NAME.png` and `out/NAME.pts`.
 
-    DataError if `out` lies in the set's own folder `root`, where pictures of the set would be written over, or the next
-    reading would take it for the set.
+    Args:
+        faces: The data set.
+        root: The folder that the data set was read from.
+        out: The folder to write to.
+        occlude: Covers a face; its randomness depends on the seed and the face's name alone.
+        seed: The seed.
+        progress: Called with the number of faces that are done and their total.
+
+    Returns:
+        The number of faces.
+
+    Raises:
+        DataError: `out` lies in `root`, where it would overwrite images of the set or be read as part of it.
     """
     if out.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{out}: the data set itself lies there, in {root}; give another folder")
     for done, sample in enumerate(faces.samples, start=1):
-        occluded = occlude(sample.load(), sample.points_px, generator_of(sample.name, seed))
+        occluded = occlude(sample.load(), sample.points_px, face_rng(sample.name, seed))
         target = out / f"{sample.name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         content = cv2.imencode(".png", cv2.cvtColor(occluded.image, cv2.COLOR_RGB2BGR))[1]
-        with written_whole(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_bytes(content.tobytes())
         write_pts(target.with_suffix(".pts"), sample.points_px)
         if progress is not None:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from unveil.data.datasets.registry import DataSet
-from unveil.data.datasets.samples import PICTURES
-from unveil.data.occluded_set import generator_of
+from unveil.data.occluded_set import face_rng
 from unveil.geometry import tight_box
 from unveil.inference.detector import Detector
-from unveil.io.annotations import DataError
 from unveil.io.boxes import BoxFile, check_box
+from unveil.io.files import DataError
+from unveil.io.images import IMAGE_SUFFIXES
 from unveil.types import Box, Image, Points
 
 BoxOf: TypeAlias = Callable[[Image, Points, str], Box | None]
@@ -31,7 +31,7 @@ def noisy_box(share: float, seed: int = 0, box_of: BoxOf = true_box) -> BoxOf:
         raise ValueError(f"box noise {share:g}: give a share of the box's sides, 0 or more and below 1, as in 0.1")
 
     def noisy(image: Image, points_px: Points, name: str) -> Box | None:
-        box, rng = box_of(image, points_px, name), generator_of(f"box of {name}", seed)
+        box, rng = box_of(image, points_px, name), face_rng(f"box of {name}", seed)
         if box is None:
             return None
         width, height = box.x1 - box.x0, box.y1 - box.y0
@@ -59,13 +59,13 @@ def listed_box(path: Path, faces: DataSet) -> BoxOf:
     turn comes, if it has no entry or a bad one.
     """
     listed = BoxFile.read(path)
-    pictures = {sample.name: sample.image for sample in faces.samples if sample.image.suffix.lower() in PICTURES}
+    pictures = {sample.name: sample.image for sample in faces.samples if sample.image.suffix.lower() in IMAGE_SUFFIXES}
 
     def box_of(image: Image, points_px: Points, name: str) -> Box | None:
-        keys = [Path(name), *(Path(f"{name}{suffix}") for suffix in PICTURES), pictures.get(name, Path(name))]
+        keys = [Path(name), *(Path(f"{name}{suffix}") for suffix in IMAGE_SUFFIXES), pictures.get(name, Path(name))]
         key = next((key for key in keys if key.resolve() in listed.entries), keys[0])
         try:
-            boxes = listed.of(key)
+            boxes = listed.boxes_of(key)
             for box in boxes:
                 check_box(box, image.shape[1], image.shape[0])
         except ValueError as error:

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet, Sample
-from unveil.data.occluded_set import generator_of
+from unveil.data.occluded_set import face_rng
 from unveil.data.occlusion import Occluder, face_region, is_occluded
-from unveil.data.self_occlusion import turned_away
+from unveil.data.self_occlusion import self_occluded
 from unveil.evaluation.boxes import BoxOf, fallback_box, true_box
 from unveil.evaluation.mapping import Aligner
 from unveil.inference.aligner import AlignResult
 from unveil.io.files import DataError
 from unveil.metrics import immeasurable, normaliser_names
 from unveil.schemes.scheme import Scheme
-from unveil.types import Image, is_said
+from unveil.types import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Outcome:
     names: tuple[str, ...]
     predicted_px: NDArray[np.float32]
     truth_px: NDArray[np.float32]
-    visibility: NDArray[np.float32]
-    uncertainty_px: NDArray[np.float32]
-    """NaN, as is visibility, of a model that does not say it."""
+    visibility: NDArray[np.float32] | None
+    uncertainty_px: NDArray[np.float32] | None
+    """None, like visibility, if the model does not predict it."""
     visible: NDArray[np.bool_] | None
     """Which landmarks truly are visible, where the data set or a synthetic occluder says so."""
     seconds_per_face: float
@@ -43,7 +43,7 @@ class Outcome:
     @property
     def judged_visibility(self) -> NDArray[np.float32] | None:
         """The visibility where it can be judged: None if the model does not say it, or nobody the truth."""
-        return self.visibility if self.visible is not None and is_said(self.visibility) else None
+        return None if self.visible is None else self.visibility
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +144,8 @@ def scene_of(sample: Sample, scheme: Scheme, image: Image, occlude: Occluder | N
     """The sample's picture under the occluder, the same whenever it is asked for."""
     if occlude is None:
         return Scene(image, sample.visible, None)
-    occluded = occlude(image, sample.points_px, generator_of(sample.name, seed))
-    seen = ~is_occluded(sample.points_px, occluded.mask) & ~turned_away(scheme, sample.points_px)
+    occluded = occlude(image, sample.points_px, face_rng(sample.name, seed))
+    seen = ~is_occluded(sample.points_px, occluded.mask) & ~self_occluded(scheme, sample.points_px)
     region = face_region(sample.points_px, image.shape)
     share = float(occluded.mask[region].mean()) if region.any() else 0.0
     return Scene(occluded.image, seen if sample.visible is None else seen & sample.visible, share)
@@ -169,10 +169,16 @@ def _outcome(
         names=faces.names,
         predicted_px=np.stack([answer.points_px for answer in answers]),
         truth_px=faces.points_px,
-        visibility=np.stack([answer.visibility for answer in answers]),
-        uncertainty_px=np.stack([answer.uncertainty_px for answer in answers]),
+        visibility=_stacked([answer.visibility for answer in answers]),
+        uncertainty_px=_stacked([answer.uncertainty_px for answer in answers]),
         visible=np.stack(visible) if len(visible) == len(given) else None,
         seconds_per_face=seconds_per_face,
         missed=np.array([face.missed for face in given]),
         covered_share=np.array(shares) if len(shares) == len(given) else None,
     )
+
+
+def _stacked(values: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """Stack the faces' values to (N, L); None if a face has none."""
+    present = [value for value in values if value is not None]
+    return np.stack(present) if len(present) == len(values) else None

@@ -1,4 +1,4 @@
-"""What a mask is made of, as a flat picture (HEIGHT, WIDTH, 3): u across and v down, before it is laid on a face."""
+"""The material of masks and clothes as a flat image (HEIGHT, WIDTH, 3), u across and v down."""
 
 from functools import cache
 
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import Paint
-from unveil.data.occlusion.textures import Colour, any_colour, jittered, texture, value_noise
+from unveil.data.occlusion.textures import Colour, jitter, random_colour, texture, value_noise
 
 HEIGHT, WIDTH = 84, 112
 STRAP = np.array([236, 236, 236], np.float32)
@@ -24,12 +24,19 @@ USUAL = (
 
 @cache
 def _axes() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """u as (1, WIDTH) and v as (HEIGHT, 1)."""
+    """Return u as (1, WIDTH) and v as (HEIGHT, 1)."""
     return np.linspace(-1, 1, WIDTH, dtype=np.float32)[None], np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None]
 
 
 def fabric(rng: np.random.Generator) -> Paint:
-    """Cloth or paper with its folds, seam, wrinkles and print, shaded as it curves round a face."""
+    """Draw cloth or paper with folds, seams, wrinkles and print, shaded as it curves around a face.
+
+    Args:
+        rng: The same state gives the same fabric.
+
+    Returns:
+        RGB, (HEIGHT, WIDTH, 3), 0 to 255.
+    """
     patterned = rng.random() < 0.3
     paint = texture(rng, HEIGHT, WIDTH) if patterned else _plain(rng)
     if not patterned and rng.random() < 0.12:
@@ -41,12 +48,16 @@ def fabric(rng: np.random.Generator) -> Paint:
 
 
 def base_colour(rng: np.random.Generator) -> Colour:
-    """A colour that masks are sold in, or any other."""
-    return jittered(rng, USUAL[rng.integers(len(USUAL))], 10) if rng.random() < 0.75 else any_colour(rng)
+    """Return a colour that masks are sold in, or any other.
+
+    Args:
+        rng: The random generator.
+    """
+    return jitter(rng, USUAL[rng.integers(len(USUAL))], 10) if rng.random() < 0.75 else random_colour(rng)
 
 
 def _plain(rng: np.random.Generator) -> Paint:
-    """One colour, or two or three panels: a different strip at the top, the side or the middle."""
+    """Draw one colour, or two or three panels: a different strip at the top, the side or the middle."""
     paint = np.empty((HEIGHT, WIDTH, 3), np.float32)
     paint[:] = base_colour(rng)
     draw = rng.random()
@@ -59,7 +70,7 @@ def _plain(rng: np.random.Generator) -> Paint:
 
 
 def _relief(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Shading (HEIGHT, WIDTH) round 1: the face's curve, then folds or a seam, then wrinkles."""
+    """Return shading (HEIGHT, WIDTH) round 1: the face's curve, then folds or a seam, then wrinkles."""
     u, v = _axes()
     shade = 1 - np.float32(rng.uniform(0.05, 0.4)) * np.abs(u) ** np.float32(rng.uniform(1.5, 4))
     shade = shade * (1 + np.float32(rng.uniform(-0.05, 0.25)) * (np.float32(0.45) - v))
@@ -76,7 +87,7 @@ def _relief(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _pleats(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Two to four folds across (HEIGHT, WIDTH): each a dark line with the fabric growing lighter beneath it."""
+    """Draw two to four folds across (HEIGHT, WIDTH): each a dark line with the fabric growing lighter beneath it."""
     u, v = _axes()
     count = int(rng.integers(2, 5))
     depth = np.float32(rng.uniform(0.03, 0.16))
@@ -96,7 +107,7 @@ def _pleats(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _seams(rng: np.random.Generator) -> NDArray[np.float32]:
-    """A cup's seam down the middle, or two beside it, or an edge across, and facets of different brightness."""
+    """Draw a cup's seam down the middle, or two beside it, or an edge across, and facets of different brightness."""
     u, v = _axes()
     relief = np.ones((HEIGHT, WIDTH), np.float32)
     depth = np.float32(rng.uniform(0.05, 0.3))
@@ -117,7 +128,7 @@ def _seams(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _wrinkles(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Soft creases and the weave, (HEIGHT, WIDTH)."""
+    """Draw soft creases and the weave, (HEIGHT, WIDTH)."""
     relief = 1 + np.float32(rng.uniform(0, 0.22)) * (value_noise(rng, HEIGHT, WIDTH, int(rng.integers(3, 7))) - 0.5)
     if rng.random() < 0.5:
         crease = np.abs(value_noise(rng, HEIGHT, WIDTH, int(rng.integers(4, 9))) - 0.5)
@@ -127,7 +138,7 @@ def _wrinkles(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _print(rng: np.random.Generator, paint: Paint) -> None:
-    """A few letters or a round badge somewhere on the mask."""
+    """Draw a few letters or a round badge somewhere on the mask."""
     at = (int(WIDTH * rng.uniform(0.15, 0.7)), int(HEIGHT * rng.uniform(0.35, 0.75)))
     ink = np.zeros((HEIGHT, WIDTH), np.uint8)
     if rng.random() < 0.6:
@@ -137,11 +148,11 @@ def _print(rng: np.random.Generator, paint: Paint) -> None:
             cv2.polylines(ink, [(letter * 16).astype(np.int32)], False, 255, int(rng.integers(1, 3)), cv2.LINE_AA, 4)
     else:
         cv2.circle(ink, at, int(rng.integers(4, 14)), 255, int(rng.choice((-1, 1, 2))), cv2.LINE_AA)
-    paint += (ink.astype(np.float32) / 255)[..., None] * (any_colour(rng) - paint)
+    paint += (ink.astype(np.float32) / 255)[..., None] * (random_colour(rng) - paint)
 
 
 def _valve(rng: np.random.Generator, paint: Paint) -> None:
-    """A breathing valve: a round or square lid with a lit rim and a shadow below."""
+    """Draw a breathing valve: a round or square lid with a lit rim and a shadow below."""
     x, y = int(WIDTH * rng.choice((0.26, 0.5, 0.74))), int(HEIGHT * rng.uniform(0.45, 0.7))
     radius = int(rng.integers(7, 13))
     colour = paint[y, x] * rng.uniform(0.6, 1.2) if rng.random() < 0.6 else base_colour(rng)

@@ -1,24 +1,24 @@
-"""Drawn face masks: a patch from the landmarks, covered with fabric, in the picture's own light. h, w: the window."""
+"""Drawn face masks: a patch from the landmarks, covered with fabric, in the image's own light. h, w: the window."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import (
-    THINNEST,
+    MIN_THICKNESS,
     Alpha,
     Occluded,
     Paint,
     Window,
     face_brightness,
-    in_keeping,
+    match_saturation,
     paste,
-    softened,
-    untouched,
+    soften,
+    unoccluded,
 )
 from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
-from unveil.data.occlusion.frame import Frame, require_ibug68
-from unveil.data.occlusion.mask_shape import ACROSS, DOWN, Fit, Patch, spline, worn
+from unveil.data.occlusion.frame import FaceFrame, require_ibug68
+from unveil.data.occlusion.mask_shape import ACROSS, DOWN, MaskFit, Patch, fit_patch, spline
 from unveil.data.occlusion.textures import Colour
 from unveil.schemes.ibug68 import LEFT_EAR, RIGHT_EAR
 from unveil.types import Image, Points
@@ -27,33 +27,42 @@ COARSE = 16  # the patch is inverted on a grid of this many points a side and in
 
 
 def face_mask(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """The picture with a mask of random cut, fabric and fit on the face."""
+    """Put a mask of random cut, fabric and fit on the face.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
+        rng: The same state gives the same result.
+
+    Returns:
+        The masked image.
+    """
     require_ibug68("mask", points_px)
-    frame = Frame.of(points_px)
+    frame = FaceFrame.of(points_px)
     face = frame.to_face(points_px)
-    patch = worn(face, Fit.draw(rng))
+    patch = fit_patch(face, MaskFit.draw(rng))
     nodes_px = frame.to_px(patch.nodes.reshape(-1, 2)).reshape(DOWN, ACROSS, 2)
     patch_px = Patch(nodes_px)
     straps = [frame.to_px(line) for line in _straps(face, patch, rng)]
-    window = Window.round(np.concatenate([patch_px.outline, *straps]), image)
+    window = Window.around(np.concatenate([patch_px.outline, *straps]), image)
     if window.empty:
-        return untouched(image)
+        return unoccluded(image)
     alpha = window.fill(spline(np.concatenate([patch_px.outline, patch_px.outline[:1]]), 200))
-    alpha = softened(alpha, rng.uniform(0.4, 0.9))
-    paint = _laid(patch_px, window, fabric(rng))
+    alpha = soften(alpha, rng.uniform(0.4, 0.9))
+    paint = _lay_fabric(patch_px, window, fabric(rng))
     _trim(patch_px, window, paint, frame.size, rng)
     level = face_brightness(image, frame)
     paint *= _light(image, level, window, rng)[..., None]
     if straps:
         colour = (STRAP if rng.random() < 0.7 else base_colour(rng)) * min(level / 150, 1.0)
-        lines = window.stroke(*straps, thickness=max(THINNEST, frame.size * rng.uniform(0.01, 0.035)))
+        lines = window.stroke(*straps, thickness=max(MIN_THICKNESS, frame.size * rng.uniform(0.01, 0.035)))
         paint += (lines * (1 - alpha))[..., None] * (colour - paint)
         alpha = np.maximum(alpha, lines)
-    return paste(image, window, in_keeping(image, _finish(paint, rng)), alpha, shadow=rng.uniform(0, 0.5))
+    return paste(image, window, match_saturation(image, _finish(paint, rng)), alpha, shadow=rng.uniform(0, 0.5))
 
 
-def _laid(patch: Patch, window: Window, flat: Paint) -> Paint:
-    """The flat fabric on the patch, (h, w, 3): u and v are cubics of x and y, fitted to the patch's nodes."""
+def _lay_fabric(patch: Patch, window: Window, flat: Paint) -> Paint:
+    """Warp the flat fabric to the patch, (h, w, 3): u and v are cubics of x and y, fitted to the patch's nodes."""
     u, v = np.meshgrid(np.linspace(0, 1, ACROSS), np.linspace(0, 1, DOWN))
     nodes = patch.nodes.reshape(-1, 2)
     middle, spread = nodes.mean(axis=0), max(float(np.ptp(nodes, axis=0).max()) / 2, 1e-3)
@@ -68,18 +77,17 @@ def _laid(patch: Patch, window: Window, flat: Paint) -> Paint:
     height, width = flat.shape[:2]
     fine *= np.array([width - 1, height - 1], np.float32)
     x_map, y_map = cv2.split(fine)
-    laid = cv2.remap(flat, x_map, y_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(laid, np.float32)
+    return np.asarray(cv2.remap(flat, x_map, y_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _cubics(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The ten monomials of x and y up to the third degree, (N, 10)."""
+    """Return the ten monomials of x and y up to the third degree, (N, 10)."""
     x, y = points.T
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3], axis=1)
 
 
 def _trim(patch: Patch, window: Window, paint: Paint, size: float, rng: np.random.Generator) -> None:
-    """A hem along the edges: a line of stitches, or a band in another shade or colour."""
+    """Draw a hem along the edges: a line of stitches, or a band in another shade or colour."""
     draw = rng.random()
     if draw < 0.3:
         return
@@ -103,9 +111,9 @@ def _trim(patch: Patch, window: Window, paint: Paint, size: float, rng: np.rando
 
 
 def _light(image: Image, level: float, window: Window, rng: np.random.Generator) -> Alpha:
-    """The picture's light on the mask, (h, w): its brightness, and where it is brighter from one side, that too."""
+    """Return the image's light on the mask, (h, w): its brightness, and its gradient from side to side."""
     dim = min(level / 150, 1.15) ** rng.uniform(0.2, 0.9)
-    small = cv2.resize(window.cut(image), (5, 5), interpolation=cv2.INTER_AREA).mean(axis=2).astype(np.float32)
+    small = cv2.resize(window.crop(image), (5, 5), interpolation=cv2.INTER_AREA).mean(axis=2).astype(np.float32)
     spread = cv2.resize(
         small / max(float(small.mean()), 8.0), (window.width, window.height), interpolation=cv2.INTER_CUBIC
     )
@@ -113,18 +121,18 @@ def _light(image: Image, level: float, window: Window, rng: np.random.Generator)
 
 
 def _finish(paint: Paint, rng: np.random.Generator) -> Paint:
-    """The camera's part: gloss where the fabric is bright, softness, grain."""
+    """Add gloss where the fabric is bright, and the camera's softness and grain."""
     if rng.random() < 0.15:
         bright = paint.max(axis=2, keepdims=True) / 255
         paint = paint + np.float32(rng.uniform(20, 70)) * bright**4
     if rng.random() < 0.4:
-        paint = softened(paint, rng.uniform(0.4, 1.3))
+        paint = soften(paint, rng.uniform(0.4, 1.3))
     grain = np.float32(rng.uniform(0, 4.5)) * rng.standard_normal((*paint.shape[:2], 1), np.float32)
     return np.asarray(paint + grain, np.float32)
 
 
 def _straps(face: NDArray[np.float64], patch: Patch, rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Lines (7, 2) in face coordinates from the corners to the ears, on the sides where the mask ends before them."""
+    """Return lines (7, 2) in face coordinates from corners to ears, on the sides where the mask ends before the ear."""
     if rng.random() < 0.45:
         return []
     straps = []

@@ -1,4 +1,4 @@
-"""Masks cut flat and laid on through six anchors, as templates are: their edges follow the mask's cut, not the jaw's.
+"""Masks that are cut flat and laid on through six anchors, as templates are: their edges do not follow the jaw.
 
 Mask coordinates: x from -1 to 1 between the sides, y from 0 at the nose bridge to 1 at the chin. N counts points.
 """
@@ -12,7 +12,7 @@ from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
 from unveil.data.occlusion.frame import require_ibug68
 from unveil.data.occlusion.library import Template
 from unveil.data.occlusion.mask_shape import spline
-from unveil.data.occlusion.template import TURNED, laid, yaw_of
+from unveil.data.occlusion.template import TURNED, lay_template, yaw_of
 from unveil.types import Image, Points
 
 HEIGHT, WIDTH = 128, 160
@@ -21,15 +21,32 @@ ANCHORS = ((-1.0, 0.24), (0.0, 0.0), (1.0, 0.24), (-0.88, 0.7), (0.0, 1.0), (0.8
 
 
 def flat_mask(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """The picture with a mask of random cut and fabric before the face; its sides may stand off the jaw or inside."""
+    """Put a flat mask of random cut and fabric on the face; its sides may lie outside or inside the jaw.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
+        rng: The same state gives the same result.
+
+    Returns:
+        The masked image.
+    """
     require_ibug68("flat", points_px)
     yaw = yaw_of(points_px)
     aside = 0.0 if abs(yaw) <= TURNED else float(np.sign(yaw)) * rng.uniform(0.2, 0.6)
-    return laid(image, points_px, cut(rng, aside), rng)
+    return lay_template(image, points_px, draw_template(rng, aside), rng)
 
 
-def cut(rng: np.random.Generator, aside: float = 0.0) -> Template:
-    """A mask's picture with its anchors; `aside` is where its middle lies, -1 to 1: not 0 for a turned head."""
+def draw_template(rng: np.random.Generator, aside: float = 0.0) -> Template:
+    """Draw a mask with its anchors.
+
+    Args:
+        rng: The same state gives the same mask.
+        aside: Where the mask's middle lies, -1 to 1; 0 for a frontal head.
+
+    Returns:
+        The mask as a template.
+    """
     size = np.array([WIDTH, HEIGHT])
 
     def to_px(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,7 +77,7 @@ def cut(rng: np.random.Generator, aside: float = 0.0) -> Template:
 
 
 def _outline(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A closed line (N, 2) from the middle of the upper edge: pleated sheet, cup, fold or cloth, or between them."""
+    """Draw a closed line (N, 2) from the middle of the upper edge: pleated, cup, fold or cloth, or between them."""
     wide, low = rng.uniform(0.72, 1.16), rng.uniform(0.5, 1.08)
     corner, foot = rng.uniform(-0.04, 0.36), rng.uniform(0.62, 0.95)
     bridge, chin = rng.uniform(-0.14, 0.12), rng.uniform(0.93, 1.16)
@@ -78,7 +95,7 @@ def _outline(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _straps(rng: np.random.Generator, outline: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Four lines (2, 2), from the upper and lower corners to the ears or round the head."""
+    """Return four lines (2, 2) from the upper and lower corners to the ears or around the head."""
     lift, drop = rng.uniform(-0.25, 0.3), rng.uniform(-0.35, 0.15)
     lines = []
     for sign in (-1.0, 1.0):

@@ -1,4 +1,4 @@
-"""Where the face lies in a picture: its axes, its size, the region it fills. L landmarks, H, W the picture's sides."""
+"""Where a face lies in an image: its axes, its size, its region. L landmarks; H and W are the image's sides."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,19 @@ from unveil.schemes.scheme import IBUG68, SCHEMES
 from unveil.types import Points
 
 FOREHEAD = 1.15  # hairline above the eyes, in eye-to-mouth distances (the face's thirds are equal)
-SCHEME_WITH_POINTS = {scheme.points: scheme for scheme in SCHEMES.values()}
+SCHEME_OF_COUNT = {scheme.points: scheme for scheme in SCHEMES.values()}
 
 
 def require_ibug68(kind: str, points_px: Points) -> None:
-    """ValueError if the landmarks are not the 68 that this kind is drawn from."""
+    """Check that the landmarks are the 68 that some kinds of occluder are drawn from.
+
+    Args:
+        kind: The kind of occluder, for the message.
+        points_px: Landmarks (L, 2).
+
+    Raises:
+        ValueError: They are not.
+    """
     if points_px.shape != (IBUG68.points, 2):
         raise ValueError(
             f"occluder {kind!r}: {len(points_px)} points, but it is drawn from the {IBUG68.points} of scheme 'ibug68'"
@@ -25,10 +33,14 @@ def require_ibug68(kind: str, points_px: Points) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
-    """A face's own axes: `centre` between eyes and mouth, unit vectors `right` and `down`, `size` in pixels.
+class FaceFrame:
+    """A face's own coordinate frame.
 
-    `size` is the eye-to-mouth distance, or that between the eyes on a face that looks far up or down.
+    Args:
+        centre: Between eyes and mouth, (2,), in pixels.
+        right: Unit vector to the right of the face as the image shows it, (2,).
+        down: Unit vector from the eyes to the mouth, (2,).
+        size: The eye-to-mouth distance in pixels, or that between the eyes on a face that looks far up or down.
     """
 
     centre: NDArray[np.float64]
@@ -38,8 +50,15 @@ class Frame:
 
     @classmethod
     def of(cls, points_px: Points) -> Self:
-        """From (L, 2) landmarks; a scheme that we do not know is taken to be upright and to fill its box."""
-        scheme = SCHEME_WITH_POINTS.get(len(points_px))
+        """Compute the frame of a face.
+
+        Args:
+            points_px: Landmarks (L, 2). A face of an unknown scheme is taken to be upright and to fill its box.
+
+        Returns:
+            The frame.
+        """
+        scheme = SCHEME_OF_COUNT.get(len(points_px))
         if scheme is None or scheme.five_points is None:
             centre = (points_px.min(axis=0) + points_px.max(axis=0)) / 2.0
             size = max(float(np.ptp(points_px, axis=0).max()) * 0.4, 1.0)
@@ -52,19 +71,37 @@ class Frame:
         return cls((eyes + mouth) / 2, right, down, max(height, 0.9 * between, 1.0))
 
     def to_face(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Pixels (N, 2) to face coordinates: x right, y down, in sizes from the centre."""
+        """Convert pixels to face coordinates.
+
+        Args:
+            points_px: (N, 2).
+
+        Returns:
+            (N, 2): x right and y down, in sizes from the centre.
+        """
         return (points_px - self.centre) @ np.stack([self.right, self.down], axis=1) / self.size
 
     def to_px(self, points_face: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Face coordinates (N, 2) to pixels."""
+        """Convert face coordinates to pixels.
+
+        Args:
+            points_face: (N, 2), as `to_face` returns them.
+
+        Returns:
+            (N, 2) in pixels.
+        """
         return points_face @ np.stack([self.right, self.down]) * self.size + self.centre
 
 
 def face_outline(points_px: Points) -> NDArray[np.float64]:
-    """The convex outline (N, 2) of the landmarks with the forehead, in pixels."""
-    frame = Frame.of(points_px)
+    """Return the convex outline of the landmarks and the forehead, (N, 2), in pixels.
+
+    Args:
+        points_px: Landmarks (L, 2) in pixels.
+    """
+    frame = FaceFrame.of(points_px)
     face = frame.to_face(points_px)
-    scheme = SCHEME_WITH_POINTS.get(len(points_px))
+    scheme = SCHEME_OF_COUNT.get(len(points_px))
     if scheme is not None and scheme.five_points is not None:
         five = frame.to_face(five_points(scheme, points_px))
         eyes_y, height = float(five[:2, 1].mean()), float(np.ptp(five[:, 1]))
@@ -79,7 +116,12 @@ def face_outline(points_px: Points) -> NDArray[np.float64]:
 
 
 def face_region(points_px: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The pixels (H, W) of the face: the landmarks' convex hull, extended upward over the forehead."""
+    """Return the pixels (H, W) of the face: the convex hull of the landmarks, extended over the forehead.
+
+    Args:
+        points_px: Landmarks (L, 2) in pixels.
+        shape: The image's, (H, W) or (H, W, 3).
+    """
     region = np.zeros(shape[:2], np.uint8)
     outline = np.clip(face_outline(points_px), -8000, 8000)
     cv2.fillConvexPoly(region, np.round(outline * 16).astype(np.int32), 1, shift=4)
@@ -87,6 +129,11 @@ def face_region(points_px: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def coverage_of(mask: NDArray[np.bool_], points_px: Points) -> float:
-    """Compute the fraction of the face's region, 0 to 1, that a mask (H, W) covers."""
+    """Return the fraction of the face's region, 0 to 1, that a mask covers.
+
+    Args:
+        mask: (H, W).
+        points_px: Landmarks (L, 2) in pixels.
+    """
     region = face_region(points_px, mask.shape)
     return float((mask & region).sum() / max(int(region.sum()), 1))

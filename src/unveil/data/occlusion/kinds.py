@@ -15,7 +15,7 @@ from unveil.data.occlusion.sprite import sprite_occluder
 from unveil.data.occlusion.sunglasses import sunglasses
 from unveil.data.occlusion.template import template_occluder
 
-Pictures: TypeAlias = Literal["templates", "sprites"]
+Images: TypeAlias = Literal["templates", "sprites"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Kind:
         build: Makes the occluder from the library and the covered fraction (None: the kind's own size).
         scalable: The kind can be scaled to cover a given fraction of the face.
         any_scheme: The kind falls on faces of any scheme; the others are drawn from the 68 points of ibug68.
-        pictures: What the library must have.
+        images: What the library must have.
     """
 
     build: Callable[[Library, float | None], Occluder]
     scalable: bool = False
     any_scheme: bool = False
-    pictures: Pictures | None = None
+    images: Images | None = None
 
 
 def _drawn(draw: Occluder) -> Kind:
@@ -44,13 +44,13 @@ REGISTRY: Mapping[str, Kind] = MappingProxyType(
         "noise": Kind(lambda _, coverage: noise_occluder(coverage), scalable=True, any_scheme=True),
         "polygon": Kind(lambda _, coverage: polygon_occluder(coverage), scalable=True, any_scheme=True),
         "mask": _drawn(face_mask),
-        "template": Kind(lambda library, _: template_occluder(library.templates), pictures="templates"),
+        "template": Kind(lambda library, _: template_occluder(library.templates), images="templates"),
         "sunglasses": _drawn(sunglasses),
         "sprite": Kind(
             lambda library, coverage: sprite_occluder(library.sprites, coverage),
             scalable=True,
             any_scheme=True,
-            pictures="sprites",
+            images="sprites",
         ),
         "flat": _drawn(flat_mask),
     }
@@ -66,12 +66,15 @@ def occluder(kind: str, library: Library | None = None, coverage: float | None =
 
     Args:
         kind: One of `KINDS`.
-        library: The pictures for "template" and "sprite".
+        library: The images for "template" and "sprite".
         coverage: Fraction of the face (`face_region`), 0 to 1, that a scalable kind covers, within 0.03 where the
             image has the pixels for it. The other kinds have their natural size and ignore it.
 
+    Returns:
+        The occluder.
+
     Raises:
-        ValueError: Unknown kind, coverage outside 0 to 1, or a kind that the library has no pictures for.
+        ValueError: Unknown kind, coverage outside 0 to 1, or a kind that the library has no images for.
     """
     if coverage is not None and not 0 <= coverage <= 1:
         raise ValueError(f"coverage {coverage}: give a fraction of the face, 0 to 1")

@@ -1,4 +1,4 @@
-"""What occlusion needs from disk, read once: mask templates with their anchors, and sprites."""
+"""The images that occluders are made of, read from disk once: mask templates with their anchors, and sprites."""
 
 import json
 from collections.abc import Collection
@@ -12,16 +12,22 @@ from numpy.typing import NDArray
 
 from unveil.types import Points
 
-PICTURES = (".png", ".webp")
+SUFFIXES = (".png", ".webp")
 LONGEST = 256  # pixels; larger cut-outs are shrunk on reading, since none is drawn larger on a crop
 ANCHOR_NAMES = ("a", "b", "c", "d", "e", "f")
 TEST_TEMPLATES = ("surgical", "N95", "cloth")
-"""Names of templates, or beginnings of them, that no training sees unless it is told to: evaluation is on these."""
+"""Names of templates, or beginnings of names, that are for evaluation: training does not use them by default."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sprite:
-    """A cut-out picture: RGB already multiplied by alpha, and alpha: (h, w, 4), uint8."""
+    """A cut-out image.
+
+    Args:
+        name: The file's name without suffix.
+        group: The folder's name.
+        pixels: RGBA with premultiplied colours, (h, w, 4).
+    """
 
     name: str
     group: str
@@ -30,9 +36,13 @@ class Sprite:
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A mask's picture with the places a..f in it, (6, 2), that are laid on the face's own six points.
+    """A cut-out mask with six anchors.
 
-    a and c are the jaw at the height of the nose tip, b the nose bridge, d and f the jaw at the lower lip, e the chin.
+    Args:
+        name: The file's name without suffix.
+        pixels: RGBA with premultiplied colours, (h, w, 4).
+        anchors: a..f in the mask's pixels, (6, 2): a and c are laid on the jaw at the height of the nose tip, b on the
+            nose bridge, d and f on the jaw at the height of the lower lip, e on the chin.
     """
 
     name: str
@@ -42,16 +52,31 @@ class Template:
 
 @dataclass(frozen=True, eq=False)
 class Library:
-    """Templates by name, and sprites. An empty one leaves the kinds "template" and "sprite" unavailable."""
+    """Images for occluders. The kinds that need images which it lacks are not available.
+
+    Args:
+        templates: Mask templates.
+        sprites: Cut-out hands and objects.
+    """
 
     templates: tuple[Template, ...] = ()
     sprites: tuple[Sprite, ...] = ()
 
     @classmethod
     def read(cls, folder: Path | str | None, exclude: Collection[str] = ()) -> Self:
-        """Read a folder: `masks/` (or the folder itself) with an `anchors.json` are templates, the rest sprites.
+        """Read a folder of images.
 
-        Templates whose name starts with an entry of `exclude` are left out. No folder gives an empty library.
+        Args:
+            folder: A folder with an `anchors.json` (`masks/` or the folder itself) holds templates, every other one
+                sprites. None gives an empty library.
+            exclude: Templates whose name starts with one of these are left out.
+
+        Returns:
+            The library.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            ValueError: A file is not 8-bit RGBA, or a template has no anchors.
         """
         if folder is None:
             return cls()
@@ -65,32 +90,46 @@ class Library:
             if (place / "anchors.json").is_file():
                 templates += _templates(place, tuple(exclude))
             elif place.name != "masks":
-                sprites += [Sprite(path.stem, place.name, _shrunk(_read(path))) for path in _pictures(place)]
+                sprites += [Sprite(path.stem, place.name, _shrink(_read(path))) for path in _image_files(place)]
         return cls(tuple(templates), tuple(sprites))
 
-    def has(self, pictures: str | None) -> bool:
-        """Return whether the library has pictures of that sort, "templates" or "sprites"; None needs none."""
-        return pictures is None or bool(getattr(self, pictures))
+    def has(self, images: str | None) -> bool:
+        """Return whether the library has images of a sort.
+
+        Args:
+            images: "templates" or "sprites"; None is always true.
+        """
+        return images is None or bool(getattr(self, images))
 
     def only(self, names: Collection[str]) -> Self:
-        """The library with those templates alone whose name starts with one of `names`; all of it if there is none."""
+        """Return the library with some of its templates.
+
+        Args:
+            names: Beginnings of names; none keeps all templates.
+
+        Returns:
+            The library.
+
+        Raises:
+            ValueError: No template's name starts with one of them.
+        """
         if not names:
             return self
-        kept = tuple(template for template in self.templates if template.name.startswith(tuple(names)))
-        if not kept:
+        chosen = tuple(template for template in self.templates if template.name.startswith(tuple(names)))
+        if not chosen:
             known = ", ".join(template.name for template in self.templates) or "none"
             raise ValueError(f"no template starts with {', '.join(names)}; there are {known}")
-        return replace(self, templates=kept)
+        return replace(self, templates=chosen)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
 def _templates(folder: Path, exclude: tuple[str, ...]) -> list[Template]:
     anchors = json.loads((folder / "anchors.json").read_text())
     found = []
-    for path in _pictures(folder):
+    for path in _image_files(folder):
         if path.stem.startswith(exclude):
             continue
         if path.stem not in anchors:
@@ -102,11 +141,11 @@ def _templates(folder: Path, exclude: tuple[str, ...]) -> list[Template]:
         points = np.array([places[name] for name in ANCHOR_NAMES], np.float32)
         pixels = _read(path)
         scale = min(LONGEST / max(pixels.shape[:2]), 1.0)
-        found.append(Template(path.stem, _shrunk(pixels), (points + 0.5) * scale - 0.5))
+        found.append(Template(path.stem, _shrink(pixels), (points + 0.5) * scale - 0.5))
     return found
 
 
-def _shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     scale = LONGEST / max(pixels.shape[:2])
     if scale >= 1:
         return pixels
@@ -117,7 +156,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
     """RGBA with premultiplied colours, so that resampling leaves no fringe of what lies under transparency."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ValueError(f"{path}: not a picture that OpenCV can read")
+        raise ValueError(f"{path}: not an image that OpenCV can read")
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         raise ValueError(f"{path}: {pixels.dtype} {pixels.shape}, but an occluder needs 8-bit RGBA")
     rgba = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)

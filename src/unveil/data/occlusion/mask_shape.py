@@ -20,29 +20,44 @@ from unveil.schemes.ibug68 import (
 )
 
 Curve = NDArray[np.float64]
-"""Points along a line, (N, 2), in face coordinates (`Frame.to_face`)."""
+"""Points along a line, (N, 2), in face coordinates (`FaceFrame.to_face`)."""
 
 ACROSS, DOWN = 17, 9  # nodes of the patch that the fabric is laid on
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A surface between four border curves (Coons, 1967): `top` and `bottom` have ACROSS points, the sides DOWN."""
+    """A surface between four border curves.
+
+    Args:
+        nodes: (DOWN, ACROSS, 2).
+
+    Source:
+        Coons 1967.
+    """
 
     nodes: NDArray[np.float64]
-    """(DOWN, ACROSS, 2)."""
 
     @property
     def outline(self) -> Curve:
+        """The border, clockwise from the upper left corner, (N, 2)."""
         grid = self.nodes
         return np.concatenate([grid[0, :-1], grid[:-1, -1], grid[-1, :0:-1], grid[:0:-1, 0]])
 
     def row(self, v: float) -> Curve:
-        """The line of constant v, (ACROSS, 2)."""
+        """Return the line of constant v, (ACROSS, 2).
+
+        Args:
+            v: 0 to 1.
+        """
         return _between(self.nodes, v * (DOWN - 1))
 
     def column(self, u: float) -> Curve:
-        """The line of constant u, (DOWN, 2)."""
+        """Return the line of constant u, (DOWN, 2).
+
+        Args:
+            u: -1 to 1.
+        """
         return _between(self.nodes.swapaxes(0, 1), (u + 1) / 2 * (ACROSS - 1))
 
 
@@ -53,7 +68,7 @@ def _between(lines: NDArray[np.float64], at: float) -> Curve:
 
 @cache
 def _spline(knots: int, samples: int) -> NDArray[np.float64]:
-    """The matrix (samples, knots) that draws a Catmull-Rom spline through evenly spaced knots."""
+    """Return the matrix (samples, knots) of a Catmull-Rom spline through evenly spaced knots."""
     at = np.linspace(0, knots - 1, samples)
     weights = np.zeros((samples, knots))
     for row, t in enumerate(at):
@@ -71,12 +86,24 @@ def _spline(knots: int, samples: int) -> NDArray[np.float64]:
 
 
 def spline(knots: NDArray[np.float64], samples: int) -> Curve:
-    """A smooth line (samples, 2) through the knots (M, 2)."""
+    """Return a smooth line through knots, (samples, 2).
+
+    Args:
+        knots: (M, 2).
+        samples: Points of the line.
+    """
     return _spline(len(knots), samples) @ knots
 
 
 def coons(top: Curve, bottom: Curve, left: Curve, right: Curve) -> Patch:
-    """The patch between its borders; top and bottom run to the right, the sides down, and corners agree."""
+    """Return the patch between four borders that meet in the corners.
+
+    Args:
+        top: Left to right, (ACROSS, 2).
+        bottom: Left to right, (ACROSS, 2).
+        left: Top to bottom, (DOWN, 2).
+        right: Top to bottom, (DOWN, 2).
+    """
     u = np.linspace(0, 1, len(top))[None, :, None]
     v = np.linspace(0, 1, len(left))[:, None, None]
     ruled = (1 - v) * top[None] + v * bottom[None] + (1 - u) * left[:, None] + u * right[:, None]
@@ -85,7 +112,7 @@ def coons(top: Curve, bottom: Curve, left: Curve, right: Curve) -> Patch:
 
 
 @dataclass(frozen=True)
-class Fit:
+class MaskFit:
     """How a mask is worn and cut. Lengths are in face sizes (eyes to mouth)."""
 
     top: float
@@ -95,7 +122,7 @@ class Fit:
     cheeks: tuple[float, float]
     """The jaw landmark of each lower corner, counted from its own ear."""
     inset: float
-    """How far the side edges stay inside the face, as a share of the cheek's width."""
+    """How far the side edges stay inside the face, as a fraction of the cheek's width."""
     side: float
     """How far the sides stand out beyond the jaw."""
     chin: float
@@ -110,8 +137,15 @@ class Fit:
     """The least distance of the upper edge from the lower lids."""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Fit":
-        """Mostly worn as it should be; sometimes slipped to the nose tip, or below the nose over the mouth alone."""
+    def draw(cls, rng: np.random.Generator) -> "MaskFit":
+        """Draw a fit: mostly correct; sometimes slipped to the nose tip, or below the nose over the mouth alone.
+
+        Args:
+            rng: The same state gives the same fit.
+
+        Returns:
+            The fit.
+        """
         style = rng.random()
         slipped, mouth_only, gaiter = style > 0.8, style > 0.92, style < 0.06
         top = rng.uniform(3.9, 4.8) if mouth_only else rng.uniform(1.6, 3.2) if slipped else rng.uniform(0.15, 1.6)
@@ -133,8 +167,13 @@ class Fit:
         )
 
 
-def worn(face: NDArray[np.float64], fit: Fit) -> Patch:
-    """The mask on a face given as (68, 2) in face coordinates."""
+def fit_patch(face: NDArray[np.float64], fit: MaskFit) -> Patch:
+    """Return the mask on a face.
+
+    Args:
+        face: Landmarks (68, 2) in face coordinates.
+        fit: How the mask is worn.
+    """
     nose = _along(face[list(NOSE_LINE)], np.array([fit.top]))[0]
     left = _side(face, fit, nose, from_left=True)
     right = _side(face, fit, nose, from_left=False)
@@ -151,14 +190,14 @@ def worn(face: NDArray[np.float64], fit: Fit) -> Patch:
 
 
 def _along(path: Curve, steps: NDArray[np.float64]) -> Curve:
-    """The points (N, 2) at so many steps along a polyline."""
+    """Return the points (N, 2) at so many steps along a polyline."""
     steps = steps.clip(0, len(path) - 1)
     first = np.minimum(steps.astype(np.int64), len(path) - 2)
     return np.asarray(path[first] + (steps - first)[:, None] * (path[first + 1] - path[first]))
 
 
-def _side(face: NDArray[np.float64], fit: Fit, nose: NDArray[np.float64], from_left: bool) -> Curve:
-    """One side edge, top to bottom, (DOWN, 2): along the jaw, moved out, or in on the side turned to the viewer."""
+def _side(face: NDArray[np.float64], fit: MaskFit, nose: NDArray[np.float64], from_left: bool) -> Curve:
+    """Return a side edge, top to bottom, (DOWN, 2): along the jaw, moved out, or in on the near side of the head."""
     jaw, sign = (face[JAW], -1.0) if from_left else (face[JAW][::-1], 1.0)
     first, last = (fit.ears[0], fit.cheeks[0]) if from_left else (fit.ears[1], fit.cheeks[1])
     # However the head is tilted, the upper corner stays above the mouth.
@@ -181,22 +220,26 @@ def _side(face: NDArray[np.float64], fit: Fit, nose: NDArray[np.float64], from_l
     return spline(knots, DOWN)
 
 
-def _bottom(face: NDArray[np.float64], fit: Fit, start: NDArray[np.float64], end: NDArray[np.float64]) -> Curve:
-    """The lower edge, left to right, (ACROSS, 2): the jaw's line, let down under the chin."""
+def _bottom(face: NDArray[np.float64], fit: MaskFit, start: NDArray[np.float64], end: NDArray[np.float64]) -> Curve:
+    """Return the lower edge, left to right, (ACROSS, 2): the jaw's line, lowered under the chin."""
     knots = _along(face[JAW], np.linspace(fit.cheeks[0], 16 - fit.cheeks[1], 9))
-    share = np.sin(np.linspace(0, np.pi, 9)) ** fit.square
+    weight = np.sin(np.linspace(0, np.pi, 9)) ** fit.square
     middle = face[CHIN]
     out = knots - np.array([middle[0], face[LOWER_LIP_MIDDLE, 1]])
     knots += out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6) * fit.side
-    knots[:, 1] += fit.chin * share
+    knots[:, 1] += fit.chin * weight
     knots[0], knots[-1] = start, end
     return spline(knots, ACROSS)
 
 
 def _top(
-    face: NDArray[np.float64], fit: Fit, nose: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+    face: NDArray[np.float64],
+    fit: MaskFit,
+    nose: NDArray[np.float64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
 ) -> Curve:
-    """The upper edge, left to right, (ACROSS, 2): from one cheek over the nose to the other."""
+    """Return the upper edge, left to right, (ACROSS, 2): from one cheek over the nose to the other."""
     halves = []
     for corner, lids in zip((start, end), LOWER_LIDS, strict=True):
         reach = np.array([0.0, 0.3, 0.6, 0.84])[:, None]

@@ -6,63 +6,69 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.compose import Occluded, Occluder, Window, paste, softened, untouched, with_share
-from unveil.data.occlusion.frame import Frame, face_region
+from unveil.data.occlusion.compose import Occluded, Occluder, Window, paste, scale_for_coverage, soften, unoccluded
+from unveil.data.occlusion.frame import FaceFrame, face_region
 from unveil.data.occlusion.textures import texture
 from unveil.types import Image, Points
 
 
-def polygon_occluder(share: float | None = None) -> Occluder:
-    """A polygon or a blob with a texture; with `share`, scaled until it covers that share of the face."""
-    return partial(_occlude, share=share)
+def polygon_occluder(coverage: float | None = None) -> Occluder:
+    """Build the occluder: a polygon or a blob with a texture.
+
+    Args:
+        coverage: Scale the shape until it covers this fraction of the face; None: a random size.
+
+    Returns:
+        The occluder.
+    """
+    return partial(_occlude, coverage=coverage)
 
 
-def _occlude(image: Image, points_px: Points, rng: np.random.Generator, share: float | None) -> Occluded:
-    if share == 0:
-        return untouched(image)
-    frame = Frame.of(points_px)
+def _occlude(image: Image, points_px: Points, rng: np.random.Generator, coverage: float | None) -> Occluded:
+    if coverage == 0:
+        return unoccluded(image)
+    frame = FaceFrame.of(points_px)
     centre = points_px[rng.integers(len(points_px))] + rng.normal(0, 0.25 * frame.size, 2)
     centre = np.clip(centre, 0, np.array(image.shape[1::-1]) - 1.0)
-    shape = (_corners if rng.random() < 0.4 else _blob)(rng)
+    shape = (_polygon if rng.random() < 0.4 else _blob)(rng)
     size = frame.size * rng.uniform(0.3, 1.4)
-    if share is not None:
-        whole = Window(0, 0, image.shape[1], image.shape[0])
-        region = face_region(points_px, image.shape)
-        scale, _ = with_share(lambda scale: whole.fill(centre + shape * scale * frame.size) > 0.5, region, share)
+    if coverage is not None:
+        whole, region = Window.whole(image), face_region(points_px, image.shape)
+        scale, _ = scale_for_coverage(
+            lambda scale: whole.fill(centre + shape * scale * frame.size) > 0.5, region, coverage
+        )
         size = scale * frame.size
     outline = centre + shape * size
-    window = Window.round(outline, image)
+    window = Window.around(outline, image)
     if window.empty:
-        return untouched(image)
+        return unoccluded(image)
     alpha = window.fill(outline)
     if rng.random() < 0.3:
-        alpha = softened(alpha, rng.uniform(0.5, 1.5))
+        alpha = soften(alpha, rng.uniform(0.5, 1.5))
     paint = texture(rng, window.height, window.width, image)
     if rng.random() < 0.5:
         paint += np.float32(rng.uniform(2, 12)) * rng.standard_normal((window.height, window.width, 1), np.float32)
     return paste(image, window, paint, alpha, shadow=rng.uniform(0, 0.6) if rng.random() < 0.5 else 0.0)
 
 
-def _corners(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A random polygon round the origin, (N, 2), of radius about one, stretched."""
+def _polygon(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw a polygon around the origin, (N, 2), of radius about one, stretched."""
     count = int(rng.integers(3, 9))
     jitter = 0.2 if count == 3 else 0.35  # no gap of half a turn: the origin stays inside
     angles = math.tau * (np.arange(count) + rng.uniform(-jitter, jitter, count)) / count
-    return _stretched(rng, angles, rng.uniform(0.5, 1.2, count))
+    return _stretch(rng, angles, rng.uniform(0.5, 1.2, count))
 
 
 def _blob(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A smooth closed curve round the origin, (64, 2): a circle with a few waves on it."""
+    """Draw a smooth closed curve around the origin, (64, 2): a circle with a few waves on it."""
     angles = np.linspace(0, math.tau, 64, endpoint=False)
     radii = np.ones(64)
     for wave in range(1, 6):
         radii += rng.uniform(0, 0.35) / wave * np.cos(wave * angles + rng.uniform(0, math.tau))
-    return _stretched(rng, angles, np.maximum(radii, 0.2))
+    return _stretch(rng, angles, np.maximum(radii, 0.2))
 
 
-def _stretched(
-    rng: np.random.Generator, angles: NDArray[np.float64], radii: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _stretch(rng: np.random.Generator, angles: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
     points = radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1) * (1.0, rng.uniform(0.4, 1.0))
     turn = rng.uniform(0, math.pi)
     cos, sin = math.cos(turn), math.sin(turn)

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from unveil.data.occlusion.compose import Occluded, untouched
+from unveil.data.occlusion.compose import Occluded, unoccluded
 from unveil.data.occlusion.kinds import KINDS, REGISTRY, occluder
 from unveil.data.occlusion.library import TEST_TEMPLATES, Library
 from unveil.schemes.scheme import IBUG68, Scheme
@@ -21,7 +21,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class OcclusionConfig(BaseModel):
-    """The kinds of occluder with their weights, the fraction of faces that they cover, and the pictures they use.
+    """The kinds of occluder with their weights, the fraction of faces that they cover, and the images they use.
 
     A weight of 0 switches a kind off. Masks, templates and sunglasses are placed by the 68 points of ibug68; faces of
     other schemes never get them.
@@ -34,11 +34,17 @@ class OcclusionConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     noise: Weight = 1.5
+    """Rectangles of noise."""
     polygon: Weight = 2.0
+    """Textured polygons and blobs."""
     mask: Weight = 4.0
+    """Drawn masks that follow the face."""
     template: Weight = 0.0
+    """Images of masks, laid on through six anchors; needs a library."""
     sunglasses: Weight = 1.0
+    """Dark glasses."""
     sprite: Weight = 0.0
+    """Cut-out hands and objects; needs a library."""
     flat: Weight = 0.0
     """Drawn masks that are cut flat and laid on the face as templates are."""
     occluded_fraction: Fraction = 0.7
@@ -71,23 +77,39 @@ class OcclusionConfig(BaseModel):
         return {kind: weight for kind, weight in weights.items() if weight > 0}
 
     def without(self, *kinds: str) -> Self:
-        """Return the configuration with these kinds switched off."""
+        """Return the configuration with some kinds switched off.
+
+        Args:
+            kinds: The kinds.
+        """
         return self.model_copy(update=dict.fromkeys(kinds, 0.0)) if kinds else self
 
     def unsupported(self, scheme: Scheme) -> tuple[str, ...]:
-        """Return the kinds with a weight that cannot be placed on faces of the scheme."""
+        """Return the kinds with a weight that cannot be placed on faces of a scheme.
+
+        Args:
+            scheme: The landmark scheme of the faces.
+        """
         return tuple(kind for kind in self.weights if scheme != IBUG68 and not REGISTRY[kind].any_scheme)
 
     def for_scheme(self, scheme: Scheme) -> Self:
-        """Return the configuration without the kinds that cannot be placed on faces of the scheme."""
+        """Return the configuration without the kinds that cannot be placed on faces of a scheme.
+
+        Args:
+            scheme: The landmark scheme of the faces.
+        """
         return self.without(*self.unsupported(scheme))
 
     def unavailable(self, library: Library) -> tuple[str, ...]:
-        """Return the kinds with a weight that the library has no pictures for."""
-        return tuple(kind for kind in self.weights if not library.has(REGISTRY[kind].pictures))
+        """Return the kinds with a weight that a library has no images for.
+
+        Args:
+            library: The library.
+        """
+        return tuple(kind for kind in self.weights if not library.has(REGISTRY[kind].images))
 
     def read_library(self) -> Library:
-        """Read the pictures; without a folder the library is empty."""
+        """Return the images in `library`; without a folder an empty library."""
         return Library.read(self.library, exclude=self.exclude_templates)
 
 
@@ -96,10 +118,10 @@ class OcclusionSampler:
 
     Args:
         config: The kinds, their weights and how often they occur.
-        library: The pictures to use; by default those of `config.library`.
+        library: The images to use; by default those of `config.library`.
 
     Raises:
-        ValueError: A kind with a weight needs pictures that the library does not have.
+        ValueError: A kind with a weight needs images that the library does not have.
 
     Example:
         >>> sampler = OcclusionSampler(OcclusionConfig())
@@ -112,20 +134,20 @@ class OcclusionSampler:
         weights = config.weights
         self.kinds = tuple(weights)
         self._probabilities = np.array(list(weights.values())) / max(sum(weights.values()), 1e-12)
-        # Built now so that a kind without pictures is reported before the first face.
+        # Built now so that a kind without images is reported before the first face.
         self._occluders = {kind: occluder(kind, self.library) for kind in self.kinds}
 
     @classmethod
     def of_kind(cls, kind: str, library: Library | None = None, coverage: float | None = None) -> Self:
-        """Build a sampler that covers every face with one occluder of one kind.
+        """Return a sampler that covers every face with one occluder of one kind.
 
         Args:
             kind: One of `KINDS`.
-            library: The pictures to use.
+            library: The images to use.
             coverage: Fraction of the face to cover, 0 to 1, for the scalable kinds; other kinds ignore it.
 
         Raises:
-            ValueError: Unknown kind, coverage outside 0 to 1, or a kind that the library has no pictures for.
+            ValueError: Unknown kind, coverage outside 0 to 1, or a kind that the library has no images for.
         """
         occluder(kind, library or Library(), coverage)
         span = None if coverage is None else (coverage, coverage)
@@ -146,7 +168,7 @@ class OcclusionSampler:
             The image, the union of the occluders' masks and the kinds that were drawn; no kinds if none was.
         """
         if not self.kinds or not _happens(self.config.occluded_fraction, rng):
-            return untouched(image)
+            return unoccluded(image)
         occluded = self.cover(image, points_px, rng)
         if _happens(self.config.second_fraction, rng):
             second = self.cover(occluded.image, points_px, rng)
@@ -154,7 +176,13 @@ class OcclusionSampler:
         return occluded
 
     def cover(self, image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-        """Cover a face with exactly one occluder, its kind drawn by weight; arguments and result as for a call."""
+        """Return a face under exactly one occluder, its kind drawn by weight.
+
+        Args:
+            image: RGB, (H, W, 3).
+            points_px: Landmarks (L, 2) in pixels.
+            rng: The same state gives the same result.
+        """
         index = 0 if len(self.kinds) == 1 else int(rng.choice(len(self.kinds), p=self._probabilities))
         kind = self.kinds[index]
         draw = self._occluders[kind]

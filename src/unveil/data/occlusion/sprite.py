@@ -6,24 +6,44 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.compose import Occluded, Occluder, Window, face_brightness, untouched, with_share
-from unveil.data.occlusion.frame import SCHEME_WITH_POINTS, Frame, face_region
+from unveil.data.occlusion.compose import (
+    Occluded,
+    Occluder,
+    Window,
+    face_brightness,
+    paste_cutout,
+    scale_for_coverage,
+    unoccluded,
+    warp,
+    warped_corners,
+)
+from unveil.data.occlusion.frame import SCHEME_OF_COUNT, FaceFrame, face_region
 from unveil.data.occlusion.library import Sprite
-from unveil.data.occlusion.warp import corners, lay, warp
 from unveil.types import Image, Points
 
 HANDS = "hands"  # the group whose colour follows the face's skin
-TRIES = 8  # sprites that are tried for a wanted share: one with a hole may never reach it
+TRIES = 8  # sprites that are tried for a given coverage: one with a hole may never reach it
 
 
-def sprite_occluder(sprites: tuple[Sprite, ...], share: float | None = None) -> Occluder:
-    """A cut-out picture, each group equally likely; with `share`, scaled until it covers that share of the face."""
+def sprite_occluder(sprites: tuple[Sprite, ...], coverage: float | None = None) -> Occluder:
+    """Build the occluder: a cut-out image, each group equally likely.
+
+    Args:
+        sprites: The cut-outs.
+        coverage: Scale the cut-out until it covers this fraction of the face; None: a random size.
+
+    Returns:
+        The occluder.
+
+    Raises:
+        ValueError: There are no sprites.
+    """
     if not sprites:
         raise ValueError("occluder 'sprite': the library has no sprites; read some with Library.read(folder)")
     groups: dict[str, list[Sprite]] = {}
     for sprite in sprites:
         groups.setdefault(sprite.group, []).append(sprite)
-    return partial(_occlude, groups=tuple(groups.values()), share=share)
+    return partial(_occlude, groups=tuple(groups.values()), coverage=coverage)
 
 
 def _occlude(
@@ -31,26 +51,26 @@ def _occlude(
     points_px: Points,
     rng: np.random.Generator,
     groups: tuple[list[Sprite], ...],
-    share: float | None,
+    coverage: float | None,
 ) -> Occluded:
-    if share == 0:
-        return untouched(image)
-    frame = Frame.of(points_px)
-    if share is None:
+    if coverage == 0:
+        return unoccluded(image)
+    frame = FaceFrame.of(points_px)
+    if coverage is None:
         sprite, matrix = _placed(image, points_px, rng, groups, frame)
     else:
-        sprite, matrix = _with_share(image, points_px, rng, groups, frame, share)
-    window = Window.round(corners(sprite.pixels, matrix), image)
+        sprite, matrix = _with_coverage(image, points_px, rng, groups, frame, coverage)
+    window = Window.around(warped_corners(sprite.pixels, matrix), image)
     if window.empty:
-        return untouched(image)
+        return unoccluded(image)
     rgba = warp(sprite.pixels, matrix, window)
-    return lay(image, window, rgba, _gain(image, frame, rng, sprite, rgba), shadow=rng.uniform(0, 0.5))
+    return paste_cutout(image, window, rgba, _gain(image, frame, rng, sprite, rgba), shadow=rng.uniform(0, 0.5))
 
 
 def _placed(
-    image: Image, points_px: Points, rng: np.random.Generator, groups: tuple[list[Sprite], ...], frame: Frame
+    image: Image, points_px: Points, rng: np.random.Generator, groups: tuple[list[Sprite], ...], frame: FaceFrame
 ) -> tuple[Sprite, NDArray[np.float64]]:
-    """A sprite and the 3x3 matrix that lays its middle on the mouth, an eye, a cheek or anywhere on the face."""
+    """Draw a sprite and the 3x3 matrix that lays its middle on the mouth, an eye, a cheek or anywhere on the face."""
     group = groups[rng.integers(len(groups))]
     sprite = group[rng.integers(len(group))]
     centre = np.clip(_target(points_px, rng, frame), 0, np.array(image.shape[1::-1]) - 1.0)
@@ -60,8 +80,8 @@ def _placed(
     return sprite, _matrix(sprite, centre, longest, angle, mirrored=bool(rng.integers(2)))
 
 
-def _target(points_px: Points, rng: np.random.Generator, frame: Frame) -> NDArray[np.float64]:
-    scheme = SCHEME_WITH_POINTS.get(len(points_px))
+def _target(points_px: Points, rng: np.random.Generator, frame: FaceFrame) -> NDArray[np.float64]:
+    scheme = SCHEME_OF_COUNT.get(len(points_px))
     if scheme is None or scheme.five_points is None or rng.random() < 0.4:
         place = points_px[rng.integers(len(points_px))]
     else:
@@ -73,7 +93,7 @@ def _target(points_px: Points, rng: np.random.Generator, frame: Frame) -> NDArra
 def _matrix(
     sprite: Sprite, centre: NDArray[np.float64], longest: float, angle: float, mirrored: bool
 ) -> NDArray[np.float64]:
-    """Scale, turn, mirror and move: the visible part's middle comes to `centre`, its longer side to `longest`."""
+    """Return the matrix that brings the visible part's middle to `centre` and its longer side to `longest` pixels."""
     rows, columns = np.flatnonzero(sprite.pixels[..., 3].max(axis=1)), np.flatnonzero(sprite.pixels[..., 3].max(axis=0))
     if not len(rows):
         rows, columns = np.arange(2), np.arange(2)
@@ -86,22 +106,22 @@ def _matrix(
     return matrix
 
 
-def _with_share(
+def _with_coverage(
     image: Image,
     points_px: Points,
     rng: np.random.Generator,
     groups: tuple[list[Sprite], ...],
-    frame: Frame,
-    share: float,
+    frame: FaceFrame,
+    coverage: float,
 ) -> tuple[Sprite, NDArray[np.float64]]:
-    """The first placing that can be scaled to the wanted share, or the nearest of a few."""
+    """Return the first placement that can be scaled to the coverage, or the nearest of a few."""
     region = face_region(points_px, image.shape)
-    whole = Window(0, 0, image.shape[1], image.shape[0])
+    whole = Window.whole(image)
     found: list[tuple[float, Sprite, NDArray[np.float64]]] = []
     for _ in range(TRIES):
         sprite, matrix = _placed(image, points_px, rng, groups, frame)
-        scale, reached = with_share(partial(_mask, sprite, matrix, whole), region, share)
-        found.append((abs(reached - share), sprite, _scaled(sprite, matrix, scale)))
+        scale, reached = scale_for_coverage(partial(_mask, sprite, matrix, whole), region, coverage)
+        found.append((abs(reached - coverage), sprite, _scaled(sprite, matrix, scale)))
         if found[-1][0] < 0.02:
             break
     _, sprite, matrix = min(found, key=lambda item: item[0])
@@ -109,8 +129,8 @@ def _with_share(
 
 
 def _scaled(sprite: Sprite, matrix: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """The same placing, grown about its middle."""
-    middle = corners(sprite.pixels, matrix).mean(axis=0)
+    """Return the same placement, scaled about its middle."""
+    middle = warped_corners(sprite.pixels, matrix).mean(axis=0)
     grow = np.array([[scale, 0, middle[0] * (1 - scale)], [0, scale, middle[1] * (1 - scale)], [0, 0, 1]])
     return grow @ matrix
 
@@ -122,16 +142,16 @@ def _mask(sprite: Sprite, matrix: NDArray[np.float64], whole: Window, scale: flo
 
 
 def _gain(
-    image: Image, frame: Frame, rng: np.random.Generator, sprite: Sprite, rgba: NDArray[np.uint8]
+    image: Image, frame: FaceFrame, rng: np.random.Generator, sprite: Sprite, rgba: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """What the sprite's colours (3,) are multiplied by: a hand takes on the face's skin, an object its brightness."""
+    """Return the gain (3,) of the sprite's colours: a hand takes on the face's skin, an object its brightness."""
     opaque = rgba[rgba[..., 3] > 127][:, :3]
     if not len(opaque):
         return np.ones(3, np.float32)
     own = np.maximum(opaque.mean(axis=0), 8.0)
     if sprite.group == HANDS:
-        cheeks = Window.round(np.stack([frame.centre - 0.4 * frame.size, frame.centre + 0.4 * frame.size]), image, 0)
-        skin = cheeks.cut(image)[::2, ::2].mean(axis=(0, 1)) if not cheeks.empty else own
+        cheeks = Window.around(np.stack([frame.centre - 0.4 * frame.size, frame.centre + 0.4 * frame.size]), image, 0)
+        skin = cheeks.crop(image)[::2, ::2].mean(axis=(0, 1)) if not cheeks.empty else own
         gain = (np.maximum(skin, 8.0) / own) ** rng.uniform(0.5, 1.1)
     else:
         gain = np.full(3, (face_brightness(image, frame) / float(own.mean())) ** rng.uniform(0.2, 0.7))

@@ -1,4 +1,4 @@
-"""Dark glasses drawn from the eyes. Face coordinates are those of `Frame`. N corners of an outline."""
+"""Dark glasses drawn from the eyes. Face coordinates are those of `FaceFrame`. N corners of an outline."""
 
 import math
 
@@ -6,9 +6,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.compose import THINNEST, Occluded, Paint, Window, in_keeping, paste, softened, untouched
+from unveil.data.occlusion.compose import (
+    MIN_THICKNESS,
+    Occluded,
+    Paint,
+    Window,
+    match_saturation,
+    paste,
+    soften,
+    unoccluded,
+)
 from unveil.data.occlusion.frame import require_ibug68
-from unveil.data.occlusion.textures import Colour, any_colour, jittered
+from unveil.data.occlusion.textures import Colour, jitter, random_colour
 from unveil.schemes.ibug68 import BROWS, LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE, UPPER_LIP
 from unveil.types import Image, Points
 
@@ -25,33 +34,42 @@ SHAPES = {
 
 
 def sunglasses(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """The picture with sunglasses on: lenses, rims, bridge and temples. At most 40 % of the light comes through."""
+    """Put sunglasses on the face: lenses, rims, bridge and temples; at most 40 % of the light passes.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
+        rng: The same state gives the same result.
+
+    Returns:
+        The image with sunglasses.
+    """
     require_ibug68("sunglasses", points_px)
     shape = list(SHAPES)[rng.integers(len(SHAPES))]
     lenses, axes = _lenses(points_px, rng, shape)
     size = float(np.linalg.norm(axes[0]))
     temples = _temples(points_px, lenses, size)
     everything = np.concatenate([*lenses, *temples])
-    window = Window.round(everything, image, margin=6)
+    window = Window.around(everything, image, margin=6)
     if window.empty:
-        return untouched(image)
+        return unoccluded(image)
     paint, opacity = _glass(image, window, rng, lenses)
     alpha = window.fill(*lenses) * opacity
-    rim = any_colour(rng) if rng.random() < 0.35 else jittered(rng, (25, 22, 22), 10)
+    rim = random_colour(rng) if rng.random() < 0.35 else jitter(rng, (25, 22, 22), 10)
     thickness = size * rng.uniform(0.015, 0.08)
     rims = [np.concatenate([lens, lens[:1]]) for lens in lenses]
     bars = window.stroke(*rims, thickness=thickness)
-    bars = np.maximum(bars, window.stroke(*_bridge(lenses, rng), thickness=max(thickness, THINNEST)))
-    bars = np.maximum(bars, window.stroke(*temples, thickness=max(THINNEST, size * rng.uniform(0.03, 0.09))))
+    bars = np.maximum(bars, window.stroke(*_bridge(lenses, rng), thickness=max(thickness, MIN_THICKNESS)))
+    bars = np.maximum(bars, window.stroke(*temples, thickness=max(MIN_THICKNESS, size * rng.uniform(0.03, 0.09))))
     paint += bars[..., None] * (rim - paint)
-    alpha = softened(np.maximum(alpha, bars), rng.uniform(0.3, 0.8))
-    return paste(image, window, in_keeping(image, paint), alpha, shadow=rng.uniform(0, 0.3))
+    alpha = soften(np.maximum(alpha, bars), rng.uniform(0.3, 0.8))
+    return paste(image, window, match_saturation(image, paint), alpha, shadow=rng.uniform(0, 0.3))
 
 
 def _lenses(
     points_px: Points, rng: np.random.Generator, shape: str
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-    """The two outlines (64, 2) in pixels, left first, and the axes (2, 2) between the eyes and down.
+    """Return the two outlines (64, 2) in pixels, left first, and the axes (2, 2) between the eyes and down.
 
     The lenses share the plane of the eyes and brows: foreshortened with the face, so that glasses turn with the head.
     """
@@ -82,13 +100,13 @@ def _lenses(
 
 
 def _bridge(lenses: list[NDArray[np.float64]], rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """One or two bars (2, 2) from the inner edge of one lens to that of the other. Index 32 is a lens's inner end."""
+    """Return one or two bars (2, 2) from lens to lens. Index 32 is a lens's inner end."""
     bars = [np.stack([lenses[0][32 + step], lenses[1][32 + step]]) for step in ((4,) if rng.random() < 0.7 else (2, 9))]
     return [bar for bar in bars if np.isfinite(bar).all()]
 
 
 def _temples(points_px: Points, lenses: list[NDArray[np.float64]], size: float) -> list[NDArray[np.float64]]:
-    """Bars (2, 2) from the lenses' outer ends to the ears, on the sides where there is cheek to see."""
+    """Return bars (2, 2) from the lenses' outer ends to the ears, on the sides where the cheek is visible."""
     temples = []
     for lens, ear in zip(lenses, (points_px[LEFT_EAR], points_px[RIGHT_EAR]), strict=True):
         end = lens[60]
@@ -102,8 +120,8 @@ def _temples(points_px: Points, lenses: list[NDArray[np.float64]], size: float) 
 def _glass(
     image: Image, window: Window, rng: np.random.Generator, lenses: list[NDArray[np.float64]]
 ) -> tuple[Paint, NDArray[np.float32]]:
-    """The lenses' paint (h, w, 3) and opacity (h, w): a tint, lighter downwards, with a reflection across it."""
-    tint: Colour = jittered(rng, TINTS[rng.integers(len(TINTS))], 10) if rng.random() < 0.85 else any_colour(rng)
+    """Return the lenses' paint (h, w, 3) and opacity (h, w): a tint, lighter downwards, with a reflection."""
+    tint: Colour = jitter(rng, TINTS[rng.integers(len(TINTS))], 10) if rng.random() < 0.85 else random_colour(rng)
     points = np.concatenate(lenses)
     top, bottom = points[:, 1].min(), max(points[:, 1].max(), points[:, 1].min() + 1)
     rows = np.arange(window.y0, window.y1, dtype=np.float32)
@@ -120,7 +138,7 @@ def _glass(
 
 
 def _reflection(image: Image, window: Window, rng: np.random.Generator) -> Paint:
-    """Light (h, w, 3) that the glass sends back: the picture itself, mirrored and blurred, or a slanting streak."""
+    """Return reflected light (h, w, 3): the image itself, mirrored and blurred, or a slanting streak."""
     strength = np.float32(rng.uniform(0.05, 0.35))
     if rng.random() < 0.5:
         small = cv2.resize(image, (12, 12), interpolation=cv2.INTER_AREA)[::-1, ::-1]
