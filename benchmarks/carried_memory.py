@@ -15,8 +15,8 @@ from torch import Tensor
 
 import unveil
 from unveil.geometry import Crop, tight_box
-from unveil.inference.aligner import shipped_models
-from unveil.inference.smoothing import Motion, OneEuro
+from unveil.inference.onnx_model import shipped_models
+from unveil.inference.smoothing import Motion, OneEuroConfig
 from unveil.models.checkpoints import load_network
 from unveil.models.glomface import GlomFaceLight
 
@@ -57,15 +57,15 @@ def follow(network: GlomFaceLight, size: int, margin: float, clip: Clip, alpha: 
     carried: Carried | None = None
     found, truth = [], []
     for shot in play(clip):
-        expected = shot.truth_px if motion is None else motion.at(shot.time_s)
+        expected = shot.truth_px if motion is None else motion.predict(shot.time_s)
         crop = Crop.around(tight_box(expected), margin)
         pixels = torch.from_numpy(crop.extract(shot.image_rgb, size)).permute(2, 0, 1)[None] / 255
         before = None if carried is None else Carried(carried.memory, expected)
         carried = step(network, pixels, before, crop, alpha)
         if motion is None:
-            motion = Motion.start(carried.points_px, shot.time_s)
+            motion = Motion.at_rest(carried.points_px, shot.time_s)
         else:
-            motion = motion.followed_by(carried.points_px, shot.time_s, None)
+            motion = motion.update(carried.points_px, shot.time_s, None)
         found.append(carried.points_px)
         truth.append(shot.truth_px)
     return np.stack(found), np.stack(truth)
@@ -74,14 +74,14 @@ def follow(network: GlomFaceLight, size: int, margin: float, clip: Clip, alpha: 
 def compare() -> None:
     """Every alpha, raw and smoothed: jitter at rest, lag and error moving, error under a passing bar."""
     torch.set_num_threads(1)
-    network, blueprint = load_network(shipped_models()["glomface-light"] / "model.safetensors")
+    network, spec = load_network(shipped_models()["glomface-light"] / "model.safetensors")
     assert isinstance(network, GlomFaceLight)
-    size, margin = blueprint.input_size, blueprint.margin
+    size, margin = spec.input_size, spec.margin
     print(f"unveil {unveil.__version__}, {FPS} frames/s; never trained with carried memory")
     print(f"{'alpha':<18}{'jitter %':>9}{'worst lag':>11}{'NME % moving':>14}{'under a bar':>13}")
     for alpha in ALPHAS:
         raw = [follow(network, size, margin, clip, alpha) for clip in CLIPS]
-        for settings in (None, OneEuro()):
+        for settings in (None, OneEuroConfig()):
             still, *moving, barred = ((smoothed(found, settings), truth) for found, truth in raw)
             worst, error = max(lag(*pair) for pair in moving), np.mean([nme(*pair) for pair in moving])
             name = f"{alpha:g} {'raw' if settings is None else 'One-Euro'}"

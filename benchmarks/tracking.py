@@ -17,7 +17,7 @@ from benchmarks.clips import FPS, HIDDEN, MOVING, OCCLUDED, STILL, Clip, Shot, p
 from numpy.typing import NDArray
 
 import unveil
-from unveil.inference.smoothing import Motion, OneEuro
+from unveil.inference.smoothing import Motion, OneEuroConfig
 from unveil.inference.tracking import TrackedFace, Tracker
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Points
@@ -181,25 +181,25 @@ def lag(found: Found, truth: Found) -> float:
 def tune(pipeline: unveil.Pipeline) -> None:
     """Every setting on the same raw landmarks. A blink and a talking mouth are added to the face at rest."""
     raw = {clip: follow(pipeline, clip, "tracked, raw") for clip in (STILL, *MOVING)}
-    print("rest_hz hz_per_speed speed_hz  jitter %  worst lag  NME % moving  blink kept  mouth's lag")
+    print("min_cutoff_hz beta derivative_cutoff_hz  jitter %  worst lag  NME % moving  blink kept  mouth's lag")
     grid = itertools.product((0.5, 1, 2), (20, 40, 80, 160), (1, 3, 6))
-    for settings in (None, *itertools.starmap(OneEuro, grid)):
+    for settings in (None, *itertools.starmap(OneEuroConfig, grid)):
         smooth = {clip: (smoothed(found, settings), truth) for clip, (found, truth) in raw.items()}
         worst = max(lag(*smooth[clip]) for clip in MOVING)
         error = np.mean([nme(*smooth[clip]) for clip in MOVING])
         blink, mouth = _local(raw[STILL][0], settings)
-        name = "raw" if settings is None else f"{settings.rest_hz:g} {settings.hz_per_speed:g} {settings.speed_hz:g}"
+        name = "raw" if settings is None else f"{settings.min_cutoff_hz:g} {settings.beta:g} {settings.derivative_cutoff_hz:g}"
         print(f"{name:<30}{jitter(*smooth[STILL]):>7.3f}{worst:>11.1f}{error:>14.2f}{blink:>12.2f}{mouth:>13.1f}")
 
 
-def smoothed(found: Found, settings: OneEuro | None) -> Found:
-    motions = [Motion.start(found[0], 0.0)]
+def smoothed(found: Found, settings: OneEuroConfig | None) -> Found:
+    motions = [Motion.at_rest(found[0], 0.0)]
     for i in range(1, len(found)):
-        motions.append(motions[-1].followed_by(found[i], i / FPS, settings))
+        motions.append(motions[-1].update(found[i], i / FPS, settings))
     return np.stack([motion.points_px for motion in motions])
 
 
-def _local(found: Found, settings: OneEuro | None) -> tuple[float, float]:
+def _local(found: Found, settings: OneEuroConfig | None) -> tuple[float, float]:
     """The share that is left of a blink of 0.2 s; by how many frames a lip that moves three times a second is late."""
     size, frames = float(ocular(portrait()[1])) * 1.5, np.arange(len(found))
     plain = smoothed(found, settings)

