@@ -107,6 +107,23 @@ class Crop:
         centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
         return cls(centre, margin * math.hypot(box.x1 - box.x0, box.y1 - box.y0))
 
+    @classmethod
+    def around_points(cls, points_px: Points, angle: float, margin: float = 1.0) -> Self:
+        """Return the crop that a model expects of a face that is rotated in the image plane.
+
+        Args:
+            points_px: Landmarks (L, 2) in pixels.
+            angle: Clockwise rotation of the face in radians.
+            margin: Side of the crop in diagonals of the tight box of the upright landmarks.
+
+        Returns:
+            The rotated crop.
+        """
+        rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        upright = cls.around(tight_box(np.asarray(points_px @ rotation, np.float32)), margin)
+        x, y = rotation @ upright.centre
+        return cls((float(x), float(y)), upright.side, angle)
+
     def unit_to_px(self) -> NDArray[np.float64]:
         """Return the matrix (2, 3) from unit coordinates to image pixels."""
         half = self.side / 2

@@ -88,18 +88,18 @@ class AlignmentModel:
             raise ModelError(f"{folder / 'config.json'}: {error}") from error
         return cls(config, scheme, open_session(folder, config, config.outputs, threads, provider))
 
-    def __call__(self, image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False) -> list[AlignResult]:
+    def __call__(self, image_rgb: Image, faces: Sequence[Box | Crop], flip_average: bool = False) -> list[AlignResult]:
         """Align faces.
 
         Args:
             image_rgb: RGB image (H, W, 3).
-            boxes: Tight landmark boxes in pixels.
+            faces: For each face, its tight landmark box in pixels, or the crop to align it in, which may be rotated.
             flip_average: Also align the mirrored crops and return the mean of both.
 
         Returns:
-            One result for each box, in order.
+            One result for each face, in order.
         """
-        crops = [Crop.around(box, self.config.margin) for box in boxes]
+        crops = [face if isinstance(face, Crop) else Crop.around(face, self.config.margin) for face in faces]
         results: list[AlignResult] = []
         for start in range(0, len(crops), BATCH_SIZE):
             results += self._align(image_rgb, crops[start : start + BATCH_SIZE], flip_average)

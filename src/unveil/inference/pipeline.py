@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from unveil.geometry import tight_box
 from unveil.inference.aligner import AlignmentModel, AlignResult
 from unveil.inference.blending import blended
 from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
 from unveil.inference.onnx_model import Provider
 from unveil.inference.restorer import Restored, Restorer
 from unveil.io.boxes import check_box
-from unveil.schemes.pose import five_points, head_pose
-from unveil.types import Box, Detection, Face, Image
+from unveil.schemes.pose import five_points, head_pose, upright_crop
+from unveil.types import Box, Detection, Face, Image, Points
 
 
 class Pipeline:
@@ -80,7 +81,7 @@ class Pipeline:
         Raises:
             ValueError: The image is not RGB of 8 bits, or a box is not finite, is empty or lies outside the image.
         """
-        return self._align(image_rgb, self._detections(image_rgb, boxes), flip_average)
+        return self.align(image_rgb, self._detections(image_rgb, boxes), flip_average)
 
     def restore(
         self,
@@ -107,10 +108,10 @@ class Pipeline:
         if self.restorer is None:
             raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
         detections = self._detections(image_rgb, boxes)
-        before = self._align(image_rgb, detections, flip_average)
+        before = self.align(image_rgb, detections, flip_average)
         crops = self.restorer(image_rgb, [face.landmarks for face in before], self.model.scheme.contours)
         image, mask = blended(image_rgb, crops)
-        return Restored(image, mask, before, self._align(image, detections, flip_average) if mask.any() else before)
+        return Restored(image, mask, before, self.align(image, detections, flip_average) if mask.any() else before)
 
     def _detections(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None) -> list[Detection]:
         _check_image(image_rgb)
@@ -123,8 +124,36 @@ class Pipeline:
             check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
         return detections
 
-    def _align(self, image_rgb: Image, detections: Sequence[Detection], flip_average: bool) -> list[Face]:
+    def align(self, image_rgb: Image, detections: Sequence[Detection], flip_average: bool = False) -> list[Face]:
+        """Align detected faces.
+
+        Args:
+            image_rgb: RGB image (H, W, 3) of uint8.
+            detections: The faces, in pixels of the image.
+            flip_average: Also align the mirrored faces and return the mean.
+
+        Returns:
+            One face for each detection, in order.
+        """
         results = self.model(image_rgb, [detection.box for detection in detections], flip_average)
+        return [self._face(detection, result) for detection, result in zip(detections, results, strict=True)]
+
+    def realign(self, image_rgb: Image, landmarks_px: Sequence[Points], flip_average: bool = False) -> list[Face]:
+        """Align faces whose approximate landmarks are known, for example from the previous frame of a video.
+
+        The crop of each face is turned upright by the roll of its landmarks.
+
+        Args:
+            image_rgb: RGB image (H, W, 3) of uint8.
+            landmarks_px: For each face, its approximate landmarks (L, 2) in pixels of the image.
+            flip_average: Also align the mirrored faces and return the mean.
+
+        Returns:
+            One face for each set of landmarks, in order, with score 1.
+        """
+        crops = [upright_crop(points_px, self.model.scheme, self.model.config.margin) for points_px in landmarks_px]
+        results = self.model(image_rgb, crops, flip_average)
+        detections = [Detection(tight_box(points_px), 1.0) for points_px in landmarks_px]
         return [self._face(detection, result) for detection, result in zip(detections, results, strict=True)]
 
     def _face(self, detection: Detection, result: AlignResult) -> Face:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.geometry import Crop, fit_similarity
 from unveil.schemes.scheme import Scheme
 from unveil.types import Points, Pose
 
@@ -44,6 +45,35 @@ def five_points(scheme: Scheme, points_px: Points) -> Points:
     if scheme.five_points is None:
         raise ValueError(f"scheme {scheme.name!r} does not name its five points")
     return np.stack([points_px[list(indices)].mean(axis=0) for indices in scheme.five_points]).astype(np.float32)
+
+
+def in_plane_angle(five_points_px: Points) -> float:
+    """Estimate the rotation of a face in the image plane from its eyes and mouth corners.
+
+    Args:
+        five_points_px: Left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
+
+    Returns:
+        The clockwise angle in radians, in (-pi, pi]. Yaw and pitch hardly change it.
+    """
+    without_nose = [0, 1, 3, 4]
+    _, angle, _ = fit_similarity(_generic_points()[without_nose, :2], five_points_px[without_nose].astype(np.float64))
+    return angle
+
+
+def upright_crop(points_px: Points, scheme: Scheme, margin: float = 1.0) -> Crop:
+    """Return the crop in which a face appears upright.
+
+    Args:
+        points_px: Landmarks (L, 2) in pixels.
+        scheme: Scheme of the landmarks. Without five points, the crop is not rotated.
+        margin: Side of the crop in diagonals of the tight box of the upright landmarks.
+
+    Returns:
+        The crop, rotated by the roll of the landmarks.
+    """
+    angle = 0.0 if scheme.five_points is None else in_plane_angle(five_points(scheme, points_px))
+    return Crop.around_points(points_px, angle, margin)
 
 
 def head_pose(five_points_px: Points) -> Pose:
