@@ -22,12 +22,12 @@ from rich.progress import Progress
 
 from unveil.data.datasets.ocfw import faces_called
 from unveil.data.datasets.registry import DataSet, read_data_set
-from unveil.data.occlusion import TEST_TEMPLATES, KINDS, SCALABLE, Library, occluder
+from unveil.data.occlusion import KINDS, SCALABLE, TEST_TEMPLATES, Library, occluder
 from unveil.evaluation import Aligner, Figures, Sweep, figures_of, run_models
 from unveil.evaluation.figures import RESAMPLES, RESAMPLING_SEED
 from unveil.evaluation.plots import sweep_png
 from unveil.evaluation.provenance import code_facts
-from unveil.metrics import Interval, interval, resamples
+from unveil.metrics import Interval, bootstrap_counts, bootstrap_interval
 
 RESTORER = "gan-ia"
 BARE = {"DRN": "drn", "PFLD": "pfld", "GlomFace-light": "glomface-light"}
@@ -51,8 +51,8 @@ def swept(models: Mapping[str, Aligner], faces: DataSet, kind: str, library: Lib
 def gain(bare: Figures, restored: Figures) -> tuple[float, Interval]:
     """By how much the error falls, in per cent of the normaliser, and where the mean over faces may lie."""
     saved = 100 * (bare.face_errors - restored.face_errors)
-    drawn = resamples(len(saved), np.random.default_rng(RESAMPLING_SEED), RESAMPLES)
-    return float(saved.mean()), interval(saved, drawn)
+    drawn = bootstrap_counts(len(saved), np.random.default_rng(RESAMPLING_SEED), RESAMPLES)
+    return float(saved.mean()), bootstrap_interval(saved, drawn)
 
 
 def table(sweeps: Mapping[str, Sweep]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from unveil.metrics import (
-    immeasurable,
+    degenerate_faces,
     nme,
     nme_by_region,
     nme_over,
@@ -36,17 +36,17 @@ def known_face() -> Floats:
 def random_faces(seed: int, count: int = 4, scheme: Scheme = IBUG68) -> tuple[Floats, Floats]:
     """Predictions and truth, (N, L, 2) each."""
     rng = np.random.default_rng(seed)
-    truth_px = rng.uniform(0, 200, (count, scheme.points, 2))
-    return truth_px + rng.normal(0, 8, truth_px.shape), truth_px
+    true_px = rng.uniform(0, 200, (count, scheme.points, 2))
+    return true_px + rng.normal(0, 8, true_px.shape), true_px
 
 
 @pytest.mark.parametrize(("normaliser", "share"), [("ocular", 5 / 100), ("pupil", 5 / 80), ("box", 5 / 120)])
 def test_a_known_offset_gives_the_known_error_by_every_normaliser(normaliser: str, share: float) -> None:
-    truth_px = np.stack([known_face(), 3 * known_face() + 7])
-    predicted_px = truth_px + np.array([[[3, 4]], [[9, -12]]])
-    errors = point_errors(predicted_px, truth_px, IBUG68, normaliser)
+    true_px = np.stack([known_face(), 3 * known_face() + 7])
+    predicted_px = true_px + np.array([[[3, 4]], [[9, -12]]])
+    errors = point_errors(predicted_px, true_px, IBUG68, normaliser)
     np.testing.assert_allclose(errors, np.full((2, 68), share))
-    percent = summarise(predicted_px, truth_px, IBUG68).percent
+    percent = summarise(predicted_px, true_px, IBUG68).percent
     assert percent[f"nme_{normaliser}"] == pytest.approx(100 * share)
     assert percent[f"nrmse_{normaliser}"] == pytest.approx(100 * share)
 
@@ -64,41 +64,39 @@ def test_nrmse_punishes_the_one_landmark_that_is_far_off() -> None:
 def test_errors_stay_when_face_and_prediction_are_scaled_and_moved(
     scheme: Scheme, seed: int, scale: float, shift: tuple[float, float]
 ) -> None:
-    predicted_px, truth_px = random_faces(seed, 3, scheme)
+    predicted_px, true_px = random_faces(seed, 3, scheme)
     for normaliser in normaliser_names(scheme):
-        moved = point_errors(scale * predicted_px + shift, scale * truth_px + shift, scheme, normaliser)
-        np.testing.assert_allclose(
-            moved, point_errors(predicted_px, truth_px, scheme, normaliser), rtol=1e-5, atol=1e-6
-        )
+        moved = point_errors(scale * predicted_px + shift, scale * true_px + shift, scheme, normaliser)
+        np.testing.assert_allclose(moved, point_errors(predicted_px, true_px, scheme, normaliser), rtol=1e-5, atol=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1), st.permutations(range(6)))
 def test_a_summary_does_not_depend_on_the_order_of_the_faces(seed: int, order: list[int]) -> None:
-    predicted_px, truth_px = random_faces(seed, 6)
+    predicted_px, true_px = random_faces(seed, 6)
     visible = np.random.default_rng(seed).random((6, 68)) < 0.8
-    one = summarise(predicted_px, truth_px, IBUG68, visible=visible)
-    other = summarise(predicted_px[order], truth_px[order], IBUG68, visible=visible[order])
+    one = summarise(predicted_px, true_px, IBUG68, visible=visible)
+    other = summarise(predicted_px[order], true_px[order], IBUG68, visible=visible[order])
     assert other.flat() == pytest.approx(one.flat())
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_the_truth_itself_has_no_error_no_failure_and_the_whole_area(scheme: Scheme) -> None:
-    _, truth_px = random_faces(0, 3, scheme)
-    for name, value in summarise(truth_px, truth_px, scheme).percent.items():
+    _, true_px = random_faces(0, 3, scheme)
+    for name, value in summarise(true_px, true_px, scheme).percent.items():
         assert value == (100 if name.startswith("auc") else 0), name
 
 
 def test_the_error_splits_into_visible_and_occluded_landmarks() -> None:
-    predicted_px, truth_px = random_faces(5)
+    predicted_px, true_px = random_faces(5)
     visible = np.random.default_rng(5).random((4, 68)) < 0.7
-    percent = summarise(predicted_px, truth_px, IBUG68, visible=visible).percent
+    percent = summarise(predicted_px, true_px, IBUG68, visible=visible).percent
     share = visible.mean()
     both = share * percent["nme_ocular_visible"] + (1 - share) * percent["nme_ocular_occluded"]
     assert both == pytest.approx(percent["nme_ocular"])
-    errors = point_errors(predicted_px, truth_px, IBUG68)
+    errors = point_errors(predicted_px, true_px, IBUG68)
     assert percent["nme_ocular_occluded"] == pytest.approx(100 * nme_over(errors, ~visible))
-    assert percent["occluded_share"] == pytest.approx(100 * (1 - share))
-    assert "nme_ocular_occluded" not in summarise(truth_px, truth_px, IBUG68, visible=np.ones((4, 68), bool)).percent
+    assert percent["occluded_fraction"] == pytest.approx(100 * (1 - share))
+    assert "nme_ocular_occluded" not in summarise(true_px, true_px, IBUG68, visible=np.ones((4, 68), bool)).percent
 
 
 def test_an_error_in_the_mouth_is_the_mouths_alone() -> None:
@@ -111,51 +109,63 @@ def test_an_error_in_the_mouth_is_the_mouths_alone() -> None:
 
 
 def test_a_summary_names_normaliser_threshold_and_region_and_is_in_per_cent() -> None:
-    predicted_px, truth_px = random_faces(1)
+    predicted_px, true_px = random_faces(1)
     flat = summarise(
-        predicted_px, truth_px, IBUG68, thresholds=(0.1, 0.075), visible=np.zeros((4, 68), bool),
+        predicted_px, true_px, IBUG68, thresholds=(0.1, 0.075), visible=np.zeros((4, 68), bool),
         visibility=np.full((4, 68), 0.25, np.float32), rng=np.random.default_rng(0), repeats=20,
     ).flat()  # fmt: skip
     assert flat["n"] == 4
     assert {"nme_ocular", "nrmse_pupil", "fr10_box", "auc7.5_ocular", "nme_box_region_left_cheek"} <= flat.keys()
     assert flat["nme_ocular_ci95_low"] <= flat["nme_ocular"] <= flat["nme_ocular_ci95_high"]
-    assert flat["occluded_share"] == flat["occlusion_recall_at_precision80"] == 100
+    assert flat["occluded_fraction"] == flat["occlusion_recall_at_precision80"] == 100
     assert flat["visibility_ece"] == pytest.approx(25)
 
 
 @pytest.mark.parametrize(("normaliser", "points"), [("ocular", [36, 45]), ("pupil", range(36, 48)), ("box", range(68))])
 def test_a_length_of_zero_is_an_error_that_names_the_face(normaliser: str, points: list[int]) -> None:
-    truth_px = np.stack([known_face(), known_face()])
-    truth_px[1, points] = 0.1
-    complaint = f"the {normaliser} length of its true landmarks is zero"
+    true_px = np.stack([known_face(), known_face()])
+    true_px[1, points] = 0.1
+    complaint = f"the {normaliser} length of its ground truth is zero"
     with pytest.raises(ValueError, match=rf"^face 1 \('b'\): {complaint}"):
-        point_errors(truth_px, truth_px, IBUG68, normaliser, names=["a", "b"])
-    assert list(immeasurable(truth_px, IBUG68, normaliser)) == [1]
+        point_errors(true_px, true_px, IBUG68, normaliser, names=["a", "b"])
+    assert list(degenerate_faces(true_px, IBUG68, normaliser)) == [1]
 
 
 def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
-    truth_px = known_face()[None]
-    bad = truth_px.copy()
+    true_px = known_face()[None]
+    bad = true_px.copy()
     bad[0, 5, 1] = np.nan
     for predicted, true, scheme, normaliser, complaint in (
-        (bad, truth_px, IBUG68, "ocular", "face 0: landmark 5 of the prediction is not a finite number"),
-        (truth_px, bad, IBUG68, "ocular", "face 0: landmark 5 of the truth is not a finite number"),
+        (bad, true_px, IBUG68, "ocular", "face 0: landmark 5 of the prediction is not a finite number"),
+        (true_px, bad, IBUG68, "ocular", "face 0: landmark 5 of the ground truth is not a finite number"),
         (
-            truth_px[:, :5],
-            truth_px,
+            true_px[:, :5],
+            true_px,
             IBUG68,
             "ocular",
-            "predictions of shape (1, 5, 2), but a truth of shape (1, 68, 2)",
+            "predictions of shape (1, 5, 2), but ground truth of shape (1, 68, 2)",
         ),
-        (truth_px, truth_px, COFW29, "ocular", "landmarks of shape (1, 68, 2), but scheme 'cofw29' takes (N, 29, 2)"),
-        (truth_px[:0], truth_px[:0], IBUG68, "ocular", "landmarks of shape (0, 68, 2)"),
-        (truth_px, truth_px, IBUG68, "eyes", "unknown normaliser 'eyes': scheme 'ibug68' has ocular, pupil, box"),
+        (
+            true_px,
+            true_px,
+            COFW29,
+            "ocular",
+            "landmarks of shape (1, 68, 2), but scheme 'cofw29' takes (N, 29, 2)",
+        ),
+        (true_px[:0], true_px[:0], IBUG68, "ocular", "landmarks of shape (0, 68, 2)"),
+        (
+            true_px,
+            true_px,
+            IBUG68,
+            "eyes",
+            "unknown normaliser 'eyes': scheme 'ibug68' has ocular, pupil, box",
+        ),
     ):
         with pytest.raises(ValueError, match="^" + re.escape(complaint)):
             point_errors(predicted, true, scheme, normaliser)
     with pytest.raises(ValueError, match="2 names for 1 faces"):
-        normaliser_lengths(truth_px, IBUG68, "ocular", ["a", "b"])
+        normaliser_lengths(true_px, IBUG68, "ocular", ["a", "b"])
     with pytest.raises(ValueError, match=r"visibility of shape \(68,\)"):
-        summarise(truth_px, truth_px, IBUG68, visible=np.ones(68, bool))
+        summarise(true_px, true_px, IBUG68, visible=np.ones(68, bool))
     with pytest.raises(ValueError, match="no landmark is chosen"):
         nme_over(np.zeros((1, 68)), np.zeros((1, 68), bool))

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from unveil.metrics import (
     auc,
+    auc_contribution,
+    bootstrap_counts,
+    bootstrap_interval,
     ced,
-    covered,
-    failed,
     failure_rate,
-    interval,
+    failures,
     recall_at_precision,
     reliability,
-    resamples,
 )
-from unveil.metrics.curves import simpson_weights
+from unveil.metrics.distribution import simpson_weights
 
 Floats = NDArray[np.float64]
 
@@ -35,14 +35,14 @@ def test_failures_curve_and_area_agree(errors: Floats, threshold: float) -> None
     assert curve.errors[0] == 0
     assert curve.errors[-1] == threshold
     assert (np.diff(curve.errors) <= 1e-4 * (1 + 1e-9)).all()
-    assert (np.diff(curve.shares) >= 0).all()
-    assert failure_rate(errors, threshold) == pytest.approx(1 - curve.shares[-1])
+    assert (np.diff(curve.fractions) >= 0).all()
+    assert failure_rate(errors, threshold) == pytest.approx(1 - curve.fractions[-1])
     area = auc(errors, threshold)
     assert 0 <= area <= 1
-    assert area == pytest.approx(np.average(curve.shares, weights=simpson_weights(len(curve.shares))))
+    assert area == pytest.approx(np.average(curve.fractions, weights=simpson_weights(len(curve.fractions))))
     exact = np.mean(np.maximum(0, 1 - errors / threshold))
     assert area == pytest.approx(exact, abs=2e-4 / threshold)
-    assert covered(errors, threshold)[failed(errors, threshold)].sum() == 0
+    assert auc_contribution(errors, threshold)[failures(errors, threshold)].sum() == 0
 
 
 def test_simpsons_weights_integrate_a_cubic_exactly() -> None:
@@ -71,15 +71,15 @@ def test_calibration_is_the_gap_between_what_was_said_and_what_was_so() -> None:
     true, probability = np.array([1, 1, 1, 0, 0], bool), np.array([0.95, 0.95, 1.0, 0.92, 0.25])
     judged = reliability(true, probability)
     assert judged.count.tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 0, 4]
-    assert judged.share[[2, 9]].tolist() == [0, 0.75]
+    assert judged.frequency[[2, 9]].tolist() == [0, 0.75]
     assert judged.ece == pytest.approx((4 * (3.82 / 4 - 0.75) + 0.25) / 5)
 
 
 def test_an_interval_is_seeded_holds_the_mean_and_narrows_with_more_faces() -> None:
     rng = np.random.default_rng(3)
     few, many = rng.exponential(size=50), rng.exponential(size=2000)
-    one, two = (interval(few, resamples(50, np.random.default_rng(0))) for _ in range(2))
-    narrow = interval(many, resamples(2000, np.random.default_rng(0)))
+    one, two = (bootstrap_interval(few, bootstrap_counts(50, np.random.default_rng(0))) for _ in range(2))
+    narrow = bootstrap_interval(many, bootstrap_counts(2000, np.random.default_rng(0)))
     assert one == two
     assert one.low < few.mean() < one.high
     assert narrow.high - narrow.low < one.high - one.low
@@ -88,7 +88,7 @@ def test_an_interval_is_seeded_holds_the_mean_and_narrows_with_more_faces() -> N
 
 def test_a_face_of_no_weight_does_not_move_the_interval() -> None:
     values, weights = np.array([1.0, 1.0, 99.0]), np.array([2.0, 1.0, 0.0])
-    assert interval(values, resamples(3, np.random.default_rng(0), 50), weights) == (1, 1)
+    assert bootstrap_interval(values, bootstrap_counts(3, np.random.default_rng(0), 50), weights) == (1, 1)
 
 
 def test_what_has_no_curve_no_recall_and_no_calibration_is_refused() -> None:

@@ -9,7 +9,7 @@ from benchmarks.peers.peers import Peer
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet
-from unveil.metrics import failed, interval, nme, point_errors, resamples
+from unveil.metrics import bootstrap_counts, bootstrap_interval, failures, nme, point_errors
 from unveil.schemes.scheme import IBUG68
 
 CLEAN = "clean"
@@ -59,14 +59,14 @@ def measured(predicted_px: Mapping[str, NDArray[np.float64]], faces: DataSet, rn
     errors = point_errors(predicted, faces.points_px[known], faces.scheme, names=names)
     face_errors = nme(errors)
     unanswered = len(faces) - len(known)
-    low, high = interval(face_errors, resamples(len(known), rng))
+    low, high = bootstrap_interval(face_errors, bootstrap_counts(len(known), rng))
     return Figures(
         n=len(faces),
         unanswered=unanswered,
         nme_ocular=100 * float(face_errors.mean()),
         nme_ocular_ci95=(100 * low, 100 * high),
         nme_ocular_inner51=100 * float(errors[:, INNER].mean()),
-        fr10_ocular=100 * (int(failed(face_errors, FAILURE).sum()) + unanswered) / len(faces),
+        fr10_ocular=100 * (int(failures(face_errors, FAILURE).sum()) + unanswered) / len(faces),
     )
 
 

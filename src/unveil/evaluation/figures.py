@@ -19,7 +19,7 @@ from unveil.metrics import (
     normaliser_names,
     point_errors,
     reliability,
-    spelt,
+    metric_key,
     summarise,
 )
 from unveil.metrics.errors import Flags, Floats
@@ -102,7 +102,7 @@ def figures_of(
     except ValueError as error:
         raise ValueError(f"model {name!r}: {error}") from None
     errors = point_errors(outcome.predicted_px, outcome.truth_px, faces.scheme, headline_normaliser(faces.scheme))
-    by = spelt(headline_normaliser(faces.scheme))
+    by = metric_key(headline_normaliser(faces.scheme))
     more: dict[str, float] = {"partial": is_partial(faces)}
     if faces.expected is not None:
         more["n_expected"] = faces.expected

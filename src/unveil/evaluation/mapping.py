@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from unveil.data.datasets.registry import DataSet
-from unveil.inference.aligner import Alignment, AlignmentModel
+from unveil.inference.aligner import AlignmentModel, AlignResult
 from unveil.io.annotations import read_pts
 from unveil.schemes.scheme import IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Indices, Scheme
 from unveil.types import Box, Image
@@ -16,7 +16,7 @@ from unveil.types import Box, Image
 class Aligner(Protocol):
     """What is asked of a model: `AlignmentModel` is one."""
 
-    def __call__(self, image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[Alignment]: ...
+    def __call__(self, image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]: ...
 
 
 PARTS_OF: Mapping[tuple[str, str], Indices] = MappingProxyType({(WFLW98.name, IBUG68.name): WFLW98_TO_IBUG68})
@@ -68,11 +68,8 @@ def aligner_in(model: AlignmentModel, scheme: Scheme) -> Aligner:
         return model
     order = list(PARTS_OF[model.scheme.name, scheme.name])
 
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[Alignment]:
-        return [
-            Alignment(face.points_px[order], face.visibility[order], face.uncertainty_px[order])
-            for face in model(image_rgb, boxes, flip_average)
-        ]
+    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+        return [face.subset(order) for face in model(image_rgb, boxes, flip_average)]
 
     return align
 

@@ -66,7 +66,7 @@ def ced_png(lines: Sequence[CedLine], by: str, title: str) -> bytes:
         curve = ced(line.face_errors, CED_LIMIT)
         area, failures = 100 * auc(line.face_errors, CED_LIMIT), 100 * failure_rate(line.face_errors, CED_LIMIT)
         label = f"{line.name}: auc{per_cent}_{by} {area:.1f} %, fr{per_cent}_{by} {failures:.2f} %"
-        axes.plot(100 * curve.errors, 100 * curve.shares, STROKES[i % 4], color=COLOURS[i % 7], label=label)
+        axes.plot(100 * curve.errors, 100 * curve.fractions, STROKES[i % 4], color=COLOURS[i % 7], label=label)
     axes.set(xlim=(0, 100 * CED_LIMIT), ylim=(0, 100), xlabel=f"NME, {by}, in per cent", ylabel="faces, in per cent")
     return png(figure, axes, "lower right")
 

@@ -10,9 +10,9 @@ import numpy as np
 from unveil.evaluation.figures import INTERVALS, RESAMPLES, RESAMPLING_SEED, Figures, headline_normaliser
 from unveil.evaluation.provenance import code_facts
 from unveil.evaluation.report import Report
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.io.predictions import Pairs, read_pairs
-from unveil.metrics import THRESHOLDS, immeasurable, nme, normaliser_names, point_errors, spelt, summarise
+from unveil.metrics import THRESHOLDS, degenerate_faces, nme, normaliser_names, point_errors, metric_key, summarise
 from unveil.schemes.scheme import Scheme
 
 
@@ -51,7 +51,7 @@ def measure_pairs(
     pairs = read_pairs(predictions, truth, scheme, rows=rows, strict=strict)
     faults: Mapping[int, str] = {}
     for normaliser in normaliser_names(pairs.scheme):
-        faults = immeasurable(pairs.truth_px, pairs.scheme, normaliser, pairs.names) | dict(faults)
+        faults = degenerate_faces(pairs.truth_px, pairs.scheme, normaliser, pairs.names) | dict(faults)
     if faults:
         if strict:
             first = min(faults)
@@ -71,7 +71,7 @@ def measure_pairs(
     headline = headline_normaliser(pairs.scheme)
     errors = nme(point_errors(pairs.predicted_px, pairs.truth_px, pairs.scheme, headline, pairs.names))
     more = {"problems": len(pairs.problems)}
-    return Published(Figures(str(predictions), summary, spelt(headline), errors, more), pairs)
+    return Published(Figures(str(predictions), summary, metric_key(headline), errors, more), pairs)
 
 
 def published_report(published: Published, title: str, sources: Sequence[str], command: str) -> Report:

@@ -16,7 +16,7 @@ from unveil.evaluation.plots import CedLine, ReliabilityLine, ced_png, reliabili
 from unveil.evaluation.run import Outcome
 from unveil.evaluation.sheets import Gallery
 from unveil.evaluation.sweep import Sweep
-from unveil.io.annotations import written_whole
+from unveil.io.files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def _write(path: Path, content: bytes) -> Path:
 
 
 def _written(path: Path, write: Callable[[Path], object]) -> Path:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         write(temporary)
     return path
 

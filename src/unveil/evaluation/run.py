@@ -17,7 +17,7 @@ from unveil.evaluation.boxes import BoxOf, fallback_box, true_box
 from unveil.evaluation.mapping import Aligner
 from unveil.inference.aligner import AlignResult
 from unveil.io.files import DataError
-from unveil.metrics import immeasurable, normaliser_names
+from unveil.metrics import degenerate_faces, normaliser_names
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image
 
@@ -155,7 +155,7 @@ def _measurable(faces: DataSet) -> tuple[list[Sample], list[str]]:
     """The faces that every normaliser can measure, and what is wrong with the others."""
     faults: dict[int, str] = {}
     for normaliser in normaliser_names(faces.scheme):
-        faults = immeasurable(faces.points_px, faces.scheme, normaliser, faces.names) | faults
+        faults = degenerate_faces(faces.points_px, faces.scheme, normaliser, faces.names) | faults
     problems = [f"{faces.samples[i].image}: {faces.names[i]}: {fault}" for i, fault in sorted(faults.items())]
     return [sample for i, sample in enumerate(faces.samples) if i not in faults], problems
 

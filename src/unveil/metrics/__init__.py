@@ -1,8 +1,18 @@
-"""What the field measures: pure functions from landmarks to errors, curves, visibility and one flat summary."""
+"""Metrics: pure functions from landmarks to errors, curves, visibility and one flat summary."""
 
-from unveil.metrics.curves import Ced, auc, ced, covered, failed, failure_rate
+from unveil.metrics.distribution import (
+    Ced,
+    Interval,
+    auc,
+    auc_contribution,
+    bootstrap_counts,
+    bootstrap_interval,
+    ced,
+    failure_rate,
+    failures,
+)
 from unveil.metrics.errors import (
-    immeasurable,
+    degenerate_faces,
     nme,
     nme_by_region,
     nme_over,
@@ -11,8 +21,7 @@ from unveil.metrics.errors import (
     nrmse,
     point_errors,
 )
-from unveil.metrics.intervals import Interval, interval, resamples
-from unveil.metrics.summary import THRESHOLDS, Summary, spelt, summarise
+from unveil.metrics.summary import THRESHOLDS, Summary, metric_key, summarise
 from unveil.metrics.visibility import Reliability, recall_at_precision, reliability
 
 __all__ = [
@@ -22,12 +31,14 @@ __all__ = [
     "Reliability",
     "Summary",
     "auc",
+    "auc_contribution",
+    "bootstrap_counts",
+    "bootstrap_interval",
     "ced",
-    "covered",
-    "failed",
+    "degenerate_faces",
     "failure_rate",
-    "immeasurable",
-    "interval",
+    "failures",
+    "metric_key",
     "nme",
     "nme_by_region",
     "nme_over",
@@ -37,7 +48,5 @@ __all__ = [
     "point_errors",
     "recall_at_precision",
     "reliability",
-    "resamples",
-    "spelt",
     "summarise",
 ]

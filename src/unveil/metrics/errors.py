@@ -1,7 +1,7 @@
-"""How far landmarks are from the truth, in shares of a named length of the face. N faces, L landmarks.
+"""Distances between landmarks and their ground truth, as fractions of a length of the face. N faces, L landmarks.
 
 A normaliser is one of the scheme's (`ocular`, `pupil`: the distance between the means of two landmark sets) or `box`:
-sqrt(width * height) of the tight box round the true landmarks.
+sqrt(width * height) of the tight box of the ground-truth landmarks.
 """
 
 from collections.abc import Sequence
@@ -16,49 +16,76 @@ Floats: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
 AnyFloats: TypeAlias = NDArray[np.floating[Any]]
 Names: TypeAlias = Sequence[str] | None
-"""What the faces are called in error messages; without it they are numbered."""
+"""The faces' names for error messages; None: they are numbered."""
 
 BOX = "box"
-NO_LENGTH = 1e-6  # of the box's diagonal: below it, points that coincide differ by rounding only
+MIN_LENGTH = 1e-6  # of the box's diagonal: below it, points that coincide differ by rounding only
 
 
 def point_errors(
-    predicted_px: AnyFloats, truth_px: AnyFloats, scheme: Scheme, normaliser: str = "ocular", names: Names = None
+    predicted_px: AnyFloats, ground_truth_px: AnyFloats, scheme: Scheme, normaliser: str = "ocular", names: Names = None
 ) -> Floats:
-    """Each landmark's distance from the truth over its face's length: (N, L, 2) twice to (N, L), 0.01 being 1 %.
+    """Compute the distance of each landmark from its ground truth, divided by the face's length.
 
-    ValueError, naming the face, on a coordinate that is not finite or a length of zero; on shapes that do not agree
-    with each other or with the scheme; on a normaliser that the scheme does not have.
+    Args:
+        predicted_px: (N, L, 2).
+        ground_truth_px: (N, L, 2).
+        scheme: The landmark scheme of both.
+        normaliser: One of `normaliser_names(scheme)`.
+        names: The faces' names.
+
+    Returns:
+        (N, L); 0.01 is 1 %.
+
+    Raises:
+        ValueError: A coordinate is not finite or a length is zero (the message names the face); the shapes differ from
+            each other or from the scheme; the scheme has no such normaliser.
     """
-    if predicted_px.shape != truth_px.shape:
-        raise ValueError(f"predictions of shape {predicted_px.shape}, but a truth of shape {truth_px.shape}")
-    lengths_px = normaliser_lengths(truth_px, scheme, normaliser, names)
-    _need_finite(predicted_px, "prediction", names)
-    away_px = predicted_px.astype(np.float64) - truth_px
-    distances: Floats = np.linalg.norm(away_px, axis=-1) / lengths_px[:, None]
-    return distances
+    if predicted_px.shape != ground_truth_px.shape:
+        raise ValueError(
+            f"predictions of shape {predicted_px.shape}, but ground truth of shape {ground_truth_px.shape}"
+        )
+    lengths_px = normaliser_lengths(ground_truth_px, scheme, normaliser, names)
+    _require_finite(predicted_px, "prediction", names)
+    offsets_px = predicted_px.astype(np.float64) - ground_truth_px
+    errors: Floats = np.linalg.norm(offsets_px, axis=-1) / lengths_px[:, None]
+    return errors
 
 
 def nme(errors: Floats) -> Floats:
-    """Each face's mean error, (N, L) of `point_errors` to (N,); the set's NME is their mean."""
+    """Return the normalised mean error of each face, (N,). The NME of a set is their mean.
+
+    Args:
+        errors: (N, L), of `point_errors`.
+    """
     means: Floats = errors.mean(axis=1)
     return means
 
 
 def nrmse(errors: Floats) -> Floats:
-    """Each face's root mean square error, (N, L) to (N,): sqrt(mean_k |d_k|²) / length.
+    """Return the normalised root mean square error of each face, (N,): sqrt(mean_k |d_k|²) / length.
 
-    Equation 5 of the GAN-IA paper is garbled as printed; this is what its text says.
+    Args:
+        errors: (N, L), of `point_errors`.
+
+    Source:
+        GAN-IA, equation 5. The printed equation is garbled; this follows the text.
     """
     roots: Floats = np.sqrt(np.mean(errors**2, axis=1))
     return roots
 
 
 def nme_over(errors: Floats, chosen: Flags) -> float:
-    """The mean error of the chosen landmarks of all faces, (N, L) and (N, L): visible ones, say, or occluded ones.
+    """Return the mean error of some landmarks of all faces, for example of the occluded ones.
 
-    Every landmark counts the same, so that NME = share visible * NME visible + share occluded * NME occluded.
-    ValueError if the shapes differ or no landmark is chosen.
+    Each landmark has the same weight: NME = visible fraction * visible NME + occluded fraction * occluded NME.
+
+    Args:
+        errors: (N, L), of `point_errors`.
+        chosen: (N, L).
+
+    Raises:
+        ValueError: The shapes differ or no landmark is chosen.
     """
     if chosen.shape != errors.shape:
         raise ValueError(f"errors of shape {errors.shape}, but a choice of shape {chosen.shape}")
@@ -68,55 +95,83 @@ def nme_over(errors: Floats, chosen: Flags) -> float:
 
 
 def nme_by_region(errors: Floats, scheme: Scheme, level: str = "regions") -> dict[str, Floats]:
-    """Each face's mean error in every part of a level of the scheme's hierarchy: part name to (N,).
+    """Return the mean error of each face in each part of the scheme's hierarchy, (N,) by part name.
 
-    A scheme without that level, which a scheme file may leave out, has no entries.
+    Args:
+        errors: (N, L), of `point_errors`.
+        scheme: The landmark scheme.
+        level: The level of the hierarchy. A scheme without it gives no parts.
     """
     parts = (part for found in scheme.hierarchy.levels if found.name == level for part in found.parts)
     return {part.name: nme(errors[:, list(part.points)]) for part in parts}
 
 
 def normaliser_names(scheme: Scheme) -> tuple[str, ...]:
-    """What errors can be divided by: the scheme's own normalisers, then `box`."""
+    """Return the names of the scheme's normalisers, and `box`.
+
+    Args:
+        scheme: The landmark scheme.
+    """
     return (*(name for name in scheme.normalisers if name != BOX), BOX)
 
 
-def normaliser_lengths(truth_px: AnyFloats, scheme: Scheme, normaliser: str, names: Names = None) -> Floats:
-    """Each face's length in pixels, (N, L, 2) to (N,); ValueError as for `point_errors`."""
-    faults = immeasurable(truth_px, scheme, normaliser, names)
-    for face, fault in faults.items():
-        raise ValueError(f"{_face(face, names)}: {fault}")
-    return _lengths(truth_px.astype(np.float64), scheme, normaliser)
+def normaliser_lengths(ground_truth_px: AnyFloats, scheme: Scheme, normaliser: str, names: Names = None) -> Floats:
+    """Return the length of each face in pixels, (N,).
+
+    Args:
+        ground_truth_px: (N, L, 2).
+        scheme: The landmark scheme.
+        normaliser: One of `normaliser_names(scheme)`.
+        names: The faces' names.
+
+    Raises:
+        ValueError: As for `point_errors`.
+    """
+    for face, problem in degenerate_faces(ground_truth_px, scheme, normaliser, names).items():
+        raise ValueError(f"{_face(face, names)}: {problem}")
+    return _lengths(ground_truth_px.astype(np.float64), scheme, normaliser)
 
 
-def immeasurable(truth_px: AnyFloats, scheme: Scheme, normaliser: str, names: Names = None) -> dict[int, str]:
-    """The faces of (N, L, 2) whose length is zero, by index, and why: those to leave out so as not to lose the rest."""
-    if truth_px.ndim != 3 or truth_px.shape[1:] != (scheme.points, 2) or not len(truth_px):
-        takes = f"(N, {scheme.points}, 2)"
-        raise ValueError(f"landmarks of shape {truth_px.shape}, but scheme {scheme.name!r} takes {takes}")
-    if names is not None and len(names) != len(truth_px):
-        raise ValueError(f"{len(names)} names for {len(truth_px)} faces")
+def degenerate_faces(
+    ground_truth_px: AnyFloats, scheme: Scheme, normaliser: str, names: Names = None
+) -> dict[int, str]:
+    """Return the faces whose length is zero, by index, with the problem.
+
+    Args:
+        ground_truth_px: (N, L, 2).
+        scheme: The landmark scheme.
+        normaliser: One of `normaliser_names(scheme)`.
+        names: The faces' names.
+
+    Raises:
+        ValueError: As for `point_errors`, except for a length of zero.
+    """
+    shape = ground_truth_px.shape
+    if ground_truth_px.ndim != 3 or shape[1:] != (scheme.points, 2) or not len(ground_truth_px):
+        raise ValueError(f"landmarks of shape {shape}, but scheme {scheme.name!r} takes (N, {scheme.points}, 2)")
+    if names is not None and len(names) != len(ground_truth_px):
+        raise ValueError(f"{len(names)} names for {len(ground_truth_px)} faces")
     if normaliser not in normaliser_names(scheme):
         has = ", ".join(normaliser_names(scheme))
         raise ValueError(f"unknown normaliser {normaliser!r}: scheme {scheme.name!r} has {has}")
-    _need_finite(truth_px, "truth", names)
-    diagonals = np.linalg.norm(np.ptp(truth_px.astype(np.float64), axis=1), axis=-1)
-    short = _lengths(truth_px.astype(np.float64), scheme, normaliser) <= NO_LENGTH * diagonals
-    reason = f"the {normaliser} length of its true landmarks is zero; mend them or leave the face out"
-    return {int(face): reason for face in np.flatnonzero(short)}
+    _require_finite(ground_truth_px, "ground truth", names)
+    diagonals = np.linalg.norm(np.ptp(ground_truth_px.astype(np.float64), axis=1), axis=-1)
+    degenerate = _lengths(ground_truth_px.astype(np.float64), scheme, normaliser) <= MIN_LENGTH * diagonals
+    problem = f"the {normaliser} length of its ground truth is zero; fix the landmarks or leave the face out"
+    return {int(face): problem for face in np.flatnonzero(degenerate)}
 
 
-def _lengths(truth_px: Floats, scheme: Scheme, normaliser: str) -> Floats:
+def _lengths(ground_truth_px: Floats, scheme: Scheme, normaliser: str) -> Floats:
     lengths: Floats
     if normaliser == BOX:
-        lengths = np.sqrt(np.ptp(truth_px, axis=1).prod(axis=-1))
+        lengths = np.sqrt(np.ptp(ground_truth_px, axis=1).prod(axis=-1))
     else:
-        one, other = (truth_px[:, list(side)].mean(axis=1) for side in scheme.normalisers[normaliser])
+        one, other = (ground_truth_px[:, list(side)].mean(axis=1) for side in scheme.normalisers[normaliser])
         lengths = np.linalg.norm(one - other, axis=-1)
     return lengths
 
 
-def _need_finite(points_px: AnyFloats, what: str, names: Names) -> None:
+def _require_finite(points_px: AnyFloats, what: str, names: Names) -> None:
     for face, landmark, _ in np.argwhere(~np.isfinite(points_px)):
         raise ValueError(f"{_face(face, names)}: landmark {landmark} of the {what} is not a finite number")
 

@@ -1,6 +1,6 @@
-"""How well a covered face is restored: what is wrong inside the hole, and whether the hole was found.
+"""How well an occluded face is restored: the error inside the hole, and the overlap of the masks.
 
-S pixels of a crop's side. Not imported with the other metrics: SSIM needs scikit-image, which aligning does without.
+S pixels of a crop's side. Not imported with the other metrics: SSIM needs scikit-image, which alignment does without.
 """
 
 from dataclasses import dataclass
@@ -10,35 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-Picture: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
 """RGB from 0 to 255, (S, S, 3)."""
 
 Hole: TypeAlias = NDArray[np.bool_]
-"""Which pixels are covered, (S, S)."""
+"""The occluded pixels, (S, S)."""
 
-LEAST = 1e-10  # squared error; less counts as this, which is 100 dB
+MIN_SQUARED_ERROR = 1e-10  # 100 dB
 
 
 @dataclass(frozen=True, slots=True)
-class HoleFigures:
-    """PSNR in dB, SSIM (Wang et al. 2004) and mean absolute error, from 0 to 1, over the pixels of a hole."""
+class HoleMetrics:
+    """Means over the pixels of a hole: PSNR in dB, SSIM (Wang et al. 2004) and absolute error in [0, 1]."""
 
     psnr: float
     ssim: float
     error: float
 
 
-def hole_figures(clean: Picture, picture: Picture, hole: Hole) -> HoleFigures:
-    """A picture beside the clean one, inside the hole alone. ValueError if the hole is empty.
+def hole_metrics(clean: Pixels, restored: Pixels, hole: Hole) -> HoleMetrics:
+    """Compare a restored image with the clean one inside the hole.
 
-    SSIM's windows, of 11 pixels, reach over the rim; its map is averaged over the hole.
+    The windows of SSIM, 11 pixels wide, reach over the hole's rim; the mean is that of the hole's pixels.
+
+    Args:
+        clean: The face without its occluder.
+        restored: The restored face.
+        hole: The occluded pixels.
+
+    Raises:
+        ValueError: If the hole is empty.
     """
     if not hole.any():
-        raise ValueError("nothing is covered, so there is no hole to look into")
-    errors = (picture[hole].astype(np.float32) - clean[hole]) / 255
-    _, similar = structural_similarity(  # type: ignore[no-untyped-call]
+        raise ValueError("the hole is empty; give a face with an occluded pixel")
+    errors = (restored[hole].astype(np.float32) - clean[hole]) / 255
+    _, similarity = structural_similarity(  # type: ignore[no-untyped-call]
         clean.astype(np.float32),
-        picture.astype(np.float32),
+        restored.astype(np.float32),
         channel_axis=2,
         data_range=255,
         gaussian_weights=True,
@@ -46,11 +54,42 @@ def hole_figures(clean: Picture, picture: Picture, hole: Hole) -> HoleFigures:
         use_sample_covariance=False,
         full=True,
     )
-    psnr = -10 * float(np.log10(max(float(np.square(errors).mean()), LEAST)))
-    return HoleFigures(psnr, float(similar[hole].mean()), float(np.abs(errors).mean()))
+    psnr = -10 * float(np.log10(max(float(np.square(errors).mean()), MIN_SQUARED_ERROR)))
+    return HoleMetrics(psnr, float(similarity[hole].mean()), float(np.abs(errors).mean()))
 
 
-def overlap(hole: Hole, found: Hole) -> float:
-    """Intersection over union of the true hole and the one that was found; 1 if there is neither."""
-    union = int((hole | found).sum())
-    return float((hole & found).sum()) / union if union else 1.0
+def mask_iou(hole: Hole, predicted: Hole) -> float:
+    """Return the intersection over union of two masks; 1 if both are empty."""
+    union = int((hole | predicted).sum())
+    return float((hole & predicted).sum()) / union if union else 1.0
+
+
+def gradient_energy(image: Pixels, hole: Hole) -> float:
+    """Return the mean squared difference between neighbours inside the hole, in levels squared: a measure of sharpness.
+
+    Args:
+        image: RGB from 0 to 255.
+        hole: The pixels that count; a difference counts if both neighbours are inside.
+    """
+    pixels = image.astype(np.float32)
+    total, count = 0.0, 0
+    for axis in (0, 1):
+        first, second = np.delete(hole, -1, axis), np.delete(hole, 0, axis)
+        inside = first & second
+        total += float(np.square(np.diff(pixels, axis=axis)[inside]).sum())
+        count += 3 * int(inside.sum())
+    return total / max(count, 1)
+
+
+def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return the Fréchet distance between two sets of feature vectors, (N, D) and (M, D), taken as Gaussian.
+
+    Source: Heusel et al. 2017, equation 6.
+    """
+    means = first.mean(axis=0), second.mean(axis=0)
+    covariances = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
+    # The trace of the square root of a product of two covariances is the sum of the roots of its eigenvalues.
+    eigenvalues = np.linalg.eigvals(covariances[0] @ covariances[1]).real
+    root = float(np.sqrt(np.clip(eigenvalues, 0, None)).sum())
+    distance = float(np.square(means[0] - means[1]).sum())
+    return distance + float(np.trace(covariances[0]) + np.trace(covariances[1])) - 2 * root

@@ -1,4 +1,4 @@
-"""Whether a visibility can be believed: recall at a precision, and calibration. N faces, L landmarks, K bins."""
+"""Metrics of predicted visibility: recall at a precision, and calibration. N faces, L landmarks, K bins."""
 
 from dataclasses import dataclass
 
@@ -10,24 +10,39 @@ from unveil.metrics.errors import AnyFloats, Flags, Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """Probabilities beside what happened, in K bins of equal width from 0 to 1: each (K,), NaN in an empty bin."""
+    """Predicted probabilities and observed frequencies in K bins of equal width from 0 to 1.
+
+    Args:
+        count: Predictions in each bin, (K,).
+        probability: Mean predicted probability, (K,); 0 in an empty bin.
+        frequency: Fraction that is true, (K,); 0 in an empty bin.
+    """
 
     count: NDArray[np.int64]
     probability: Floats
-    """The mean probability that was given."""
-    share: Floats
-    """How many were then true."""
+    frequency: Floats
 
     @property
     def ece(self) -> float:
-        """Expected calibration error (Naeini et al. 2015): the mean of |probability - share| over all judgements."""
-        held = self.count > 0
-        return float(np.average(np.abs(self.probability - self.share)[held], weights=self.count[held]))
+        """Expected calibration error (Naeini et al. 2015): mean |probability - frequency| over all predictions."""
+        return float(np.average(np.abs(self.probability - self.frequency), weights=self.count))
 
 
 def reliability(true: Flags, probability: AnyFloats, bins: int = 10) -> Reliability:
-    """How well probabilities, of any shape, agree with what was true, of the same; ValueError outside [0, 1]."""
-    _need_same(true, probability)
+    """Compare probabilities with what is true.
+
+    Args:
+        true: Of any shape.
+        probability: Of the same shape, 0 to 1.
+        bins: K.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: The shapes differ, a probability is outside 0 to 1, or there are no bins.
+    """
+    _require_same_shape(true, probability)
     if bins < 1:
         raise ValueError(f"{bins} bins: give 1 or more")
     if not ((probability >= 0) & (probability <= 1)).all():
@@ -35,18 +50,25 @@ def reliability(true: Flags, probability: AnyFloats, bins: int = 10) -> Reliabil
     given = probability.ravel().astype(np.float64)
     place = np.minimum((given * bins).astype(np.int64), bins - 1)
     count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        means, shares = (np.bincount(place, weights, bins) / count for weights in (given, true.ravel()))
-    return Reliability(count, means, shares)
+    means, frequencies = (np.bincount(place, weights, bins) / np.maximum(count, 1) for weights in (given, true.ravel()))
+    return Reliability(count, means, frequencies)
 
 
 def recall_at_precision(true: Flags, score: AnyFloats, precision: float = 0.80) -> float:
-    """The largest share of the true ones that some threshold on the score finds with at least that precision.
+    """Return the largest recall of any threshold on a score whose precision is high enough; 0 if there is none.
 
-    Both of any one shape. To judge occlusion as COFW does (Burgos-Artizzu et al. 2013, 80 % precision), `true` is
-    "occluded" and the score 1 - visibility. 0 if no threshold is that precise; ValueError if nothing is true.
+    Args:
+        true: Of any shape. For occlusion: true where a landmark is occluded.
+        score: Of the same shape. For occlusion: 1 - visibility.
+        precision: The least precision.
+
+    Raises:
+        ValueError: The shapes differ, a score is not finite, or nothing is true.
+
+    Source:
+        Burgos-Artizzu et al. 2013 (COFW), at 80 % precision.
     """
-    _need_same(true, score)
+    _require_same_shape(true, score)
     if not np.isfinite(score).all():
         raise ValueError("a score is not a finite number")
     if not true.any():
@@ -58,6 +80,6 @@ def recall_at_precision(true: Flags, score: AnyFloats, precision: float = 0.80) 
     return float(hits[last][precise].max(initial=0) / hits[-1])
 
 
-def _need_same(true: Flags, score: AnyFloats) -> None:
+def _require_same_shape(true: Flags, score: AnyFloats) -> None:
     if true.shape != score.shape or not true.size:
-        raise ValueError(f"a truth of shape {true.shape}, but scores of shape {score.shape}")
+        raise ValueError(f"ground truth of shape {true.shape}, but scores of shape {score.shape}")
