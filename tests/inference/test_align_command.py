@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -121,6 +122,24 @@ def test_a_picture_of_one_pixel_is_one_line(align: Align, picture: Picture, caps
     picture("dot.png", np.zeros((1, 1, 3), np.uint8))
     assert align("dot.png") == 2
     assert "dot.png: 1x1 pixels" in errors(capsys)[0]
+
+
+def test_files_that_are_not_images_are_counted_by_suffix(
+    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+) -> None:
+    for name in ("in/a.png", "in/deep/b.png"):
+        picture(name)
+    for name in ("in/notes.txt", "in/deep/more.TXT", "in/clip.mp4", "in/README", "in/.hidden"):
+        (tmp_path / name).touch()
+    assert align("in") == 0
+    others = "2 .txt, 1 without a suffix, 1 .mp4"
+    assert sorted(errors(capsys)[0].split(": ", 2)[2].split(", ")) == sorted(others.split(", "))
+
+
+def test_a_decision_about_the_values_of_an_image_is_a_warning(align: Align, tmp_path: Path, capsys: Any) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 96, 3), 4000, np.uint16))
+    assert align("a.png") == 0
+    assert errors(capsys) == ["warning: a.png: 16-bit values up to 4000 were scaled from 0-4095 to 0-255"]
 
 
 def test_a_folder_or_glob_without_pictures_is_one_line(
@@ -254,7 +273,7 @@ def test_ctrl_c_leaves_nothing_half_written(
     picture("a.png")
     picture("b.png")
 
-    def interrupt(path: Path) -> Image:
+    def interrupt(path: Path, _warn: object) -> Image:
         if path.name == "b.png":
             raise KeyboardInterrupt
         return np.full((64, 96, 3), 90, np.uint8)

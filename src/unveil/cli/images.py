@@ -110,6 +110,8 @@ def run_over_images(options: ImageOptions, label: str, open_processor: OpenProce
     with Job(len(sources.images), label) as job:
         for problem in sources.problems:
             job.fail(problem)
+        for note in sources.skipped:
+            job.warn(note)
         if sources.images:
             try:
                 faces = _run_all(options, sources, job, open_processor)
@@ -137,7 +139,7 @@ def _run_all(options: ImageOptions, sources: "Sources", job: Job, open_processor
         cv2.setNumThreads(options.threads)
         for source in sources.images:
             try:
-                image_rgb = read_image(source.path)
+                image_rgb = read_image(source.path, job.warn)
                 faces = process(source, image_rgb, box_file.boxes_of(source.path) if box_file else None)
             except Exception as error:  # an error in one image, of whatever kind, does not stop the others
                 has_name = isinstance(error, ImageError)

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,10 +30,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The images that were found, without duplicates, and one line for each argument that matches none."""
+    """The images that were found, without duplicates.
+
+    Args:
+        images: The images.
+        problems: One line for each argument that matches no image.
+        skipped: One line for each folder with files that are not images: how many of which suffix.
+    """
 
     images: tuple[Source, ...]
     problems: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def find_sources(arguments: Sequence[str], out: Path) -> Sources:
@@ -51,14 +58,34 @@ def find_sources(arguments: Sequence[str], out: Path) -> Sources:
     """
     found: dict[Path, Source] = {}
     problems: list[str] = []
+    skipped: list[str] = []
     for argument in arguments:
+        if Path(argument).is_dir() and (note := describe_skipped(_others_below(Path(argument), out))):
+            skipped.append(f"{argument}: {note}")
         try:
             for path, root in _matches(argument, out):
                 relative = path.relative_to(root)
                 found.setdefault(path.resolve(), Source(path, relative.with_suffix("")))
         except ValueError as error:
             problems.append(str(error))
-    return Sources(tuple(_with_unique_outputs(list(found.values()))), tuple(problems))
+    return Sources(tuple(_with_unique_outputs(list(found.values()))), tuple(problems), tuple(skipped))
+
+
+def describe_skipped(paths: Iterable[Path]) -> str:
+    """Count files by suffix.
+
+    Args:
+        paths: Files that are not images.
+
+    Returns:
+        As in "skipped 3 files that are not images: 2 .txt, 1 without a suffix"; empty if there are none.
+    """
+    suffixes = Counter(path.suffix.lower() for path in paths)
+    if not suffixes:
+        return ""
+    parts = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in suffixes.most_common())
+    files = "1 file that is not an image" if suffixes.total() == 1 else f"{suffixes.total()} files that are not images"
+    return f"skipped {files}: {parts}"
 
 
 def _matches(argument: str, out: Path) -> list[tuple[Path, Path]]:
@@ -79,16 +106,25 @@ def _matches(argument: str, out: Path) -> list[tuple[Path, Path]]:
     return matches
 
 
-def _images_below(folder: Path, out: Path) -> Iterator[Path]:
+def _images_below(folder: Path, out: Path) -> list[Path]:
+    return [path for path in _files_below(folder, out) if _is_image(path)]
+
+
+def _others_below(folder: Path, out: Path) -> list[Path]:
+    return [path for path in _files_below(folder, out) if path.suffix.lower() not in IMAGE_SUFFIXES]
+
+
+def _files_below(folder: Path, out: Path) -> Iterator[Path]:
+    """Yield the files that are not hidden, sorted within each folder, without those below `out`."""
     excluded = out.resolve()
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(here) / f).resolve() != excluded)
-        yield from (Path(here) / name for name in sorted(files) if _is_image(Path(name)))
+        yield from (Path(here) / name for name in sorted(files) if not name.startswith("."))
 
 
 def _is_image(path: Path) -> bool:
-    hidden = path.name.startswith(".")
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.endswith(OUTPUT_SUFFIXES)
+    is_output = path.name.startswith(".") or path.name.endswith(OUTPUT_SUFFIXES)
+    return not is_output and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -1,46 +1,65 @@
-"""Pictures in: whatever OpenCV decodes becomes upright RGB, anything else one line that says why not."""
+"""Image files: every format becomes upright RGB of 8 bits. H and W the size of an image."""
 
 import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from unveil.io.files import DataError
+from unveil.io.image_metadata import ImageMetadata, read_metadata
 from unveil.io.opencv_log import quiet_opencv
 from unveil.types import Image
 
 IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff"),
-        *(".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
+        *(".bmp", ".gif", ".avif", ".heic", ".heif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
     )
 )
-MIN_SIDE = 8  # a face is some 16 pixels wide before its landmarks mean anything; less than half of that cannot hold one
+"""Lower-case suffixes of the files that count as images in a folder."""
 
-SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"RIFF", "WebP"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"\x00\x00\x00\x0cjP", "JPEG 2000"),
-)
+MIN_SIDE = 8  # pixels; landmarks need a face of about twice that
+DECODE_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+UNCHANGED_FLAGS = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+BIT_DEPTHS = (8, 10, 12, 14, 16)  # of values in a container of 16 bits
+UNIT_LIMIT = 1.5  # floating-point values up to this are taken as 0 to 1, with some overshoot
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 JPEG_END, JPEG_STANDALONE = 0xD9, frozenset((0x01, *range(0xD0, 0xD9)))
+HEIF_EXTRA = "pip install 'unveil[heif]'"
+
+Warn: TypeAlias = Callable[[str], None]
+"""Takes a warning of one line that names the file."""
 
 
 class ImageError(DataError):
-    """A picture that cannot be read; the message is one line that names the file and the mend."""
+    """An image that cannot be read. The message is one line that names the file and the fix."""
 
 
-def read_image(path: str | Path) -> Image:
-    """The picture in `path` as RGB, (H, W, 3) of uint8, turned as its EXIF data say. ImageError if there is none.
+class ImageWarning(UserWarning):
+    """An image that could be read, but not without a decision: its values were scaled, or it has several frames."""
 
-    Grey, palette, 16-bit and CMYK pictures become RGB of 8 bits; an alpha channel is dropped.
+
+def read_image(path: str | Path, warn: Warn | None = None) -> Image:
+    """Read an image file as upright RGB of 8 bits.
+
+    The EXIF orientation is applied. Grey, palette and CMYK images become RGB, an alpha channel is dropped. Of an
+    animation or a file of several pages, the first is read. Values of more than 8 bits are scaled to 0 to 255.
+
+    Args:
+        path: The file.
+        warn: Called with one line if the values had to be scaled by a guess or there are several frames. Without it
+            the line is issued as an `ImageWarning`.
+
+    Returns:
+        The image, RGB, (H, W, 3).
+
+    Raises:
+        ImageError: If the file cannot be read.
     """
     try:
         data = Path(path).read_bytes()
@@ -50,43 +69,166 @@ def read_image(path: str | Path) -> Image:
         raise ImageError(f"{path}: a folder, not an image") from None
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode_image(data, str(path))
+    return decode_image(data, str(path), warn)
 
 
-def decode_image(data: bytes | NDArray[np.uint8], name: str = "image") -> Image:
-    """The picture in `data`, as `read_image` gives it; `name` is what an ImageError calls it."""
+def decode_image(data: bytes | NDArray[np.uint8], name: str = "image", warn: Warn | None = None) -> Image:
+    """Decode the content of an image file as `read_image` does.
+
+    Args:
+        data: The content of the file.
+        name: The name of the image in messages.
+        warn: As in `read_image`.
+
+    Returns:
+        The image, RGB, (H, W, 3).
+
+    Raises:
+        ImageError: If the data cannot be decoded.
+    """
     data = bytes(data)
     if not data:
         raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again")
-    kind = next((kind for magic, kind in SIGNATURES if data.startswith(magic)), None)
+    metadata = read_metadata(data)
+    kind = metadata.format
     if (kind == "JPEG" and not _jpeg_ends(data)) or (kind == "PNG" and b"IEND\xaeB`\x82" not in data):
         raise ImageError(f"{name}: the {kind} is cut short after {len(data)} bytes; copy or download it again")
-    with quiet_opencv():
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except (cv2.error, MemoryError) as error:
-            raise ImageError(
-                f"{name}: OpenCV cannot decode it ({_first_line(error)}); save it as PNG or JPEG"
-            ) from error
-    if image is None and kind:
-        raise ImageError(
-            f"{name}: the {kind} is damaged, cut short or of an unknown kind; save it again as PNG or JPEG"
-        )
-    if image is None:
-        raise ImageError(f"{name}: not an image that OpenCV knows; save it as JPEG, PNG, WebP, TIFF or BMP")
-    height, width = image.shape[:2]
+    image_rgb, orientation = _decode(data, metadata, name)
+    height, width = image_rgb.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ImageError(
-            f"{name}: {width}x{height} pixels cannot hold a face; use a picture of at least {MIN_SIDE}x{MIN_SIDE}"
+            f"{name}: {width}x{height} pixels cannot hold a face; use an image of at least {MIN_SIDE}x{MIN_SIDE}"
         )
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    notes = []
+    if metadata.frames > 1:
+        frames = "pages" if kind == "TIFF" else "frames"
+        notes.append(f"{metadata.frames} {frames}; the first is used")
+    image_rgb, note = _to_8_bits(image_rgb, metadata.max_value)
+    for text in (*notes, *([note] if note else [])):
+        (warn or _issue_warning)(f"{name}: {text}")
+    return np.ascontiguousarray(_upright(image_rgb, orientation))
+
+
+def _decode(data: bytes, metadata: ImageMetadata, name: str) -> tuple[NDArray[Any], int]:
+    """Return the pixels of the first frame, RGB in the file's own depth, and the orientation still to be applied."""
+    kind = metadata.format
+    if kind == "HEIC":
+        return _decode_heif(data, name), 1
+    if metadata.patches:
+        patched = bytearray(data)
+        for offset, value in metadata.patches:
+            patched[offset : offset + len(value)] = value
+        data = bytes(patched)
+    buffer, problem = np.frombuffer(data, np.uint8), None
+    image = None
+    with quiet_opencv():
+        for flags in (DECODE_FLAGS, UNCHANGED_FLAGS):  # the second reads grey TIFF of floating-point numbers
+            try:
+                image = cv2.imdecode(buffer, flags)
+            except (cv2.error, MemoryError) as error:
+                problem = error
+            if image is not None or kind != "TIFF":
+                break
+    if image is None and kind == "AVIF":
+        return _decode_avif(data, name), 1
+    if image is None and problem is not None:
+        message = f"{name}: OpenCV cannot decode it ({_first_line(problem)}); save it as PNG or JPEG"
+        raise ImageError(message) from problem
+    if image is None and kind:
+        raise ImageError(
+            f"{name}: the {kind} is damaged, cut short or of an unsupported kind; save it again as PNG or JPEG"
+        )
+    if image is None:
+        raise ImageError(f"{name}: not an image that OpenCV can decode; save it as JPEG, PNG, WebP, TIFF or BMP")
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    return image[..., 2::-1], metadata.orientation
+
+
+def _decode_heif(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode HEIC by pillow-heif, which applies the orientation and scales to 8 bits."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ImageError(f"{name}: HEIC needs pillow-heif; {HEIF_EXTRA}, or save it as JPEG") from None
+    try:
+        return np.asarray(pillow_heif.open_heif(data).to_pillow().convert("RGB"), np.uint8)
+    except Exception as error:  # the errors of the plug-in have no common class
+        raise ImageError(f"{name}: the HEIC is damaged or cut short; save it again as PNG or JPEG") from error
+
+
+def _decode_avif(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode AVIF by Pillow, for a build of OpenCV without AVIF; Pillow states the orientation as EXIF."""
+    try:
+        from io import BytesIO
+
+        from PIL import Image as PillowImage
+        from PIL import ImageOps, features
+
+        if not features.check("avif"):
+            raise ImportError
+    except ImportError:
+        problem = f"the AVIF is damaged, or this OpenCV has no AVIF decoder; {HEIF_EXTRA}, or save it as JPEG"
+        raise ImageError(f"{name}: {problem}") from None
+    try:
+        with PillowImage.open(BytesIO(data)) as opened:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
+    except Exception as error:  # the errors of the plug-in have no common class
+        raise ImageError(f"{name}: the AVIF is damaged or cut short; save it again as PNG or JPEG") from error
+
+
+def _to_8_bits(pixels: NDArray[Any], max_value: int | None) -> tuple[Image, str | None]:
+    """Scale the values to 0 to 255.
+
+    Args:
+        pixels: The pixels, of any number type.
+        max_value: The largest possible value, if the header states it.
+
+    Returns:
+        The pixels as uint8, and what was done unless it is certain.
+    """
+    if pixels.dtype == np.uint8:
+        if max_value is None or max_value >= 255:
+            return pixels, None
+        scaled: Image = np.minimum(np.round(pixels * (255 / max_value)), 255).astype(np.uint8)
+        return scaled, None
+    floating = np.issubdtype(pixels.dtype, np.floating)
+    finite = bool(np.isfinite(pixels).all())
+    values = pixels if finite else np.nan_to_num(pixels, nan=0, posinf=0, neginf=0)
+    largest = float(values.max())
+    if floating and largest <= UNIT_LIMIT:
+        limit = 1.0
+    elif max_value is not None and not floating and largest <= max_value < 65535:
+        limit = float(max_value)
+    else:
+        limit = next((float(2**bits - 1) for bits in BIT_DEPTHS if largest < 2**bits), largest)
+        limit = 255.0 if floating and largest < 256 else limit
+    scaled = np.clip(np.round(values * (255 / limit)), 0, 255).astype(np.uint8)
+    if not floating and limit == 65535:
+        return scaled, None
+    kind = "floating-point" if floating else f"{pixels.dtype.itemsize * 8}-bit"
+    lost = "" if finite else ", those that are not finite set to 0"
+    return scaled, f"{kind} values up to {largest:g} were scaled from 0-{limit:g} to 0-255{lost}"
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    """Apply an EXIF orientation, 1 to 8."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return image[:, ::-1] if orientation in (2, 3, 6, 7) else image
+
+
+def _issue_warning(message: str) -> None:
+    warnings.warn(message, ImageWarning, stacklevel=4)
 
 
 def _jpeg_ends(data: bytes) -> bool:
-    """Whether a JPEG reaches its end marker: OpenCV may paint what is missing grey and say nothing.
+    """Return whether a JPEG reaches its end marker; OpenCV may fill what is missing with grey and report no error.
 
-    Marker segments are stepped over by their length, so that the end of an embedded thumbnail does not count; inside
-    the entropy-coded data the pattern finds the next marker, since a data byte of 255 is always followed by 0.
+    Marker segments are skipped by their length, so that the end of an embedded thumbnail does not count. Inside the
+    entropy-coded data the pattern matches the next marker, because a data byte of 255 is always followed by 0.
     """
     at = 2
     while marker := JPEG_MARKER.search(data, at):
@@ -126,7 +268,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write RGB (H, W, 3) or grey (H, W) pixels as a PNG file. PngError, naming the file, if that is not possible."""
+    """Write RGB (H, W, 3) or grey (H, W) pixels as a PNG file; PngError, naming the file, if that is not possible."""
     try:
         path.write_bytes(encode_png(pixels))
     except PngError as error:
