@@ -1,7 +1,10 @@
-"""Landmarks and restoration taking turns: S_{t+1} = S_t + Φ_t(φ(I, S_t)), where I is restored round S_t at each step.
+"""Coupled alignment and restoration: S_{t+1} = S_t + Φ_t(φ(I, S_t)), with I restored around S_t at each step.
 
-GAN-IA's section 3.4: the better the shape, the better the restoration, and the other way round. L landmarks. Any
-restorer goes before DRN, SDM, PFLD or an exported model; all are asked as `AlignmentModel` is. Needs torch.
+L landmarks. Any restorer can precede DRN, SDM, PFLD or an exported model; all have the interface of `AlignmentModel`.
+Needs torch.
+
+Source:
+    GAN-IA, section 3.4.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,124 +16,152 @@ import torch
 from safetensors import safe_open
 
 from unveil.baselines.drn import Drn
+from unveil.baselines.networks import BASELINES
 from unveil.baselines.pfld import Pfld
 from unveil.baselines.shape_indexed import Crops, Shapes, cascade
-from unveil.evaluation.mapping import Aligner
 from unveil.geometry import Crop
-from unveil.inference.aligner import Alignment, AlignmentModel, model_input, shipped_models
-from unveil.inference.blending import RestoredCrop, blended
-from unveil.models.checkpoints import Blueprint, load_network
-from unveil.models.restorers import FaceRestorer, composed
+from unveil.inference.aligner import Aligner, AlignmentModel, AlignResult, model_input
+from unveil.inference.blending import blend, composite
+from unveil.inference.onnx_model import shipped_models
+from unveil.inference.restorer import Restorer
+from unveil.models.checkpoints import NETWORKS, load_network
+from unveil.models.network import NetworkSpec
 from unveil.types import Box, Image, Points
 
-TURNS = 2  # looks of a network that has no stages: by the box that it is given, then by its own landmarks
+ITERATIONS = 2  # of a network without stages: first in the given box, then around its own landmarks
 
-Uncover: TypeAlias = Callable[[Image, Points], Image]
-"""A picture and a face's landmarks as they are known so far, (L, 2) in its pixels, to the picture without occluders."""
+RestoreFn: TypeAlias = Callable[[Image, Points], Image]
+"""From an image and the current landmarks of a face, (L, 2) in pixels, to the image without occluders."""
 
 
-def uncovering(restorer: FaceRestorer) -> Uncover:
-    """The restorer's window blended in as `unveil restore` does; what it does not take for an occluder stays.
+def restore_fn(restorer: Restorer) -> RestoreFn:
+    """Return a function that restores a face as `unveil restore` does.
 
-    Several windows lie over one another in their order, the jaw's below, as a regressor that trains behind them sees
-    them: autoencoders know no mask, so there is nothing to blend into.
+    The crops of components are laid over each other in their order, as a regressor that was trained behind them gets
+    them: autoencoders predict no mask, so there is nothing to blend.
+
+    Args:
+        restorer: One network of the whole face, or one for each component.
     """
 
-    def uncover(image_rgb: Image, points_px: Points) -> Image:
-        (windows,) = restorer([image_rgb], [points_px])
-        if len(windows) > 1:
-            return composed(image_rgb, windows)
-        return blended(image_rgb, [RestoredCrop(*window) for window in windows])[0]
+    def restore(image_rgb: Image, points_px: Points) -> Image:
+        (crops,) = restorer.restore_each([image_rgb], [points_px])
+        return composite(image_rgb, crops) if len(crops) > 1 else blend(image_rgb, crops)[0]
 
-    return uncover
+    return restore
 
 
-def coupled(model: str | Path, uncover: Uncover | None = None, *, turns: int = TURNS, threads: int = 1) -> Aligner:
-    """The landmarks of a run of DRN, SDM or PFLD, or of a model that ships or was exported, restored before each look.
+def coupled(
+    model: str | Path, restore: RestoreFn | None = None, *, iterations: int = ITERATIONS, threads: int = 1
+) -> Aligner:
+    """Return a landmark network that gets restored faces.
 
-    DRN and SDM restore before every stage, the others `turns` times. ValueError, naming the file, for another network.
+    Args:
+        model: A run of DRN, SDM or PFLD, or a model that ships or was exported.
+        restore: Restores the face before every stage of DRN and SDM, and `iterations` times for the others; None: the
+            network without restoration.
+        iterations: 1 or more.
+        threads: Of an exported network.
+
+    Returns:
+        The network as an aligner.
+
+    Raises:
+        ValueError: It is another network; the message names the file.
     """
     folder = Path(model)
     if str(model) in shipped_models() or (folder / "model.onnx").is_file():
-        return alternating(AlignmentModel.load(model, threads), uncover, turns)
+        return alternating(AlignmentModel.load(model, threads), restore, iterations)
     file = folder / "best.safetensors" if folder.is_dir() else folder
-    network, blueprint = load_network(file)
+    network, spec = load_network(file, {**NETWORKS, **BASELINES})
     if isinstance(network, Drn):
-        return staged(network, blueprint, uncover)
+        return staged(network, spec, restore)
     if isinstance(network, Pfld):
-        return alternating(direct(network, blueprint), uncover, turns)
-    raise ValueError(f"{file}: a network {blueprint.network!r}; export it and name the exported folder")
+        return alternating(direct(network, spec), restore, iterations)
+    raise ValueError(f"{file}: a network {spec.network!r}; export it and name the exported folder")
 
 
-def staged(network: Drn, blueprint: Blueprint, uncover: Uncover | None = None) -> Aligner:
-    """DRN or SDM, from its mean shape in the box, stage after stage."""
-    start, stages = network.get_buffer("mean_shape").numpy()[None], network.as_stages()
+def staged(network: Drn, spec: NetworkSpec, restore: RestoreFn | None = None) -> Aligner:
+    """Return DRN or SDM as an aligner: from its mean shape in the box, stage after stage.
 
-    def face(image_rgb: Image, box: Box) -> Points:
-        crop = Crop.around(box, blueprint.margin)
-
-        def restore(_: Crops, shapes: Shapes) -> Crops:
-            assert uncover is not None
-            return crop.extract(uncover(image_rgb, crop.to_px(shapes[0])), blueprint.input_size)[None]
-
-        seen = crop.extract(image_rgb, blueprint.input_size)[None]
-        return crop.to_px(cascade(seen, start, stages, None if uncover is None else restore)[-1, 0])
-
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[Alignment]:
-        _refuse_mirrors(flip_average)
-        return [_alignment(face(image_rgb, box)) for box in boxes]
-
-    return align
-
-
-def direct(network: Pfld, blueprint: Blueprint) -> Aligner:
-    """PFLD as it is: one look at the box's crop."""
-
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[Alignment]:
-        _refuse_mirrors(flip_average)
-        crops = [Crop.around(box, blueprint.margin) for box in boxes]
-        with torch.no_grad():
-            images = torch.from_numpy(model_input(image_rgb, crops, blueprint.input_size))
-            points_unit = network.landmarks(images).numpy()
-        return [_alignment(crop.to_px(points)) for crop, points in zip(crops, points_unit, strict=True)]
-
-    return align
-
-
-def alternating(model: Aligner, uncover: Uncover | None, turns: int = TURNS) -> Aligner:
-    """Restored round the mean shape in the box, aligned; then restored round what was found and aligned again.
-
-    The model looks at the same box each time, so that it is the restoring alone that makes a difference. Without
-    `uncover` the model as it is. ValueError for less than one turn.
+    Args:
+        network: The network.
+        spec: Its input.
+        restore: Restores the face before every stage.
     """
-    if turns < 1:
-        raise ValueError(f"{turns} turns: give 1 or more")
-    if uncover is None:
+    start, stages = network.mean_shape.numpy()[None], network.as_stages()
+
+    def align_face(image_rgb: Image, box: Box) -> Points:
+        crop = Crop.around(box, spec.margin)
+
+        def restored_crops(_: Crops, shapes: Shapes) -> Crops:
+            assert restore is not None
+            return crop.extract(restore(image_rgb, crop.to_px(shapes[0])), spec.input_size)[None]
+
+        crops = crop.extract(image_rgb, spec.input_size)[None]
+        return crop.to_px(cascade(crops, start, stages, None if restore is None else restored_crops)[-1, 0])
+
+    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+        _require_no_mirror(flip_average)
+        return [AlignResult(align_face(image_rgb, box), None, None) for box in boxes]
+
+    return align
+
+
+def direct(network: Pfld, spec: NetworkSpec) -> Aligner:
+    """Return PFLD as an aligner, without restoration.
+
+    Args:
+        network: The network.
+        spec: Its input.
+    """
+
+    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+        _require_no_mirror(flip_average)
+        crops = [Crop.around(box, spec.margin) for box in boxes]
+        with torch.no_grad():
+            images = torch.from_numpy(model_input(image_rgb, crops, spec.input_size))
+            points_unit = network.landmarks(images).numpy()
+        return [AlignResult(crop.to_px(points), None, None) for crop, points in zip(crops, points_unit, strict=True)]
+
+    return align
+
+
+def alternating(model: Aligner, restore: RestoreFn | None, iterations: int = ITERATIONS) -> Aligner:
+    """Return an aligner that restores around the mean shape in the box, aligns, and repeats around the result.
+
+    The model gets the same box each time, so that only the restoration makes a difference.
+
+    Args:
+        model: The model.
+        restore: None returns the model.
+        iterations: 1 or more.
+
+    Raises:
+        ValueError: Less than one iteration.
+    """
+    if iterations < 1:
+        raise ValueError(f"{iterations} iterations: give 1 or more")
+    if restore is None:
         return model
     start = mean_face()
 
-    def face(image_rgb: Image, box: Box, flip_average: bool) -> Alignment:
+    def align_face(image_rgb: Image, box: Box, flip_average: bool) -> AlignResult:
         points_px = Crop.around(box).to_px(start)
-        for _ in range(turns):
-            (found,) = model(uncover(image_rgb, points_px), [box], flip_average)
-            points_px = found.points_px
-        return found
+        for _ in range(iterations):
+            (result,) = model(restore(image_rgb, points_px), [box], flip_average)
+            points_px = result.points_px
+        return result
 
-    return lambda image_rgb, boxes, flip_average=False, /: [face(image_rgb, box, flip_average) for box in boxes]
+    return lambda image_rgb, boxes, flip_average=False, /: [align_face(image_rgb, box, flip_average) for box in boxes]
 
 
 def mean_face() -> Points:
-    """The mean shape that ships with `glomface-light`, (68, 2) in unit coordinates: for networks that have none."""
+    """Return the mean shape of `glomface-light`, (68, 2) in unit coordinates, for networks that have none."""
     with safe_open(shipped_models()["glomface-light"] / "model.safetensors", framework="np") as file:
         return np.asarray(file.get_tensor("mean_shape"), np.float32)
 
 
-def _alignment(points_px: Points) -> Alignment:
-    """Of networks that say nothing of visibility and spread."""
-    unsaid = np.full(len(points_px), np.nan, np.float32)
-    return Alignment(points_px, unsaid, unsaid)
-
-
-def _refuse_mirrors(flip_average: bool) -> None:
+def _require_no_mirror(flip_average: bool) -> None:
     if flip_average:
-        raise ValueError("DRN, SDM and PFLD are asked once; leave mirror averaging out")
+        raise ValueError("DRN, SDM and PFLD have no mirror averaging; leave it out")

@@ -5,19 +5,32 @@ B faces, L landmarks, D features of a face (L x 128). Sizes after the same autho
 
 import math
 from itertools import pairwise
-from typing import cast
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import DESCRIPTOR, Stage
+from unveil.models.network import NetworkConfig, ParamGroup
+from unveil.schemes.scheme import Scheme
 
-HIDDEN = (1296, 784, 400)
-STAGES = 3
+
+class DrnConfig(NetworkConfig):
+    """Sizes of DRN, and of SDM, which is a DRN without hidden layers."""
+
+    network: Literal["drn"] = "drn"
+    input_size: int = 128
+    hidden: tuple[int, ...] = (1296, 784, 400)
+    """Widths of the hidden layers of each stage."""
+    stages: Annotated[int, Field(ge=1)] = 3
+
+    def build(self, scheme: Scheme) -> "Drn":
+        return Drn(scheme, self)
 
 
 class RegressionStage(nn.Module):
@@ -26,7 +39,10 @@ class RegressionStage(nn.Module):
     Without hidden layers it is SDM's linear map.
     """
 
-    def __init__(self, landmarks: int, hidden: tuple[int, ...] = HIDDEN) -> None:
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, landmarks: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
         count = landmarks * DESCRIPTOR
         self.register_buffer("mean", torch.zeros(count))
@@ -43,25 +59,23 @@ class RegressionStage(nn.Module):
     def standardise(self, features: Float[Tensor, "N L 128"]) -> None:
         """Takes each feature's mean and spread from the training faces; the first thing to do with a fresh stage."""
         flat = features.flatten(1)
-        self.get_buffer("mean").copy_(flat.mean(dim=0))
-        self.get_buffer("scale").copy_(1 / flat.std(dim=0).clamp(min=1e-3))
+        self.mean.copy_(flat.mean(dim=0))
+        self.scale.copy_(1 / flat.std(dim=0).clamp(min=1e-3))
 
     def take(self, linear: LinearStage) -> None:
         """The closed-form solution instead of weights; ValueError if there are hidden layers."""
         if len(self.layers) > 1:
             raise ValueError("a stage with hidden layers has no closed form; give it hidden=()")
         last = self.layers[0]
-        for mine, theirs in (
-            (self.get_buffer("mean"), linear.mean),
-            (last.weight, linear.weights.T),
-            (last.bias, linear.bias),
-        ):
-            with torch.no_grad():
-                cast(Tensor, mine).copy_(torch.from_numpy(theirs))
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            self.mean.copy_(torch.from_numpy(linear.mean))
+            last.weight.copy_(torch.from_numpy(linear.weights.T))
+            last.bias.copy_(torch.from_numpy(linear.bias))
 
     def forward(self, features: Float[Tensor, "B L 128"]) -> Float[Tensor, "B L 2"]:
         """Offsets in unit coordinates."""
-        standard = (features.flatten(1) - self.get_buffer("mean")) * self.get_buffer("scale")
+        standard = (features.flatten(1) - self.mean) * self.scale
         offsets: Tensor = self.layers(standard)
         return offsets.reshape(features.shape[0], -1, 2)
 
@@ -69,12 +83,20 @@ class RegressionStage(nn.Module):
 class Drn(nn.Module):
     """The stages and the shape they start from. Features are taken between stages, by `shape_indexed.cascade`."""
 
-    def __init__(
-        self, mean_shape: Float[Tensor, "L 2"], *, hidden: tuple[int, ...] = HIDDEN, stages: int = STAGES
-    ) -> None:
+    mean_shape: Tensor
+
+    def __init__(self, scheme: Scheme, config: DrnConfig) -> None:
         super().__init__()
-        self.register_buffer("mean_shape", mean_shape)
-        self.stages = nn.ModuleList(RegressionStage(len(mean_shape), tuple(hidden)) for _ in range(stages))
+        self.register_buffer("mean_shape", torch.zeros(scheme.points, 2))
+        self.stages = nn.ModuleList(RegressionStage(scheme.points, config.hidden) for _ in range(config.stages))
+
+    def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
+        """Set the shape that the first stage starts from, in unit coordinates."""
+        self.mean_shape.copy_(mean_shape)
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Return all parameters as one group."""
+        return [ParamGroup(list(self.parameters()))]
 
     def forward(self, features: Float[Tensor, "T B L 128"]) -> Float[Tensor, "T B L 2"]:
         """Every stage on its own features: one call to train or to export them all."""

@@ -1,107 +1,129 @@
-"""A small stacked hourglass (Newell et al. 2016), with or without boundary maps: what GlomFace is measured against.
+"""A stacked hourglass (Newell et al. 2016), with or without boundary maps (Wu et al. 2018): a control for GlomFace.
 
 B faces, L landmarks, K contours, T stacks, C channels, H and W pixels of the maps at stride 4.
 """
 
+from typing import Annotated, Literal
+
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unveil.models.backbones import LiteFeatures
+from unveil.models.backbones import PyramidBackbone
 from unveil.models.conv_norm import NormedConv
-from unveil.models.glomface import Prediction
-from unveil.models.heads import FIRST_SPREAD
+from unveil.models.heads import INITIAL_LOG_SCALE
 from unveil.models.layers import ScaledConv
+from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
 from unveil.schemes.scheme import Scheme
 
 
-class StackedHourglass(nn.Module):
-    """Each stack draws a heatmap a landmark, and with `boundaries` a map a contour; the next stack sees all of them.
+class HourglassConfig(NetworkConfig):
+    """Sizes of the stacked hourglass."""
 
-    A landmark lies at its heatmap's mean place, so a stack's shape is trained as a step's is. ValueError if boundaries
-    are wanted and the scheme has no contours.
+    network: Literal["hourglass"] = "hourglass"
+    input_size: int = 160
+    stacks: Annotated[int, Field(ge=1)] = 2
+    depth: Annotated[int, Field(ge=0)] = 3
+    """Halvings inside an hourglass."""
+    channels: int = 64
+    width_mult: float = 1.0
+    """Factor of the backbone's channels."""
+    boundaries: bool = False
+    """Predict a map of each contour too, and pass it to the next stack."""
+
+    def build(self, scheme: Scheme) -> "StackedHourglass":
+        return StackedHourglass(scheme, self)
+
+
+class StackedHourglass(LandmarkNetwork):
+    """Each stack predicts a heatmap per landmark, and with `boundaries` a map per contour, for the next stack to read.
+
+    A landmark is the mean position of its heatmap, so a stack's shape is trained as a step's shape is.
+
+    Raises:
+        ValueError: The config asks for boundaries and the scheme has no contours.
     """
 
-    def __init__(
-        self,
-        scheme: Scheme,
-        *,
-        stacks: int = 2,
-        depth: int = 3,
-        channels: int = 64,
-        width: float = 1.0,
-        boundaries: bool = False,
-    ) -> None:
-        super().__init__()
-        if boundaries and not scheme.contours:
-            raise ValueError(f"scheme {scheme.name!r} has no contours to draw boundaries from; add them or do without")
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))  # as of GlomFaceLight
-        self.landmarks, self.draws_boundaries = scheme.points, boundaries
-        maps = scheme.points + len(scheme.contours) * boundaries
-        self.features = LiteFeatures(channels, width)
-        self.hourglasses = nn.ModuleList(Hourglass(channels, depth) for _ in range(stacks))
-        self.draw = nn.ModuleList(ScaledConv(channels, maps, 1) for _ in range(stacks))
-        self.show = nn.ModuleList(ScaledConv(maps, channels, 1, gain=0.1) for _ in range(stacks - 1))
-        self.norm = nn.ModuleList(NormedConv(channels, channels, 1) for _ in range(stacks))
-        self.tell = ScaledConv(channels, 2 * scheme.points, 1, gain=0.1)
+    def __init__(self, scheme: Scheme, config: HourglassConfig) -> None:
+        super().__init__(scheme)
+        if config.boundaries and not scheme.contours:
+            raise ValueError(f"scheme {scheme.name!r} has no contours for boundary maps; add them or use hourglass")
+        channels, stacks = config.channels, config.stacks
+        self.landmarks, self.boundaries = scheme.points, config.boundaries
+        maps = scheme.points + len(scheme.contours) * config.boundaries
+        self.backbone = PyramidBackbone(channels, config.width_mult)
+        self.hourglasses = nn.ModuleList(Hourglass(channels, config.depth) for _ in range(stacks))
+        self.heatmap_heads = nn.ModuleList(ScaledConv(channels, maps, 1) for _ in range(stacks))
+        self.feedback = nn.ModuleList(ScaledConv(maps, channels, 1, gain=0.1) for _ in range(stacks - 1))
+        self.projections = nn.ModuleList(NormedConv(channels, channels, 1) for _ in range(stacks))
+        self.aux_head = ScaledConv(channels, 2 * scheme.points, 1, gain=0.1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """RGB in [0, 1], channels first."""
-        features, _ = self.features(images)
+        """Predict landmarks, visibility and uncertainty from RGB in [0, 1]."""
+        features, _ = self.backbone(images)
         shapes, boundaries = [], []
-        for stack, (hourglass, norm, draw) in enumerate(zip(self.hourglasses, self.norm, self.draw, strict=True)):
-            thought = norm(hourglass(features))
-            drawn = draw(thought)
-            heat = drawn[:, : self.landmarks].flatten(2).softmax(dim=-1).unflatten(2, drawn.shape[2:])  # (B, L, H, W)
-            shapes.append(mean_place(heat))
-            boundaries.append(drawn[:, self.landmarks :])
-            if stack < len(self.show):
-                features = features + thought + self.show[stack](drawn)
-        told = self.tell(thought).unflatten(1, (2, self.landmarks))
-        visibility, log_spread = (told * heat[:, None]).sum(dim=(-2, -1)).unbind(dim=1)  # read where the heatmap lies
-        lines = torch.stack(boundaries, dim=1) if self.draws_boundaries else None
-        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread + FIRST_SPREAD, lines)
+        stacks = zip(self.hourglasses, self.projections, self.heatmap_heads, strict=True)
+        for stack, (hourglass, projection, head) in enumerate(stacks):
+            projected = projection(hourglass(features))
+            maps = head(projected)
+            heat = maps[:, : self.landmarks].flatten(2).softmax(dim=-1).unflatten(2, maps.shape[2:])  # (B, L, H, W)
+            shapes.append(mean_position(heat))
+            boundaries.append(maps[:, self.landmarks :])
+            if stack < len(self.feedback):
+                features = features + projected + self.feedback[stack](maps)
+        aux = self.aux_head(projected).unflatten(1, (2, self.landmarks))
+        visibility_logit, log_scale = (aux * heat[:, None]).sum(dim=(-2, -1)).unbind(dim=1)  # where the heatmap lies
+        boundary_logits = torch.stack(boundaries, dim=1) if self.boundaries else None
+        return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale + INITIAL_LOG_SCALE, boundary_logits)
+
+    def load_imagenet(self) -> None:
+        self.backbone.trunk.load_imagenet()
+
+    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
+        del memory_lr_scale  # it has no memory
+        return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale)])
 
 
 class Hourglass(nn.Module):
-    """Down `depth` times by two and up again, with a way across at every size."""
+    """Halve the map `depth` times and enlarge it again, with a skip connection at every size."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
-        self.across = Residual(channels)
+        self.skip = Residual(channels)
         self.inner = nn.Sequential(Residual(channels), Hourglass(channels, depth - 1)) if depth else None
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        across: Tensor = self.across(x)
+        skip: Tensor = self.skip(x)
         if self.inner is None:
-            return across
-        # To the size that it had, which need not be even.
-        return across + F.interpolate(self.inner(F.max_pool2d(x, 2)), size=x.shape[-2:], mode="nearest")
+            return skip
+        # To the size before pooling, which may be odd.
+        return skip + F.interpolate(self.inner(F.max_pool2d(x, 2)), size=x.shape[-2:], mode="nearest")
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a way round them."""
+    """Two 3x3 convolutions with a shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.look = NormedConv(channels, channels, 3)
-        self.add = NormedConv(channels, channels, 3, activation="none")
-        assert isinstance(self.add.norm, nn.BatchNorm2d)
-        nn.init.constant_(self.add.norm.weight, 0.3)  # near the way round, to begin with
+        self.conv1 = NormedConv(channels, channels, 3)
+        self.conv2 = NormedConv(channels, channels, 3, activation="none")
+        assert isinstance(self.conv2.norm, nn.BatchNorm2d)
+        nn.init.constant_(self.conv2.norm.weight, 0.3)  # starts near the identity
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        added: Tensor = self.add(self.look(x))
+        added: Tensor = self.conv2(self.conv1(x))
         return x + added
 
 
-def mean_place(heat: Float[Tensor, "B L H W"]) -> Float[Tensor, "B L 2"]:
-    """The mean of the pixels' unit coordinates, weighted by maps that sum to one (soft-argmax)."""
+def mean_position(heat: Float[Tensor, "B L H W"]) -> Float[Tensor, "B L 2"]:
+    """Return the mean of the pixels' unit coordinates, weighted by maps that sum to one (soft-argmax)."""
     # Sums and not matrix products: autocast would round the coordinates to bfloat16.
-    shares = heat.sum(dim=2), heat.sum(dim=3)  # of the columns, of the rows
-    return torch.stack([(share * ticks(share.shape[-1], heat)).sum(dim=-1) for share in shares], dim=-1)
+    marginals = heat.sum(dim=2), heat.sum(dim=3)  # of the columns, of the rows
+    return torch.stack([(one * pixel_centres(one.shape[-1], heat)).sum(dim=-1) for one in marginals], dim=-1)
 
 
-def ticks(count: int, like: Tensor) -> Float[Tensor, "N"]:
-    """Unit coordinates of the centres of a row of pixels."""
+def pixel_centres(count: int, like: Tensor) -> Float[Tensor, "N"]:
+    """Return the unit coordinates of the centres of a row of pixels."""
     return (torch.arange(count, device=like.device, dtype=like.dtype) * 2 + 1) / count - 1

@@ -3,7 +3,7 @@
 B faces, L landmarks, C channels; the crop has 112 px. MobileNetV2's blocks; the last three maps decide together.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unveil.models.conv_norm import NormedConv
+from unveil.models.network import NetworkConfig, ParamGroup
+from unveil.schemes.scheme import Scheme
 
 # expansion, channels, repeats, stride of the first; the pose net looks at the first row's map, 28 px wide
 BOTTLENECKS = ((2, 64, 5, 2), (2, 128, 1, 2), (4, 128, 6, 1), (2, 16, 1, 1))
+
+
+class PfldConfig(NetworkConfig):
+    """Sizes of PFLD."""
+
+    network: Literal["pfld"] = "pfld"
+    input_size: Literal[112] = 112
+    width_mult: float = 1.0
+    """Factor of all channel counts; the paper has 1 and 0.25."""
+
+    def build(self, scheme: Scheme) -> "Pfld":
+        return Pfld(scheme, self)
 
 
 class PfldPrediction(NamedTuple):
@@ -65,10 +79,11 @@ class PoseNet(nn.Module):
 
 
 class Pfld(nn.Module):
-    """`width` is 1 or 0.25 in the paper. The first guess of a fresh network lies near the mean shape."""
+    """PFLD with its pose net. After `set_mean_shape` the first prediction lies near the mean shape."""
 
-    def __init__(self, mean_shape: Float[Tensor, "L 2"], *, width: float = 1.0) -> None:
+    def __init__(self, scheme: Scheme, config: PfldConfig) -> None:
         super().__init__()
+        width = config.width_mult
         first = _scaled(64, width)
         self.stem = nn.Sequential(NormedConv(3, first, 3, stride=2), NormedConv(first, first, 3, groups=first))
         rows, last = [], first
@@ -83,11 +98,19 @@ class Pfld(nn.Module):
         middle, coarse = _scaled(32, width), _scaled(128, width)
         self.middle = NormedConv(last, middle, 3, stride=2)
         self.coarse = nn.Sequential(nn.Conv2d(middle, coarse, 7), nn.ReLU())  # one pixel: nothing to norm over
-        self.points = nn.Linear(last + middle + coarse, mean_shape.numel())
+        self.points = nn.Linear(last + middle + coarse, 2 * scheme.points)
         self.pose = PoseNet(_scaled(BOTTLENECKS[0][1], width), width)
         nn.init.normal_(self.points.weight, std=1e-3)
+        nn.init.zeros_(self.points.bias)
+
+    def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
+        """Set the shape that a fresh network predicts, in unit coordinates."""
         with torch.no_grad():
             self.points.bias.copy_(mean_shape.flatten())
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Return all parameters as one group."""
+        return [ParamGroup(list(self.parameters()))]
 
     def forward(self, images: Float[Tensor, "B 3 112 112"]) -> PfldPrediction:
         """RGB in [0, 1], channels first."""

@@ -1,59 +1,69 @@
-"""A cascaded regressor without any hierarchy, after MDM (Trigeorgis et al. 2016): what GlomFace is measured against.
+"""A cascaded regressor without any hierarchy, after MDM (Trigeorgis et al. 2016): the control for GlomFace.
 
-B faces, L landmarks, D features of a landmark, W of the memory, T steps. CNN, samples and memory are those of
+B faces, L landmarks, D features of a token, W of the memory, T steps. Backbone, patches and memory are those of
 `GlomFaceLight`.
 """
 
-from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.models.backbones import LiteFeatures, context
-from unveil.models.glomface import Prediction
-from unveil.models.heads import FIRST_SPREAD, REACH_UNIT
+from unveil.models.backbones import PyramidBackbone, memory_init
+from unveil.models.heads import INITIAL_LOG_SCALE, OFFSET_SCALE_UNIT
+from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
 from unveil.models.patches import FeaturePatches
-from unveil.models.whole_part import Recall
+from unveil.models.whole_part import GRUMemory
 from unveil.schemes.scheme import Scheme
 
 
-class PlainRegressor(nn.Module):
-    """All landmarks' notes in one row into a recurrent memory, and out of it all offsets."""
+class PlainConfig(NetworkConfig):
+    """Sizes of the regressor without a hierarchy; the fields are those of `GlomFaceLightConfig`."""
 
-    def __init__(
-        self,
-        scheme: Scheme,
-        mean_shape: Float[Tensor, "L 2"],
-        *,
-        dim: int = 128,
-        whole: int = 256,
-        spacings_unit: Sequence[float] = (0.10, 0.07, 0.045),
-        channels: int = 64,
-        width: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.register_buffer("mean_shape", mean_shape)
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))  # as of GlomFaceLight
-        self.steps = len(spacings_unit)
-        self.features = LiteFeatures(channels, width)
-        self.context = context(channels, whole)
-        self.patches = FeaturePatches(scheme.points, channels, dim, spacings_unit)
-        self.recall = Recall(scheme.points, dim, 16, whole)
-        self.decide = nn.Linear(whole, scheme.points * 4)
-        nn.init.zeros_(self.decide.weight)  # the first guess is the mean shape
-        nn.init.zeros_(self.decide.bias)
+    network: Literal["plain"] = "plain"
+    input_size: int = 160
+    dim: int = 128
+    memory_dim: int = 256
+    patch_spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045)
+    channels: int = 64
+    width_mult: float = 1.0
+
+    def build(self, scheme: Scheme) -> "PlainRegressor":
+        return PlainRegressor(scheme, self)
+
+
+class PlainRegressor(LandmarkNetwork):
+    """All landmarks' tokens go into one recurrent memory, and one linear layer reads all offsets from it."""
+
+    def __init__(self, scheme: Scheme, config: PlainConfig) -> None:
+        super().__init__(scheme)
+        self.steps = len(config.patch_spacings_unit)
+        self.backbone = PyramidBackbone(config.channels, config.width_mult)
+        self.memory_init = memory_init(config.channels, config.memory_dim)
+        self.patches = FeaturePatches(scheme.points, config.channels, config.dim, config.patch_spacings_unit)
+        self.memory = GRUMemory(scheme.points, config.dim, 16, config.memory_dim)
+        self.head = nn.Linear(config.memory_dim, scheme.points * 4)
+        nn.init.zeros_(self.head.weight)  # the first prediction is the mean shape
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """RGB in [0, 1], channels first."""
-        features, coarse = self.features(images)
-        memory = self.context(coarse)
-        points = self.get_buffer("mean_shape").expand(images.shape[0], -1, -1)
+        """Predict landmarks, visibility and uncertainty from RGB in [0, 1]."""
+        features, coarse = self.backbone(images)
+        memory = self.memory_init(coarse)
+        points = self.mean_shape.expand(images.shape[0], -1, -1)
         shapes = []
         for step in range(self.steps):
             patches = self.patches(features, points.detach(), step)
-            memory = self.recall(patches, memory)
-            decided = self.decide(memory).reshape(-1, points.shape[1], 4)
-            points = points.detach() + REACH_UNIT * decided[..., :2]
+            memory = self.memory(patches, memory)
+            outputs = self.head(memory).reshape(-1, points.shape[1], 4)
+            points = points.detach() + OFFSET_SCALE_UNIT * outputs[..., :2]
             shapes.append(points)
-        return Prediction(torch.stack(shapes, dim=1), decided[..., 2], decided[..., 3] + FIRST_SPREAD)
+        return Prediction(torch.stack(shapes, dim=1), outputs[..., 2], outputs[..., 3] + INITIAL_LOG_SCALE)
+
+    def load_imagenet(self) -> None:
+        self.backbone.trunk.load_imagenet()
+
+    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
+        wide = [(module, memory_lr_scale) for module in (self.memory_init, self.memory)]
+        return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale), *wide])

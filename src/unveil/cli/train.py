@@ -1,7 +1,6 @@
-"""`unveil train`: a preset, a pack or folder of faces, and any setting of the preset changed on the command line."""
+"""`unveil train`: a preset or a run's settings, a pack or folder of faces, and any setting changed by its option."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unveil.cli.pictures import check_writable
+from unveil.cli.images import check_writable
 
 if TYPE_CHECKING:
-    from unveil.training.config import AnyRun
+    from unveil.training.config import TrainConfig
 
 LATEST = Path("runs/latest")
+CHECKPOINTS = "**/checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Options:
     """What to train on, how, and where to."""
 
     data: Path
-    config: "AnyRun"
+    config: "TrainConfig"
     more: tuple[Path, ...]
     scheme: str | None
     out: Path
@@ -33,86 +33,86 @@ class Options:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """The preset's name first, then its settings; of a run that is resumed, its own settings. Exits as tyro does."""
-    with _training_libraries():
-        from unveil.training.config import AnyRun
-        from unveil.training.presets import ALL, preset_named
+    """Read the command line.
 
-    if not arguments or arguments[0].startswith("-"):
-        if arguments and arguments[0] in ("-h", "--help"):
-            print(f"usage: unveil train PRESET --data PATH ...\n\nPRESET is one of: {', '.join(ALL)}")
-            print("unveil train PRESET --help lists its settings")
-            raise SystemExit(0)
-        raise ValueError(f"name a preset first: unveil train PRESET --data PATH; there are {', '.join(ALL)}")
-    config, rest = preset_named(arguments[0]), list(arguments[1:])
-    if (run := _resumed_run(rest)) is not None:
-        if not any(run.glob("**/checkpoint.pt")) or not (run / "config.json").is_file():
+    The first argument is a preset, unless --config or --resume names a run's settings. They are the defaults of the
+    other options. Exits as tyro does.
+    """
+    with _training_libraries():
+        from unveil.registry import PRESETS, preset, read_config
+
+    rest = list(arguments)
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    peek = _peek(rest)
+    config = None if name is None else preset(name)
+    if peek.resume:
+        run: Path = peek.out or LATEST
+        if not any(run.glob(CHECKPOINTS)) or not (run / "config.json").is_file():
             raise ValueError(f"{run}: no checkpoint to resume; leave --resume out to start the run")
-        config = _settings_of(run, type(config))
-    prog = f"unveil train {arguments[0]}"
+        config = _settings(read_config(run / "config.json"), run / "config.json", config)
+    if peek.config is not None:
+        config = _settings(read_config(peek.config), peek.config, config)
+    if config is None:
+        names = ", ".join(PRESETS)
+        if not rest or rest[0] in ("-h", "--help"):
+            print(f"usage: unveil train PRESET --data PATH ...\n\nPRESET is one of: {names}")
+            print("unveil train PRESET --help lists its settings; --config FILE takes those of a run")
+            raise SystemExit(0 if rest else 2)
+        raise ValueError(f"name a preset first: unveil train PRESET --data PATH; there are {names}")
 
     def options(
         data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
-        config: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[AnyRun]] = config,
+        settings: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[type(config)]] = config,  # type: ignore[misc]
+        config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
         more: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...")] = (),
         scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
         out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = LATEST,
         resume: tyro.conf.FlagCreatePairsOff[bool] = False,
     ) -> Options:
-        """Trains a network. Ctrl-C saves; --resume goes on with the same order of faces.
+        """Train a network. Ctrl-C saves; --resume continues with the same order of faces.
 
         Args:
-            data: A pack that `unveil prepare` wrote, or a folder of pictures with .pts files.
-            config: The preset's settings.
-            more: Sets of faces, as --data takes them, that only train: those that a teacher labelled, say.
-            scheme: Of a folder not annotated in ibug68: its scheme file, or a built-in scheme. A pack carries its own.
-            out: Where weights, checkpoint, settings and TensorBoard scalars go.
-            resume: Go on from RUN's checkpoint, with RUN's settings and whatever else is given.
+            data: A pack that `unveil prepare` wrote, or a folder of images with .pts files.
+            settings: The preset's settings.
+            config: Settings of a run, its config.json; options on the command line change them.
+            more: Sets of faces, as --data takes them, that only train, such as those with a teacher's predictions.
+            scheme: Scheme of a folder that is not annotated in ibug68: its file, or a built-in name. Packs carry theirs.
+            out: Folder for weights, checkpoint, settings and metrics.
+            resume: Continue from RUN's checkpoint, with RUN's settings and the options that are given.
         """
-        return Options(data, config, more, scheme, out, resume)
+        del config  # read before, as the defaults
+        return Options(data, settings, more, scheme, out, resume)
 
     from pydantic import ValidationError
 
     try:
-        return tyro.cli(options, prog=prog, args=rest)
+        return tyro.cli(options, prog=f"unveil train {name or config.model.network}", args=rest)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][-1]).replace("_", "-") if first["loc"] else error.title
-        raise ValueError(f"--{name} {first['input']}: {first['msg']}") from error
+        field = str(first["loc"][-1]).replace("_", "-") if first["loc"] else error.title
+        raise ValueError(f"--{field} {first['input']}: {first['msg']}") from error
 
 
-def _resumed_run(arguments: Sequence[str]) -> Path | None:
-    """The run that --resume goes on with, whose settings are the command line's defaults, so needed before tyro's."""
+def _peek(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the options that decide about the defaults of all others, before tyro does."""
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--out", type=Path, nargs="?", default=LATEST)
+    peek.add_argument("--config", type=Path)
     peek.add_argument("--resume", action="store_true")
-    found = peek.parse_known_args(arguments)[0]
-    return (found.out or LATEST) if found.resume else None
+    return peek.parse_known_args(arguments)[0]
 
 
-def _settings_of(run: Path, kind: "type[AnyRun]") -> "AnyRun":
-    """What a run was told; ValueError if another kind of preset told it."""
-    from pydantic import ValidationError
-
-    path = run / "config.json"
-    try:
-        content = json.loads(path.read_bytes())
-        network = content["model"]["network"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not the settings of a run; start anew with another --out") from error
-    try:
-        return kind.model_validate(content, strict=False)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(
-            f"{path}: {where}: {first['msg']}; it is a run of {network!r}, resume it with a preset of that network"
-        ) from error
+def _settings(found: "TrainConfig", path: Path, preset: "TrainConfig | None") -> "TrainConfig":
+    """Return a file's settings; ValueError if they are of another kind of network than the preset."""
+    if preset is not None and type(preset) is not type(found):
+        fix = f"use a preset of that network instead of one of {preset.model.network!r}"
+        raise ValueError(f"{path}: settings of {found.model.network!r}; {fix}")
+    return found
 
 
 @contextmanager
 def _training_libraries() -> Iterator[None]:
-    """Around what imports them: ValueError, in one line, for a library that only the extra [train] installs."""
+    """Turn the failed import of a library of the extra [train] into one line."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -120,6 +120,7 @@ def _training_libraries() -> Iterator[None]:
 
 
 def run(options: Options) -> int:
+    """Train; 0 done, 2 not started, 130 interrupted."""
     from rich.console import Console
 
     from unveil.data.pack import read_faces
@@ -127,36 +128,34 @@ def run(options: Options) -> int:
 
     try:
         with _training_libraries():
-            from unveil.training.memory import keep_freed_memory
-            from unveil.training.tasks import fit_task, task_of
-            from unveil.training.trainer import LaunchError
+            from unveil.registry import build_task
+            from unveil.training.runtime import keep_freed_memory
 
             keep_freed_memory()
             check_writable(options.out)
-            if not options.resume and any(options.out.glob("**/checkpoint.pt")):
-                raise ValueError(f"{options.out}: holds a run; add --resume to go on with it, or name another --out")
+            if not options.resume and any(options.out.glob(CHECKPOINTS)):
+                raise ValueError(f"{options.out}: holds a run; add --resume to continue it, or name another --out")
             scheme = None if options.scheme is None else find_scheme(options.scheme)
             faces = read_faces(options.data, scheme)
             more = [read_faces(path, scheme) for path in options.more]
-            task = task_of(faces, options.config, more)
+            task = build_task(faces, options.config, more)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     first = os.environ.get("RANK", "0") == "0"  # of the processes that accelerate or torchrun started
     console = Console(stderr=True, quiet=not first)
     parameters = sum(weight.numel() for weight in task.model.parameters()) / 1e6
-    training, held_out = len(task.slices.training), len(task.slices.validation)
-    for note in task.notes:
-        console.print(note, highlight=False)
-    console.print(f"{task.faces.label}: {training} faces train, {held_out} validate; {parameters:.2f} M parameters")
+    counts = f"{len(task.split.train)} faces train, {len(task.split.val)} validate"
+    for line in (*task.notes, f"{task.faces.label}: {counts}; {parameters:.2f} M parameters"):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     try:
-        outcome = fit_task(task, options.out, resume=options.resume, console=console)
-    except LaunchError as error:
-        if first:  # the others know no more
+        result = task.fit(options.out, resume=options.resume, console=console)
+    except ValueError as error:
+        if first:  # the others have the same message
             print(f"error: {error}", file=sys.stderr)
         return 2
-    best = ", ".join(f"{name} {value:.3f}" for name, value in outcome.best.items())
-    ended = ", interrupted: go on with --resume" if outcome.interrupted else ""
+    best = ", ".join(f"{name} {value:.3f}" for name, value in result.best.items())
+    ended = ", interrupted: continue with --resume" if result.interrupted else ""
     if first:
-        print(f"{options.out}: step {outcome.step}{ended}; best {best}")
-    return 130 if outcome.interrupted else 0
+        print(f"{options.out}: step {result.step}{ended}; best {best}")
+    return 130 if result.interrupted else 0

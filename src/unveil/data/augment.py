@@ -1,57 +1,76 @@
-"""From a packed face to a training example: turned, shifted, scaled, occluded, recoloured. L landmarks, S pixels."""
+"""From a packed face to a training example: rotated, shifted, scaled, occluded, recoloured. L landmarks, S pixels."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from unveil.data.occlusion import Occluder, is_occluded
-from unveil.data.self_occlusion import turned_away
-from unveil.data.tps_warp import OtherShapes, bent, towards
+from unveil.data.self_occlusion import self_occluded
+from unveil.data.tps_warp import ShapeSampler, interpolate_shape, tps_warp
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image, Points
 
-BENDS = (0.2, 0.7)  # how much of the way to another shape
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+ImageChange: TypeAlias = Callable[[Image, np.random.Generator], Image]
+
+WARP_RANGE = (0.2, 0.7)  # share of the way to another shape
 
 
-class Augmentation(BaseModel):
-    """How far a training face may be changed. Shares are probabilities; the box is off by `shift` and `scale`."""
+class AugmentConfig(BaseModel):
+    """How far a training face may be changed. `Share` fields are the shares of faces that get the change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rotation: float = 18.0
-    """Standard deviation of the in-plane turn, degrees."""
-    shift: float = 0.06
+    rotation: Annotated[float, Field(ge=0)] = 18.0
+    """Standard deviation of the in-plane rotation, degrees."""
+    shift: Annotated[float, Field(ge=0)] = 0.06
     """Standard deviation of the crop's centre, in crop sides."""
-    scale: tuple[float, float] = (0.82, 1.27)
-    """Range of the crop's side, relative to the box's diagonal."""
-    flip: float = 0.5
-    bend: float = 0.0
-    """Share of faces that are bent towards the shape of another face."""
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.82, 1.27)
+    """Range of the crop's side, in diagonals of the tight box."""
+    flip: Share = 0.5
+    """Share of faces that are mirrored."""
+    warp: Share = 0.0
+    """Share of faces that are warped 0.2 to 0.7 of the way to the shape of another training face."""
     annotation_offset: float = 0.0
-    """How far right of what they mark annotations lie, in diagonals of the tight box; mirrored, they still shall."""
-    colour: float = 0.8
-    shade: float = 0.2
-    grey: float = 0.1
-    blur: float = 0.15
+    """Horizontal offset of the annotations to the right, in diagonals of the tight box; kept in mirrored faces."""
+    colour: Share = 0.8
+    """Share of faces with another brightness, contrast, gamma and tint."""
+    shade: Share = 0.2
+    """Share of faces under hard light from one side."""
+    grey: Share = 0.1
+    """Share of faces without colour."""
+    blur: Share = 0.15
+    """Share of faces that are out of focus, motion-blurred, of low resolution or noisy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A crop as a model sees it. `visible` is false where something covers a landmark or the head turns it away."""
+    """A crop as a network reads it.
+
+    Args:
+        image: RGB, (S, S, 3).
+        points_unit: Landmarks (L, 2) in unit coordinates of the crop.
+        visible: (L,), False where something occludes a landmark or the head is turned away.
+    """
 
     image: Image
     points_unit: Points
     visible: NDArray[np.bool_]
 
 
-def random_crop(points_px: Points, config: Augmentation, rng: np.random.Generator) -> Crop:
-    """A window as a detector might give it: round the tight box of the turned face, then shifted and scaled."""
+Transform: TypeAlias = Callable[[Example, np.random.Generator], Example]
+"""A user's own augmentation, applied last. It may change image, landmarks and visibility, but not the image's size."""
+
+
+def random_crop(points_px: Points, config: AugmentConfig, rng: np.random.Generator) -> Crop:
+    """Draw a crop as a detector might give it: around the tight box of the rotated face, then shifted and scaled."""
     angle = math.radians(config.rotation) * float(np.clip(rng.normal(), -2.5, 2.5))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     upright = Crop.around(tight_box((points_px @ turn).astype(np.float32)))
@@ -61,67 +80,81 @@ def random_crop(points_px: Points, config: Augmentation, rng: np.random.Generato
     return Crop((float(x), float(y)), side, angle, mirrored=bool(rng.random() < config.flip))
 
 
-def beside_mirror(points_px: Points, offset: float) -> Points:
-    """Annotations that will be mirrored, moved so that they lie as far right of what they mark afterwards as before."""
+def shift_before_mirror(points_px: Points, offset: float) -> Points:
+    """Shift annotations that will be mirrored, so that they keep their offset to the right afterwards.
+
+    Args:
+        points_px: Landmarks (L, 2).
+        offset: Their horizontal offset, in diagonals of the tight box.
+    """
     x0, y0, x1, y1 = tight_box(points_px)
     return points_px - np.array([2 * offset * math.hypot(x1 - x0, y1 - y0), 0], np.float32)
 
 
-def cut(image: Image, points_px: Points, crop: Crop, scheme: Scheme, size: int) -> tuple[Image, Points]:
-    """The window's picture and its landmarks in unit coordinates, renumbered if the window mirrors."""
+def extract_crop(image: Image, points_px: Points, crop: Crop, scheme: Scheme, size: int) -> tuple[Image, Points]:
+    """Return the crop's image (S, S, 3) and its landmarks in unit coordinates, renumbered if the crop mirrors."""
     points_unit = crop.to_unit(points_px)
     if crop.mirrored:
         points_unit = points_unit[list(scheme.flip_order)]
     return crop.extract(image, size), points_unit
 
 
-def augmented(
+def augment(
     image: Image,
     points_px: Points,
     *,
     scheme: Scheme,
     size: int,
-    config: Augmentation,
+    config: AugmentConfig,
     occlude: Occluder | None,
     rng: np.random.Generator,
-    others: OtherShapes | None = None,
+    shapes: ShapeSampler | None = None,
     annotated_visible: NDArray[np.bool_] | None = None,
 ) -> Example:
-    """A random view of a face. The same generator state gives the same example.
+    """Make a random view of a face.
 
-    `others` are what the face may be bent towards; `annotated_visible`, (L,), is False where something covers the
-    landmark in the picture itself.
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: Landmarks (L, 2) in its pixels.
+        scheme: Their scheme.
+        size: The crop's side, pixels.
+        config: How far the face is changed.
+        occlude: Draws the occluders; None for none.
+        rng: The same state gives the same example.
+        shapes: Shapes to warp towards.
+        annotated_visible: (L,), False where something in the image itself occludes a landmark.
     """
     crop = random_crop(points_px, config, rng)
     if crop.mirrored:
-        points_px = beside_mirror(points_px, config.annotation_offset)
-    picture, points_unit = cut(image, points_px, crop, scheme, size)
-    if others is not None and config.bend and rng.random() < config.bend:
-        picture, points_unit = bent(picture, points_unit, towards(others(rng), points_unit, rng.uniform(*BENDS)))
-    visible = ~turned_away(scheme, points_unit)
+        points_px = shift_before_mirror(points_px, config.annotation_offset)
+    picture, points_unit = extract_crop(image, points_px, crop, scheme, size)
+    if shapes is not None and config.warp and rng.random() < config.warp:
+        target_unit = interpolate_shape(shapes(rng), points_unit, rng.uniform(*WARP_RANGE))
+        picture, points_unit = tps_warp(picture, points_unit, target_unit)
+    visible = ~self_occluded(scheme, points_unit)
     if annotated_visible is not None:
         visible &= annotated_visible[list(scheme.flip_order)] if crop.mirrored else annotated_visible
     points = unit_to_crop_px(points_unit, size)
-    if rng.random() < config.colour / 2:  # a face lit otherwise than what covers it
-        picture = recoloured(picture, rng)
+    if rng.random() < config.colour / 2:  # the face under another light than the occluder
+        picture = jitter_colour(picture, rng)
     if occlude is not None:
         occluded = occlude(picture, points, rng)
         picture = occluded.image
         visible &= ~is_occluded(points, occluded.mask)
-    steps: tuple[tuple[float, Callable[[Image, np.random.Generator], Image]], ...] = (
-        (config.colour, recoloured),
-        (config.shade, shaded),
-        (config.grey, greyed),
-        (config.blur, blurred),
+    changes: tuple[tuple[float, ImageChange], ...] = (
+        (config.colour, jitter_colour),
+        (config.shade, shade),
+        (config.grey, to_grey),
+        (config.blur, degrade),
     )
-    for share, change in steps:
+    for share, change in changes:
         if rng.random() < share:
             picture = change(picture, rng)
     return Example(picture, points_unit, visible)
 
 
-def recoloured(image: Image, rng: np.random.Generator) -> Image:
-    """Brightness, contrast, gamma and a tint, by one table a channel."""
+def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
+    """Change brightness, contrast, gamma and tint, with one lookup table per channel."""
     levels = np.linspace(0, 1, 256)[:, None]
     tint = np.exp(rng.normal(0, 0.06, 3))
     contrast, brightness, gamma = np.exp(rng.normal(0, 0.18)), rng.normal(0, 0.06), np.exp(rng.normal(0, 0.2))
@@ -130,8 +163,8 @@ def recoloured(image: Image, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.LUT(image, lut))
 
 
-def shaded(image: Image, rng: np.random.Generator) -> Image:
-    """Hard light: one side of the crop darker than the other, with a soft or a sharp edge."""
+def shade(image: Image, rng: np.random.Generator) -> Image:
+    """Darken one side of the crop, with a soft or a sharp edge (hard light)."""
     size = image.shape[0]
     direction, place, width = rng.uniform(0, 2 * math.pi), rng.uniform(-0.5, 0.5), rng.uniform(0.02, 0.6)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
@@ -140,12 +173,13 @@ def shaded(image: Image, rng: np.random.Generator) -> Image:
     return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
 
 
-def greyed(image: Image, _: np.random.Generator) -> Image:
+def to_grey(image: Image, _: np.random.Generator) -> Image:
+    """Remove the colour."""
     return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
 
 
-def blurred(image: Image, rng: np.random.Generator) -> Image:
-    """Out of focus, moved, of low resolution, or grainy."""
+def degrade(image: Image, rng: np.random.Generator) -> Image:
+    """Blur the image, blur it along a motion, reduce its resolution, or add noise."""
     kind = rng.integers(4)
     size = image.shape[0]
     if kind == 0:

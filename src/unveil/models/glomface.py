@@ -1,158 +1,232 @@
-"""GlomFace: a shape is refined in T steps that gather evidence upward and reason downward (Zhu et al. 2022, figure 3).
+"""GlomFace: T steps refine a shape; each combines evidence from part to whole and reasons from whole to part.
 
-B faces, L landmarks, D features of a landmark, W of the whole, T steps. Coordinates are unit coordinates of the crop.
+Source: Zhu et al. 2022, figure 3. B faces, L landmarks, D features of a landmark, W of the memory, T steps. Coordinates
+are unit coordinates of the crop.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
-from unveil.models.backbones import LiteFeatures, context
-from unveil.models.heads import FIRST_SPREAD, LandmarkHead, LocalShapes
-from unveil.models.part_whole import PartWhole, attention_mixers, non_local_mixers
-from unveil.models.patches import FeaturePatches, PicturePatches
-from unveil.models.whole_part import Disentangle, Memory, Recall
+from unveil.models.backbones import PyramidBackbone, memory_init
+from unveil.models.heads import INITIAL_LOG_SCALE, LandmarkHead, LocalShapeHead
+from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
+from unveil.models.part_whole import PartWholeEncoder, attention_mixers, non_local_mixers
+from unveil.models.patches import FeaturePatches, ImagePatches
+from unveil.models.whole_part import GRUMemory, RNNMemory, WholePartDecoder
 from unveil.schemes.hierarchy import Hierarchy
 from unveil.schemes.scheme import Scheme
 
 
-class Prediction(NamedTuple):
-    """What a landmark model says. Visibility is a logit; the spread is ln of the expected error in unit coordinates."""
+class GlomFaceConfig(NetworkConfig):
+    """Sizes of the paper's GlomFace."""
 
-    shapes_unit: Float[Tensor, "B T L 2"]
-    visibility: Float[Tensor, "B L"]
-    log_spread: Float[Tensor, "B L"]
-    boundaries: Float[Tensor, "B T K H W"] | None = None
-    """Logits of the maps of the K contours, of a network that draws them."""
+    network: Literal["glomface"] = "glomface"
+    input_size: int = 224
+    iterations: Annotated[int, Field(ge=1)] = 4
+    """Refinement steps, T in the paper."""
+    patch_size: int = 40
+    """Samples along a side of a patch."""
+    patch_spacing_unit: float = 2 / 224
+    """Distance between two samples: one pixel of a 224 px face."""
+    patch_channels: tuple[int, int, int] = (32, 64, 128)
+    """Channels of the three convolutions of the patch CNN."""
+    patch_non_local: bool = False
+    """Give each patch a non-local block of its own below the hierarchy (ours; not in section 3.2)."""
+    memory_dim: int = 1024
+    """Features of the memory of the whole face."""
+    mlp_dims: tuple[int, ...] = (1024, 512, 128)
+    """Hidden features of the decoder's MLPs, from the level below the whole down."""
+    part_dims: tuple[int, ...] = (1024, 256, 64)
+    """Features of a part, from the level below the whole down."""
+    coord_conv: bool = False
+    """CoordConv layers in the patch CNN, as in GlomFace*."""
+    frozen_norm: bool = False
+    """Batch norm keeps its initial statistics."""
+    aux_heads: bool = True
+    """Predict visibility and uncertainty too (ours)."""
+    detach_steps: bool = False
+    """Stop the gradient between steps; equation 3 lets it flow through L_t = L_{t-1} + Δl_t."""
 
-    @property
-    def points_unit(self) -> Float[Tensor, "B L 2"]:
-        return self.shapes_unit[:, -1]
+    def build(self, scheme: Scheme) -> "GlomFace":
+        return GlomFace(scheme, self)
 
 
-class GlomFace(nn.Module):
-    """The network of the paper: picture patches, non-local blocks within parts, and a tree below a recurrent memory.
+class GlomFace(LandmarkNetwork):
+    """The paper's network: image patches, non-local blocks within parts, and a tree decoded from a recurrent memory.
 
-    `part_widths` are the features of a part, from the level below the whole down, `hidden_widths` those inside the MLPs
-    that make them; `coordinates` is the paper's GlomFace*. Visibility and spread, which the paper lacks, are read by
-    one linear layer from each landmark's mixed features.
+    With `aux_heads` one linear layer predicts visibility and uncertainty from each landmark's mixed features; the paper
+    has neither.
+
+    Args:
+        scheme: The landmark scheme.
+        config: The sizes.
+
+    Raises:
+        ValueError: The scheme has more levels below the whole than the config has dims for.
+
+    Example:
+        >>> network = GlomFaceConfig(iterations=1).build(IBUG68)
+        >>> network(torch.rand(1, 3, 224, 224)).points_unit.shape
+        torch.Size([1, 68, 2])
     """
 
-    def __init__(
-        self,
-        scheme: Scheme,
-        mean_shape: Float[Tensor, "L 2"],
-        *,
-        iterations: int = 4,
-        patch: int = 40,
-        spacing_unit: float = 2 / 224,
-        patch_widths: Sequence[int] = (32, 64, 128),
-        whole: int = 1024,
-        hidden_widths: Sequence[int] = (1024, 512, 128),
-        part_widths: Sequence[int] = (1024, 256, 64),
-        coordinates: bool = False,
-        frozen_norm: bool = False,
-    ) -> None:
-        super().__init__()
+    def __init__(self, scheme: Scheme, config: GlomFaceConfig) -> None:
+        super().__init__(scheme)
         hierarchy = scheme.hierarchy
-        widths = widths_below(scheme, hierarchy, part_widths, "part_widths")
-        hidden = widths_below(scheme, hierarchy, hidden_widths, "hidden_widths")
-        self.register_buffer("mean_shape", mean_shape)
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))  # as of the light variant
-        self.iterations, self.whole = iterations, whole
-        self.patches = PicturePatches(
-            patch_widths, count=patch, spacing_unit=spacing_unit, coordinates=coordinates, frozen_norm=frozen_norm
+        part_dims = dims_below_whole(scheme, hierarchy, config.part_dims, "part_dims")
+        mlp_dims = dims_below_whole(scheme, hierarchy, config.mlp_dims, "mlp_dims")
+        self.config = config
+        self.patches = ImagePatches(
+            config.patch_channels,
+            size=config.patch_size,
+            spacing_unit=config.patch_spacing_unit,
+            coord_conv=config.coord_conv,
+            frozen_norm=config.frozen_norm,
         )
         dim = self.patches.places * self.patches.channels
-        self.part_whole = PartWhole(non_local_mixers(hierarchy, self.patches.places, self.patches.channels))
-        self.memory = Memory(scheme.points * dim, whole)
-        self.disentangle = Disentangle(hierarchy, whole, widths, hidden=hidden, evidence=scheme.points * dim)
-        self.shapes = LocalShapes(hierarchy, self.disentangle.smallest, self.disentangle.above_smallest)
-        self.tell = nn.Linear(dim, 2)
+        self.encoder = PartWholeEncoder(
+            non_local_mixers(hierarchy, self.patches.places, self.patches.channels, patch_level=config.patch_non_local)
+        )
+        self.memory = RNNMemory(scheme.points * dim, config.memory_dim)
+        self.decoder = WholePartDecoder(
+            hierarchy, config.memory_dim, part_dims, mlp_dims=mlp_dims, evidence_dim=scheme.points * dim
+        )
+        self.shape_head = LocalShapeHead(hierarchy, self.decoder.smallest_dim, self.decoder.parent_dim)
+        self.aux_head = nn.Linear(dim, 2) if config.aux_heads else None
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """RGB in [0, 1], channels first."""
-        memory = images.new_zeros(images.shape[0], self.whole)
-        points = self.get_buffer("mean_shape").expand(images.shape[0], -1, -1)
+        """Predict landmarks from RGB in [0, 1]."""
+        memory = images.new_zeros(images.shape[0], self.config.memory_dim)
+        points = self.mean_shape.expand(images.shape[0], -1, -1)
         shapes = []
-        for _ in range(self.iterations):
+        for _ in range(self.config.iterations):
             patches = self.patches(images, points.detach())
-            mixed = self.part_whole(patches)
+            mixed = self.encoder(patches)
             memory = self.memory(mixed, memory)
-            parts, above = self.disentangle(memory, mixed.flatten(1))
-            points = points.detach() + self.shapes(parts, above)
+            parts, parents = self.decoder(memory, mixed.flatten(1))
+            points = next_shape(points, self.shape_head(parts, parents), detach=self.config.detach_steps)
             shapes.append(points)
-        visibility, log_spread = self.tell(mixed).unbind(dim=-1)
-        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread + FIRST_SPREAD)
+        if self.aux_head is None:
+            return Prediction(torch.stack(shapes, dim=1))
+        visibility_logit, log_scale = self.aux_head(mixed).unbind(dim=-1)
+        return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale + INITIAL_LOG_SCALE)
+
+    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
+        del backbone_lr_scale  # the patch CNN starts from random weights
+        wide = [self.memory, *(level.get_submodule("fc1") for level in self.decoder.levels[:1])]
+        return group_parameters(self, [(module, memory_lr_scale) for module in wide])
 
 
-class GlomFaceLight(nn.Module):
+class GlomFaceLightConfig(NetworkConfig):
+    """Sizes of the light GlomFace, and switches that leave parts out, to measure their contribution."""
+
+    network: Literal["glomface-light"] = "glomface-light"
+    input_size: int = 160
+    dim: int = 128
+    """Features of a landmark's token."""
+    memory_dim: int = 256
+    """Features of the memory of the whole face."""
+    part_dims: tuple[int, ...] = (128, 96, 64)
+    """Features of a part, from the level below the whole down; a scheme with fewer levels uses the last of them."""
+    patch_spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045)
+    """Spacing of the sampling grid in each step; their number is the number of steps."""
+    channels: int = 64
+    """Channels of the feature map."""
+    width_mult: float = 1.0
+    """Factor of the backbone's channels; ImageNet weights fit 1.0 only."""
+    levels: Annotated[int, Field(ge=2)] | None = None
+    """Use this many levels of the hierarchy, from the whole down, with the landmarks as the last."""
+    phm: bool = True
+    """Landmarks exchange features within parts (the part-to-whole half)."""
+    whm: bool = True
+    """The whole is decoded into parts (the whole-to-part half); else landmarks read the whole itself."""
+    memory: bool = True
+    """A step reads the memory of the step before."""
+    token_head: bool = True
+    """The head reads each landmark's own token too; without it all offsets come from the whole-to-part half."""
+    detach_steps: bool = True
+    """Stop the gradient between steps."""
+
+    def build(self, scheme: Scheme) -> "GlomFaceLight":
+        return GlomFaceLight(scheme, self)
+
+
+class GlomFaceLight(LandmarkNetwork):
     """The hierarchy over one shared feature map: the paper's future work, a face in under a GFLOP.
 
-    `part_widths` are the features of a part, from the level below the whole down; a scheme with fewer levels takes the
-    last of them, one with only the whole none. The rest switches parts off, to measure what they are worth: `levels`
-    counts the levels that are kept, from the whole down, with the landmarks as the last; without `phm` landmarks do not
-    exchange evidence; without `whm` they hear the whole and no parts; without `memory` a step knows of no other.
+    Args:
+        scheme: The landmark scheme.
+        config: The sizes and switches.
+
+    Raises:
+        ValueError: The scheme has more levels below the whole than the config has dims for.
+
+    Example:
+        >>> network = GlomFaceLightConfig().build(IBUG68)
+        >>> network(torch.rand(1, 3, 160, 160)).visibility_logit.shape
+        torch.Size([1, 68])
     """
 
-    def __init__(
-        self,
-        scheme: Scheme,
-        mean_shape: Float[Tensor, "L 2"],
-        *,
-        dim: int = 128,
-        whole: int = 256,
-        part_widths: Sequence[int] = (128, 96, 64),
-        spacings_unit: Sequence[float] = (0.10, 0.07, 0.045),
-        channels: int = 64,
-        width: float = 1.0,
-        levels: int | None = None,
-        phm: bool = True,
-        whm: bool = True,
-        memory: bool = True,
-    ) -> None:
-        super().__init__()
-        landmarks = scheme.points
+    def __init__(self, scheme: Scheme, config: GlomFaceLightConfig) -> None:
+        super().__init__(scheme)
+        levels = config.levels
         hierarchy = scheme.hierarchy if levels is None else Hierarchy(scheme.hierarchy.levels[1 - levels :])
-        parsed = hierarchy if whm else Hierarchy(hierarchy.levels[-1:])
-        widths = widths_below(scheme, parsed, part_widths, "part_widths")
-        self.register_buffer("mean_shape", mean_shape)
-        # Gain and offset of the visibility's logit, gain of the spread: measured on held-out faces after training.
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))
-        self.steps, self.remembers = len(spacings_unit), memory
-        self.features = LiteFeatures(channels, width)
-        self.context = context(channels, whole)
-        self.patches = FeaturePatches(landmarks, channels, dim, spacings_unit)
-        self.part_whole = PartWhole(attention_mixers(hierarchy, dim)) if phm else nn.Identity()
-        self.recall = Recall(landmarks, dim, 16, whole)
-        self.disentangle = Disentangle(parsed, whole, widths)
-        self.head = LandmarkHead(parsed, dim, self.disentangle.smallest)
+        decoded = hierarchy if config.whm else Hierarchy(hierarchy.levels[-1:])
+        part_dims = dims_below_whole(scheme, decoded, config.part_dims, "part_dims")
+        self.config = config
+        self.backbone = PyramidBackbone(config.channels, config.width_mult)
+        self.memory_init = memory_init(config.channels, config.memory_dim)
+        self.patches = FeaturePatches(scheme.points, config.channels, config.dim, config.patch_spacings_unit)
+        self.encoder = PartWholeEncoder(attention_mixers(hierarchy, config.dim)) if config.phm else nn.Identity()
+        self.memory = GRUMemory(scheme.points, config.dim, 16, config.memory_dim)
+        self.decoder = WholePartDecoder(decoded, config.memory_dim, part_dims)
+        self.head = LandmarkHead(decoded, config.dim, self.decoder.smallest_dim, read_tokens=config.token_head)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """RGB in [0, 1], channels first."""
-        features, coarse = self.features(images)
-        memory = self.context(coarse)
-        points = self.get_buffer("mean_shape").expand(images.shape[0], -1, -1)
+        """Predict landmarks, visibility and uncertainty from RGB in [0, 1]."""
+        features, coarse = self.backbone(images)
+        memory = self.memory_init(coarse)
+        points = self.mean_shape.expand(images.shape[0], -1, -1)
         shapes = []
-        for step in range(self.steps):
+        for step in range(len(self.config.patch_spacings_unit)):
             patches = self.patches(features, points.detach(), step)
-            mixed = self.part_whole(patches)
-            whole = self.recall(mixed, memory)
-            memory = whole if self.remembers else memory
-            parts, _ = self.disentangle(whole)
-            offsets, visibility, log_spread = self.head(mixed, parts)
-            points = points.detach() + offsets
+            mixed = self.encoder(patches)
+            whole = self.memory(mixed, memory)
+            memory = whole if self.config.memory else memory
+            parts, _ = self.decoder(whole)
+            offsets, visibility_logit, log_scale = self.head(mixed, parts)
+            points = next_shape(points, offsets, detach=self.config.detach_steps)
             shapes.append(points)
-        return Prediction(torch.stack(shapes, dim=1), visibility, log_spread)
+        return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale)
+
+    def load_imagenet(self) -> None:
+        self.backbone.trunk.load_imagenet()
+
+    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
+        wide = [(module, memory_lr_scale) for module in (self.memory_init, self.memory)]
+        return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale), *wide])
 
 
-def widths_below(scheme: Scheme, hierarchy: Hierarchy, widths: Sequence[int], name: str) -> Sequence[int]:
-    """The last of the widths, one for each level below the whole; ValueError if there are too few."""
+def next_shape(
+    points: Float[Tensor, "B L 2"], offsets: Float[Tensor, "B L 2"], *, detach: bool
+) -> Float[Tensor, "B L 2"]:
+    """Return L_t = L_{t-1} + Δl_t; `detach` stops the gradient to the steps before (equation 3 does not)."""
+    return (points.detach() if detach else points) + offsets
+
+
+def dims_below_whole(scheme: Scheme, hierarchy: Hierarchy, dims: Sequence[int], name: str) -> Sequence[int]:
+    """Return the last of `dims`, one for each level below the whole.
+
+    Raises:
+        ValueError: There are too few.
+    """
     below = len(hierarchy.levels) - 1
-    if below > len(widths):
-        has = f"scheme {scheme.name!r} has {below} levels below its whole"
-        raise ValueError(f"{name} has {len(widths)} widths, but {has}; give one for each")
-    return tuple(widths[len(widths) - below :])
+    if below > len(dims):
+        levels = f"scheme {scheme.name!r} has {below} levels below its whole"
+        raise ValueError(f"{name} has {len(dims)} values, but {levels}; give one for each")
+    return tuple(dims[len(dims) - below :])

@@ -1,4 +1,4 @@
-"""From parts to landmarks: the last step of the whole-to-part half. B faces, L landmarks, P parts, M of the largest."""
+"""From parts to landmarks: the output of the whole-to-part half. B faces, L landmarks, P parts, M of the largest."""
 
 import torch
 from jaxtyping import Float
@@ -8,47 +8,70 @@ from unveil.models.layers import PartLinear, mlp
 from unveil.models.whole_part import Relations
 from unveil.schemes.hierarchy import Hierarchy
 
-REACH_UNIT = 0.1  # what a layer's output of one moves a landmark by
-# ln of a fresh network's spread: about the mean shape's own error. From far off, all landmarks pull what they share the
-# same way, and fill the memory of the whole for good.
-FIRST_SPREAD = -1.5
+OFFSET_SCALE_UNIT = 0.1  # landmark offset, in unit coordinates, per unit of a layer's output
+# Natural logarithm of a fresh network's expected distance: about the error of the mean shape. From a value far off, all
+# landmarks push their shared layers in one direction, which saturates the memory of the whole face for good.
+INITIAL_LOG_SCALE = -1.5
 
 
 class LandmarkHead(nn.Module):
-    """Offset, visibility and spread of each landmark from its own evidence and from its smallest part's reasoning."""
+    """Offset, visibility and uncertainty of each landmark, from its token and its smallest part's features.
 
-    def __init__(self, hierarchy: Hierarchy, dim: int, part_width: int) -> None:
+    Args:
+        hierarchy: The landmark hierarchy.
+        dim: Features of a token.
+        part_dim: Features of a smallest part.
+        read_tokens: Whether the head also reads the landmark's own token; without it every offset comes from the
+            whole-to-part half alone, as in the paper.
+    """
+
+    part_indices: Tensor
+
+    def __init__(self, hierarchy: Hierarchy, dim: int, part_dim: int, *, read_tokens: bool = True) -> None:
         super().__init__()
-        self.register_buffer("owners", torch.tensor(hierarchy.levels[0].owners()), persistent=False)
-        self.decide = mlp(dim + part_width, dim, 4)
-        last = self.decide[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)  # the first guess is the mean shape
-        nn.init.zeros_(last.bias)
+        self.register_buffer("part_indices", torch.tensor(hierarchy.levels[0].part_indices()), persistent=False)
+        self.read_tokens = read_tokens
+        count = len(self.part_indices)
+        # Without its token a landmark is told from the others of its part by a layer of its own.
+        self.mlp = mlp(dim + part_dim, dim, 4) if read_tokens else mlp(part_dim, dim)
+        self.output = None if read_tokens else PartLinear(count, dim, 4)
+        last = self.mlp[-1] if self.output is None else self.output
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)  # the first prediction is the mean shape
 
     def forward(
         self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]
     ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-        context = parts.index_select(0, self.get_buffer("owners")).transpose(0, 1)
-        decided = self.decide(torch.cat([tokens, context], dim=-1).flatten(0, 1)).reshape(*tokens.shape[:2], 4)
-        return REACH_UNIT * decided[..., :2], decided[..., 2], decided[..., 3] + FIRST_SPREAD
+        """Return offsets in unit coordinates, visibility logits and log scales."""
+        context = parts.index_select(0, self.part_indices)  # (L, B, Q)
+        if self.output is None:
+            inputs = torch.cat([tokens, context.transpose(0, 1)], dim=-1)
+            outputs = self.mlp(inputs.flatten(0, 1)).reshape(*tokens.shape[:2], 4)
+        else:
+            outputs = self.output(torch.relu(self.mlp(context))).transpose(0, 1)
+        return OFFSET_SCALE_UNIT * outputs[..., :2], outputs[..., 2], outputs[..., 3] + INITIAL_LOG_SCALE
 
 
-class LocalShapes(nn.Module):
-    """The paper's end: each smallest part's local shape, linear in (the part, its siblings | its parent)."""
+class LocalShapeHead(nn.Module):
+    """The paper's output: each smallest part's local shape, linear in (the part, its siblings | its parent).
 
-    def __init__(self, hierarchy: Hierarchy, part_width: int, above_width: int) -> None:
+    Source: Zhu et al. 2022, section 3.3.
+    """
+
+    slots: Tensor
+
+    def __init__(self, hierarchy: Hierarchy, part_dim: int, parent_dim: int) -> None:
         super().__init__()
         smallest = hierarchy.levels[0]
-        parts, self.widest = len(smallest.parts), smallest.widest
-        self.register_buffer("found", torch.tensor(smallest.slots()), persistent=False)
+        parts, self.max_part_size = len(smallest.parts), smallest.max_part_size
+        self.register_buffer("slots", torch.tensor(smallest.padded_slots()), persistent=False)
         self.relations = Relations(hierarchy, 0, range(parts))
-        self.decide = PartLinear(parts, self.relations.slots * part_width + above_width, 2 * self.widest)
-        nn.init.zeros_(self.decide.weight)  # the first guess is the mean shape
-        nn.init.zeros_(self.decide.bias)
+        self.fc = PartLinear(parts, self.relations.slots * part_dim + parent_dim, 2 * self.max_part_size)
+        nn.init.zeros_(self.fc.weight)  # the first prediction is the mean shape
+        nn.init.zeros_(self.fc.bias)
 
-    def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "B L 2"]:
-        decided = self.decide(self.relations(parts, above)).reshape(parts.shape[0], -1, self.widest, 2)
-        shapes = decided.transpose(0, 1).flatten(1, 2)  # (B, P M, 2)
-        moved: Tensor = REACH_UNIT * shapes[:, self.get_buffer("found")]
-        return moved
+    def forward(self, parts: Float[Tensor, "P B Q"], parents: Float[Tensor, "O B R"]) -> Float[Tensor, "B L 2"]:
+        """Return offsets in unit coordinates."""
+        outputs = self.fc(self.relations(parts, parents)).reshape(parts.shape[0], -1, self.max_part_size, 2)
+        padded = outputs.transpose(0, 1).flatten(1, 2)  # (B, P M, 2)
+        return OFFSET_SCALE_UNIT * padded[:, self.slots]

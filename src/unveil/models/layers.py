@@ -10,10 +10,19 @@ from torch.nn import functional as F
 
 
 class ScaledConv(nn.Module):
-    """A convolution whose filters have a learned gain and bias each: batch norm with its statistics folded in.
+    """A convolution with a learned gain and bias per filter: batch norm with its statistics folded in.
 
-    Fine-tuning with frozen statistics learns the same gains without two more passes over every activation, which on a
-    CPU are a third of the time; there is no difference between training and inference either.
+    Fine-tuning with frozen statistics learns the same gains without two more passes over every activation, which take a
+    third of the time on a CPU. Training and inference compute the same.
+
+    Args:
+        channels_in: Channels of the input.
+        channels_out: Channels of the output.
+        kernel: Side of the kernel, pixels; the padding keeps the size at stride 1.
+        stride: Stride of the convolution.
+        groups: Groups of channels that are filtered separately.
+        relu: Whether a ReLU follows.
+        gain: Initial gain.
     """
 
     def __init__(
@@ -38,17 +47,23 @@ class ScaledConv(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
         if self.groups > 1 and torch.is_autocast_enabled("cpu"):  # slow there in bfloat16 (docs/decisions/0004)
             with torch.autocast("cpu", enabled=False):
-                return self._filtered(x.float()).to(x.dtype)
-        return self._filtered(x)
+                return self._convolve(x.float()).to(x.dtype)
+        return self._convolve(x)
 
-    def _filtered(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
+    def fold(self) -> None:
+        """Multiply the gain into the filters, in place."""
+        with torch.no_grad():
+            self.weight.mul_(self.scale.view(-1, 1, 1, 1))
+            self.scale.fill_(1.0)
+
+    def _convolve(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
         weight = self.weight * self.scale.view(-1, 1, 1, 1)
         y = F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
         return F.relu_(y) if self.relu else y
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers with a ReLU between each two."""
+    """Return linear layers from each width to the next, with a ReLU between two layers."""
     layers: list[nn.Module] = []
     for index, (before, after) in enumerate(pairwise(widths)):
         if index:
@@ -58,13 +73,20 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 class PartLinear(nn.Module):
-    """A linear layer for each part, all in one product. Before a `relu` it starts as He et al. 2015 have it."""
+    """A separate linear layer for each part, computed as one batched product.
+
+    Args:
+        parts: Number of parts.
+        inputs: Features of a part.
+        outputs: Features of the result.
+        relu: Whether a ReLU follows; the weights then start as in He et al. 2015.
+    """
 
     def __init__(self, parts: int, inputs: int, outputs: int, *, relu: bool = False) -> None:
         super().__init__()
-        reach = math.sqrt((6 if relu else 1) / inputs)
-        self.weight = nn.Parameter(torch.empty(parts, inputs, outputs).uniform_(-reach, reach))
-        self.bias = nn.Parameter(torch.empty(parts, 1, outputs).uniform_(-reach, reach))
+        limit = math.sqrt((6 if relu else 1) / inputs)
+        self.weight = nn.Parameter(torch.empty(parts, inputs, outputs).uniform_(-limit, limit))
+        self.bias = nn.Parameter(torch.empty(parts, 1, outputs).uniform_(-limit, limit))
         if relu:
             nn.init.zeros_(self.bias)
 
@@ -73,7 +95,7 @@ class PartLinear(nn.Module):
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch norm whose statistics can be frozen: faces of a batch then know nothing of each other, in training too."""
+    """Batch norm whose statistics can be frozen, so that the faces of a batch are independent in training too."""
 
     def __init__(self, channels: int, *, frozen: bool = False) -> None:
         super().__init__(channels)

@@ -1,4 +1,4 @@
-"""Shape-indexed patches: what the picture, or a feature map, shows round every landmark.
+"""Shape-indexed patches: samples of the image, or of a feature map, around every landmark.
 
 B faces, L landmarks, K samples a landmark, C channels, D features. Coordinates are unit coordinates of the crop.
 """
@@ -14,96 +14,114 @@ from unveil.models.layers import Norm, mlp
 
 
 def sample(features: Float[Tensor, "B C H W"], points_unit: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K C"]:
-    """The map at points between pixels, bilinear, zero outside."""
+    """Sample a map at points, bilinear between pixels and zero outside the map."""
     sampled = F.grid_sample(features, points_unit[:, :, None], mode="bilinear", align_corners=False)  # (B, C, K, 1)
     return sampled.flatten(2).transpose(1, 2)
 
 
 def square_grid(count: int, spacing_unit: float) -> Float[Tensor, "K 2"]:
-    """`count` x `count` offsets, `spacing_unit` apart, centred on zero, row by row."""
+    """Return `count` x `count` offsets, `spacing_unit` apart, centred on zero, row by row."""
     ticks = (torch.arange(count) - (count - 1) / 2) * spacing_unit
     y, x = torch.meshgrid(ticks, ticks, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
 
 
-def patches(
+def sample_patches(
     features: Float[Tensor, "B C H W"], points_unit: Float[Tensor, "B L 2"], grid: Float[Tensor, "K 2"]
 ) -> Float[Tensor, "B L K C"]:
-    """What lies under the grid when it is centred on each landmark."""
+    """Sample a map at the offsets of a grid around each landmark."""
     batch, landmarks = points_unit.shape[:2]
     samples = sample(features, (points_unit[:, :, None] + grid).flatten(1, 2))
     return samples.reshape(batch, landmarks, grid.shape[0], features.shape[1])
 
 
 class FeaturePatches(nn.Module):
-    """Landmark tokens from a shared feature map: a small grid round each point, its place, and which landmark it is.
+    """Landmark tokens from a shared feature map: a small grid around each point, its position, and its identity.
 
-    The grid narrows from step to step: the first looks for the part, the last for its edge.
+    The grid narrows from step to step: the first step localises the part, the last one its edge.
+
+    Args:
+        landmarks: Number of landmarks.
+        channels: Channels of the map.
+        dim: Features of a token.
+        spacings_unit: Distance between two samples of the grid, one for each step.
+        count: Samples along a side of the grid.
     """
+
+    grids: Tensor
 
     def __init__(self, landmarks: int, channels: int, dim: int, spacings_unit: Sequence[float], count: int = 3) -> None:
         super().__init__()
         grids = torch.stack([square_grid(count, spacing) for spacing in spacings_unit])
         self.register_buffer("grids", grids, persistent=False)
         self.embed = mlp(count * count * channels, dim, dim)
-        self.place = nn.Linear(2, dim)
-        self.identity = nn.Parameter(torch.randn(landmarks, dim) * 0.02)
+        self.position_embed = nn.Linear(2, dim)
+        self.landmark_embed = nn.Parameter(torch.randn(landmarks, dim) * 0.02)
 
     def forward(
         self, features: Float[Tensor, "B C H W"], points_unit: Float[Tensor, "B L 2"], step: int
     ) -> Float[Tensor, "B L D"]:
-        grid = self.get_buffer("grids")[step]
-        seen = patches(features, points_unit, grid).flatten(2)
-        # Two axes instead of three: a matrix product with its bias is then one operation of ONNX.
-        embedded = self.embed(seen.flatten(0, 1)) + self.place(points_unit.flatten(0, 1))
-        tokens: Tensor = embedded.reshape(-1, *self.identity.shape) + self.identity
+        patches = sample_patches(features, points_unit, self.grids[step]).flatten(2)
+        # Two axes instead of three: ONNX then has one operation for a matrix product with its bias.
+        embedded = self.embed(patches.flatten(0, 1)) + self.position_embed(points_unit.flatten(0, 1))
+        tokens: Tensor = embedded.reshape(-1, *self.landmark_embed.shape) + self.landmark_embed
         return tokens
 
 
-class PicturePatches(nn.Module):
-    """The paper's patches: 40 px of the 224 px face round each landmark, each through one small CNN (section 3.2).
+class ImagePatches(nn.Module):
+    """The paper's patches: 40 px of the 224 px face around each landmark, through one small shared CNN.
 
-    Three valid convolutions, each with batch norm, ReLU and 2 x 2 max pooling, leave `side` x `side` places. With
-    `coordinates` they are CoordConv layers (Liu et al. 2018): every map also has its x and y in [-1, 1].
+    Three valid convolutions, each with batch norm, ReLU and 2 x 2 max pooling, leave `side` x `side` places.
+
+    Args:
+        channels: Channels of the three convolutions.
+        size: Samples along a side of a patch.
+        spacing_unit: Distance between two samples.
+        coord_conv: Whether every map also has its x and y in [-1, 1] as channels (CoordConv, Liu et al. 2018).
+        frozen_norm: Whether batch norm keeps its initial statistics.
+
+    Source: Zhu et al. 2022, section 3.2.
     """
 
     KERNELS = (7, 5, 3)
+    grid: Tensor
 
     def __init__(
         self,
-        widths: Sequence[int],
+        channels: Sequence[int],
         *,
-        count: int = 40,
+        size: int = 40,
         spacing_unit: float = 2 / 224,
-        coordinates: bool = False,
+        coord_conv: bool = False,
         frozen_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.register_buffer("grid", square_grid(count, spacing_unit), persistent=False)
+        self.register_buffer("grid", square_grid(size, spacing_unit), persistent=False)
         layers: list[nn.Module] = []
-        before, side = 3, count
-        for width, kernel in zip(widths, self.KERNELS, strict=True):
-            if coordinates:
+        before, side = 3, size
+        for after, kernel in zip(channels, self.KERNELS, strict=True):
+            if coord_conv:
                 layers.append(Coordinates(side))
-            extra, side = 2 * coordinates, (side - kernel + 1) // 2
-            # Batch norm takes away the convolution's bias.
-            layers.append(nn.Conv2d(before + extra, width, kernel, bias=False))
-            layers += [Norm(width, frozen=frozen_norm), nn.ReLU(), nn.MaxPool2d(2)]
-            before = width
-        self.convolve = nn.Sequential(*layers)
-        self.count, self.places, self.channels = count, side * side, before
+            # Batch norm removes the convolution's bias.
+            layers.append(nn.Conv2d(before + 2 * coord_conv, after, kernel, bias=False))
+            layers += [Norm(after, frozen=frozen_norm), nn.ReLU(), nn.MaxPool2d(2)]
+            before, side = after, (side - kernel + 1) // 2
+        self.cnn = nn.Sequential(*layers)
+        self.size, self.places, self.channels = size, side * side, before
 
     def forward(self, images: Float[Tensor, "B 3 H W"], points_unit: Float[Tensor, "B L 2"]) -> Float[Tensor, "B L D"]:
-        """RGB in [0, 1]; the features are those of one place after the other."""
+        """Return each landmark's features, place after place, from RGB in [0, 1]."""
         landmarks = points_unit.shape[1]
-        seen = patches(images * 2 - 1, points_unit, self.get_buffer("grid"))  # (B, L, K, 3)
-        pictures = seen.reshape(-1, self.count, self.count, 3).permute(0, 3, 1, 2)
-        maps = self.convolve(pictures).flatten(2).transpose(1, 2)  # (B L, S, C)
+        patches = sample_patches(images * 2 - 1, points_unit, self.grid)  # (B, L, K, 3)
+        patches = patches.reshape(-1, self.size, self.size, 3).permute(0, 3, 1, 2)
+        maps = self.cnn(patches).flatten(2).transpose(1, 2)  # (B L, S, C)
         return torch.reshape(maps, (-1, landmarks, self.places * self.channels))
 
 
 class Coordinates(nn.Module):
-    """Puts two maps behind a map's channels: x and y of its pixels, from -1 to 1."""
+    """Append two channels to a square map: x and y of its pixels, from -1 to 1."""
+
+    xy: Tensor
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -111,4 +129,4 @@ class Coordinates(nn.Module):
         self.register_buffer("xy", torch.stack([x, y])[None], persistent=False)
 
     def forward(self, maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
-        return torch.cat([maps, self.get_buffer("xy").expand(maps.shape[0], -1, -1, -1)], dim=1)
+        return torch.cat([maps, self.xy.expand(maps.shape[0], -1, -1, -1)], dim=1)

@@ -1,110 +1,123 @@
-"""Batches of faces: which train and which validate, random views in an order that the seed alone decides.
+"""Batches of training faces: random views in an order that depends on the seed alone. B faces, S pixels a side."""
 
-B faces, S pixels a side.
-"""
-
-import hashlib
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from unveil.data.augment import Augmentation, Example, augmented, cut
-from unveil.data.datasets.registry import Faces
-from unveil.data.occlusion import Occluder, OcclusionConfig, OcclusionSampler, is_occluded
-from unveil.data.self_occlusion import turned_away
-from unveil.data.tps_warp import OtherShapes
-from unveil.geometry import Crop, tight_box, unit_to_crop_px
+from unveil.data.augment import AugmentConfig, Example, Transform, augment
+from unveil.data.datasets.samples import Faces
+from unveil.data.occlusion import Occluder, OcclusionConfig
+from unveil.data.splits import Split
+from unveil.data.tps_warp import ShapeSampler
 from unveil.schemes.scheme import Scheme
-from unveil.training.config import Schedule
-
-Batch: TypeAlias = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Slices:
-    """Which faces train and which only validate."""
-
-    training: NDArray[np.int64]
-    validation: NDArray[np.int64]
+from unveil.training.config import ScheduleConfig
+from unveil.training.task import Batch
 
 
-def split_by_name(names: Sequence[str], share: float) -> Slices:
-    """A face validates if the hash of its name says so: the same faces in every run, whatever else is in the set."""
-    held = np.array([int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < share for name in names])
-    return Slices(np.flatnonzero(~held), np.flatnonzero(held))
-
-
-def left_out_kinds(config: OcclusionConfig, scheme: Scheme) -> tuple[str, ...]:
-    """A line that names the kinds that cannot be placed on faces of the scheme; none if all can."""
+def unsupported_note(config: OcclusionConfig, scheme: Scheme) -> tuple[str, ...]:
+    """Return a line that names the occluders that cannot be placed on faces of the scheme; none if all can."""
     kinds = ", ".join(sorted(config.unsupported(scheme)))
-    return (f"scheme {scheme.name}: without {kinds}, which are drawn from the 68 points of ibug68",) if kinds else ()
+    return (f"scheme {scheme.name}: without {kinds}, which are placed by the 68 points of ibug68",) if kinds else ()
 
 
 class TrainingFaces(Dataset[Batch]):
-    """Random views. An item is (number of the draw, index of the face): the draw's number seeds the view."""
+    """Random views. An item is (number of the draw, index of the face): the draw's number seeds the view.
+
+    Args:
+        faces: The faces.
+        size: The crop's side, pixels.
+        config: How far a face is changed.
+        occlude: Draws the occluders; None for none.
+        seed: Seed of all views.
+        shapes: Shapes to warp towards.
+        transform: A user's own augmentation, applied last.
+    """
 
     def __init__(
         self,
         faces: Faces,
         size: int,
-        config: Augmentation,
+        config: AugmentConfig,
         occlude: Occluder | None,
         seed: int,
-        others: OtherShapes,
+        shapes: ShapeSampler,
+        transform: Transform | None = None,
     ) -> None:
         self.faces, self.size, self.config, self.occlude, self.seed = faces, size, config, occlude, seed
-        self.others = others
+        self.shapes, self.transform = shapes, transform
 
     def __getitem__(self, item: tuple[int, int]) -> Batch:
         draw, index = item
-        example = augmented(
+        rng = np.random.default_rng((self.seed, draw))
+        example = augment(
             self.faces.image(index),
             self.faces.points_px[index],
             scheme=self.faces.scheme,
             size=self.size,
             config=self.config,
             occlude=self.occlude,
-            rng=np.random.default_rng((self.seed, draw)),
-            others=self.others,
+            rng=rng,
+            shapes=self.shapes,
             annotated_visible=None if self.faces.visible is None else self.faces.visible[index],
         )
-        return as_tensors(example)
+        return as_tensors(example if self.transform is None else self.transform(example, rng))
 
 
 def as_tensors(example: Example) -> Batch:
+    """Return an example as tensors: image bytes (S, S, 3), landmarks and visibility."""
     return {
-        "images": torch.from_numpy(example.image),
-        "points_unit": torch.from_numpy(example.points_unit),
+        "images": torch.from_numpy(np.ascontiguousarray(example.image)),
+        "points_unit": torch.from_numpy(np.asarray(example.points_unit, np.float32)),
         "visible": torch.from_numpy(example.visible),
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Which of several equal processes this is."""
+class Rank:
+    """Which of several equal processes this is, counted from 0."""
 
     process: int = 0
     processes: int = 1
 
 
-def refuse_few(faces: Faces, slices: Slices, batch: int) -> None:
-    """ValueError if too few faces train for a batch, or none validates."""
-    if len(slices.training) < batch or not len(slices.validation):
-        sizes = f"{len(slices.training)} faces to train and {len(slices.validation)} to validate"
-        raise ValueError(f"{faces.label}: {sizes}, for a batch of {batch}; lower --batch or add faces")
+def check_enough_faces(faces: Faces, split: Split, batch: int) -> None:
+    """Raise ValueError if too few faces train for a batch, or none validates."""
+    train, val = len(split.train), len(split.val)
+    if not val:
+        fix = "raise --val-share or add faces"
+        raise ValueError(f"{faces.label}: {train} faces to train, but the validation split is empty; {fix}")
+    if train < batch:
+        fix = "lower --batch or --val-share, or add faces"
+        raise ValueError(f"{faces.label}: {train} faces to train and {val} to validate, for a batch of {batch}; {fix}")
 
 
-class Draws(Sampler[list[tuple[int, int]]]):
-    """An endless order of batches that depends on the seed alone, so a resumed run goes on where it stopped.
+def refuse_more(more: Sequence[Faces], network: str) -> None:
+    """Raise ValueError for sets of --more, for a network that trains on one set alone."""
+    if more:
+        raise ValueError(f"--more {more[0].label}: {network} trains on one set of faces; leave it out")
+
+
+class BatchSampler(Sampler[list[tuple[int, int]]]):
+    """An endless order of batches that depends on the seed alone, so that a resumed run continues where it stopped.
 
     Several processes draw the same faces, as many as fill all their batches, and each keeps its own part of them.
+
+    Args:
+        indices: The faces to draw from.
+        weights: The probability of each, which sum to 1.
+        batch: Faces of a step, for each process.
+        seed: Seed of the order.
+        start: The first step.
+        rank: Which process this is.
+        clusters: Cluster of each face; with `per_batch` that many clusters are drawn uniformly for each batch, and each
+            of its faces from one of them by weight.
+        per_batch: Clusters of a batch; None draws the faces by weight alone.
     """
 
     def __init__(
@@ -114,85 +127,77 @@ class Draws(Sampler[list[tuple[int, int]]]):
         batch: int,
         seed: int,
         start: int,
-        share: Share = Share(),
+        rank: Rank = Rank(),
+        clusters: NDArray[np.int64] | None = None,
+        per_batch: int | None = None,
     ) -> None:
         self.indices, self.weights, self.batch, self.seed, self.start = indices, weights, batch, seed, start
-        self.share = share
+        self.rank, self.clusters, self.per_batch = rank, clusters, per_batch
 
     @classmethod
     def of(
         cls,
         faces: Faces,
         indices: NDArray[np.int64],
-        schedule: Schedule,
+        schedule: ScheduleConfig,
         start: int,
-        share: Share,
+        rank: Rank,
         weights: NDArray[np.float64] | None = None,
+        clusters: NDArray[np.int64] | None = None,
+        per_batch: int | None = None,
     ) -> Self:
-        """The order of these faces from step `start`, all alike without weights.
+        """Return the order of a set of faces from step `start`; without weights all have the same probability.
 
-        ValueError if they are too few for all the processes' batches.
+        Raises:
+            ValueError: The faces are too few for the batches of all processes.
         """
-        if len(indices) < schedule.batch * share.processes:
-            sizes = f"{len(indices)} faces to train for {share.processes} batches of {schedule.batch}"
+        if len(indices) < schedule.batch * rank.processes:
+            sizes = f"{len(indices)} faces to train for {rank.processes} batches of {schedule.batch}"
             raise ValueError(f"{faces.label}: {sizes}; lower --batch or start fewer processes")
-        alike = np.full(len(indices), 1 / len(indices))
-        return cls(indices, alike if weights is None else weights, schedule.batch, schedule.seed, start, share)
+        equal = np.full(len(indices), 1 / len(indices))
+        weights = equal if weights is None else weights
+        return cls(indices, weights, schedule.batch, schedule.seed, start, rank, clusters, per_batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        step, together = self.start, self.batch * self.share.processes
-        own = slice(self.share.process * self.batch, (self.share.process + 1) * self.batch)
+        step, together = self.start, self.batch * self.rank.processes
+        own = slice(self.rank.process * self.batch, (self.rank.process + 1) * self.batch)
         while True:
             rng = np.random.default_rng((self.seed, step, 0))
-            chosen = rng.choice(self.indices, size=together, p=self.weights, replace=False)
+            if self.clusters is None or self.per_batch is None:
+                chosen = rng.choice(self.indices, size=together, p=self.weights, replace=False)
+            else:
+                chosen = self._from_clusters(rng, together)
             yield [(step * together + i, int(index)) for i, index in enumerate(chosen)][own]
             step += 1
 
+    def _from_clusters(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Draw clusters uniformly, then `count` faces, each from one of them; a face may occur twice."""
+        assert self.clusters is not None
+        assert self.per_batch is not None
+        present = np.unique(self.clusters)
+        drawn = rng.choice(present, size=min(self.per_batch, len(present)), replace=False)
+        order = np.concatenate([rng.permutation(drawn) for _ in range(-(-count // len(drawn)))])[:count]
+        faces = []
+        for cluster in order:
+            members = np.flatnonzero(self.clusters == cluster)
+            weights = self.weights[members]
+            faces.append(self.indices[rng.choice(members, p=weights / weights.sum())])
+        return np.array(faces, np.int64)
+
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Bytes to the device, then RGB in [0, 1], (B, 3, S, S), channels last."""
+    """Move a batch to the device; images become RGB in [0, 1], (B, 3, S, S), channels last."""
     moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
     moved["images"] = moved["images"].permute(0, 3, 1, 2).float() / 255
     return moved
 
 
-def loaded(views: Dataset[Batch], order: Draws) -> Iterator[Batch]:
-    """Batches in that order, made in one loader process."""
-    return iter(
-        DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=_loader_process)
-    )
+def load_batches(views: Dataset[Batch], order: BatchSampler) -> Iterator[Batch]:
+    """Yield batches in that order, made in one loader process."""
+    return iter(DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=start_loader))
 
 
-def held_out_examples(
-    faces: Faces, indices: NDArray[np.int64], size: int, sampler: OcclusionSampler | None, margin: float = 1.0
-) -> dict[str, list[Example]]:
-    """The faces as they are, and each under one occluder: the same ones in every run."""
-
-    def example(index: int, kind: str) -> Example:
-        points_px = faces.points_px[index]
-        crop = Crop.around(tight_box(points_px), margin)
-        picture, points_unit = cut(faces.image(index), points_px, crop, faces.scheme, size)
-        visible = ~turned_away(faces.scheme, points_unit)
-        if faces.visible is not None:
-            visible &= faces.visible[index]
-        if kind == "occluded" and sampler is not None and sampler.kinds:
-            rng = np.random.default_rng((0, index))
-            points = unit_to_crop_px(points_unit, size)
-            occluded = sampler.cover(picture, points, rng)
-            picture, visible = occluded.image, visible & ~is_occluded(points, occluded.mask)
-        return Example(picture, points_unit, visible)
-
-    return {kind: [example(int(i), kind) for i in indices] for kind in ("clean", "occluded")}
-
-
-def example_batches(examples: Sequence[Example], size: int, device: torch.device) -> Iterator[Batch]:
-    """The examples in order, `size` at a time, as a network sees them."""
-    for start in range(0, len(examples), size):
-        chunk = [as_tensors(example) for example in examples[start : start + size]]
-        yield to_device({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
-
-
-def _loader_process(_: int) -> None:
-    """One thread, and deaf to Ctrl-C, which the terminal sends to every process: the loop still needs its batches."""
+def start_loader(_: int) -> None:
+    """Use one thread, and ignore Ctrl-C, which the terminal sends to every process: the loop still needs batches."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

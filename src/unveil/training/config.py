@@ -1,174 +1,179 @@
-"""What a training run is told: frozen, typed and total. The same types are the command line."""
+"""Settings of training runs: frozen, typed and complete. The same types are the command line."""
 
-from collections.abc import Iterable
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from unveil.data.augment import Augmentation
+from unveil.data.augment import AugmentConfig
 from unveil.data.occlusion import OcclusionConfig
-from unveil.data.restoration_pairs import Holes
-from unveil.training.gan_losses import PixelLoss
+from unveil.models.glomface import GlomFaceConfig, GlomFaceLightConfig
+from unveil.models.network import FrozenConfig, NetworkConfig, ParamGroup
 from unveil.training.losses import ShapeLoss
-from unveil.training.network_configs import Drda, Drn, Frozen, GanIa, Hourglass, Light, Paper, Pfld, Plain
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+OpenShare: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+Weight: TypeAlias = Annotated[float, Field(ge=0)]
 
 
-def _several(given: object) -> object:
-    """Runs that were written when there was one share have it as a number."""
-    return (given,) if isinstance(given, float) else given
+class ScheduleConfig(FrozenConfig):
+    """Length of a run, and the learning rate over it: a warm-up, a plateau, and a linear decay to zero.
 
-
-class Schedule(Frozen):
-    """Adam's steps: a warm-up, a plateau, and a fall to nothing over the last `decay` steps. `batch` is a process's."""
+    Warm-up and decay are shares of `steps`, so that a shorter run has the same shape.
+    """
 
     steps: Count = 5600
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Length in passes over the training faces; replaces --steps."""
     batch: Count = 16
-    rate: float = 8e-4
-    backbone_rate: float = 0.5
-    """The start from ImageNet moves slower by this factor."""
-    warmup: int = 300
-    decay: int = 1600
-    shrink: float = 1.0
-    """What the rate is multiplied with after every `shrink_every` steps."""
-    shrink_every: Count = 3000
-    weight_decay: float = 1e-2
-    clip: float = 5.0
-    ema: float = 0.998
+    """Faces of a step, for each process."""
+    lr: Annotated[float, Field(gt=0)] = 8e-4
+    """Learning rate of AdamW on the plateau."""
+    backbone_lr_scale: Weight = 0.5
+    """Factor of the learning rate of a backbone that starts from trained weights."""
+    warmup: Share = 0.05
+    """Share of the steps in which the learning rate rises."""
+    decay: Share = 0.3
+    """Share of the steps, at the end, in which the learning rate falls to zero."""
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Length of the warm-up in steps; replaces --warmup."""
+    decay_steps: Annotated[int, Field(ge=0)] | None = None
+    """Length of the decay in steps; replaces --decay."""
+    lr_gamma: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of the learning rate after every --lr-gamma-every steps."""
+    lr_gamma_every: Count = 3000
+    weight_decay: Weight = 1e-2
+    max_grad_norm: Annotated[float, Field(gt=0)] = 5.0
+    """Limit of the gradient's norm."""
+    ema: Share = 0.998
+    """Decay of the exponential moving average of the weights."""
     seed: int = 1
+    """Seed of all random numbers."""
 
-    def group(self, parameters: Iterable[Any], pace: float = 1.0, *, decays: bool = True) -> dict[str, object]:
-        """Weights as the optimiser takes them: `pace` of the rate, and with decay or without."""
-        decay = self.weight_decay if decays else 0.0
-        return {"params": list(parameters), "lr": self.rate * pace, "weight_decay": decay}
+    def lr_factor(self, step: int) -> float:
+        """Return the factor of the learning rate at a step, counted from 0."""
+        warmup = round(self.warmup * self.steps) if self.warmup_steps is None else self.warmup_steps
+        decay = round(self.decay * self.steps) if self.decay_steps is None else self.decay_steps
+        rise = min(1.0, (step + 1) / max(1, warmup))
+        fall = min(1.0, max(0.0, (self.steps - step) / max(1, decay)))
+        return rise * fall * float(self.lr_gamma ** (step // self.lr_gamma_every))
+
+    def for_faces(self, faces: int, processes: int = 1) -> "ScheduleConfig":
+        """Return the schedule with `epochs` converted to steps, for so many training faces."""
+        if self.epochs is None:
+            return self
+        steps = max(1, math.ceil(self.epochs * faces / (self.batch * processes)))
+        return self.model_copy(update={"steps": steps, "epochs": None})
+
+    def optimiser_group(self, group: ParamGroup) -> dict[str, object]:
+        """Return a network's parameter group as the optimiser takes it."""
+        decay = self.weight_decay if group.weight_decay else 0.0
+        return {"params": list(group.params), "lr": self.lr * group.lr_scale, "weight_decay": decay}
 
 
-RESTORATION_OCCLUSION = OcclusionConfig.of_kinds(
-    **{"mask": 3.0, "template": 2.0, "sprite": 3.0, "polygon": 2.0, "sunglasses": 1.0},
-    occluded_fraction=0.9,
-    second_fraction=0.0,
-    coverage=(0.1, 0.5),
-)
-"""One face in ten stays bare: a restorer must leave those alone."""
+class TrainConfig(FrozenConfig):
+    """Base of the settings of every run: what the training loop needs."""
 
-
-class Run(Frozen):
-    """What the loop has to know of any run."""
-
-    schedule: Schedule = Schedule()
+    model: NetworkConfig
+    schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` uses bfloat16 where the hardware computes it fast."""
     threads: Count = 2
+    """Threads of the network on a CPU."""
     validate_every: Count = 500
+    """Steps between two validations."""
     checkpoint_every: Count = 250
-    picture_every: Count = 500
+    """Steps between two checkpoints."""
+    image_every: Count = 500
+    """Steps between two sample images in TensorBoard."""
+    compact_checkpoint: bool = False
+    """Store the optimiser's moments as bfloat16 and the averaged weights as a bfloat16 difference in checkpoint.pt."""
+    tracker: tuple[Literal["wandb", "mlflow", "comet_ml", "aim", "clearml"], ...] = ()
+    """Experiment trackers to log to beside TensorBoard; each needs its own package."""
 
 
-class Alignment(Run):
-    """One run that trains a landmark model."""
+def _as_tuple(value: object) -> object:
+    """Accept one number, as runs before several sets of --more have it."""
+    return (value,) if isinstance(value, float) else value
 
-    model: Annotated[Light | Paper | Plain | Hourglass, Field(discriminator="network")] = Light()
-    augmentation: Augmentation = Augmentation()
+
+class LandmarkTrainConfig(TrainConfig):
+    """One run that trains a landmark network."""
+
+    model: Annotated[GlomFaceLightConfig | GlomFaceConfig, Field(discriminator="network")] = GlomFaceLightConfig()
+    imagenet: bool = True
+    """Start the backbone from ImageNet weights; else from random ones."""
+    augment: AugmentConfig = AugmentConfig()
     occlusion: OcclusionConfig = OcclusionConfig()
     shape_loss: ShapeLoss = "wing"
-    visibility_weight: float = 4.0
-    spread_weight: float = 0.5
-    boundary_weight: float = 10.0
-    """Of the boundary maps, where the network draws them."""
-    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """The share of training faces, chosen by the hash of their names, that only validates."""
+    """wing, l2 (the paper's equation 3), nme (point distance over the face's normaliser), or nll (likelihood)."""
+    visibility_weight: Weight = 4.0
+    uncertainty_weight: Weight = 0.5
+    val_share: OpenShare = 0.05
+    """Share of the faces, chosen by the hash of their names, that only validates."""
     clusters: Count = 24
-    balance: Annotated[float, Field(ge=0, le=1)] = 0.5
-    more_share: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_several)] = (0.4,)
-    """The share of drawn faces that are of --more, where that is given; of several, one share each."""
-    memory_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """The memory of the whole moves slower by this factor: at full rate its thousand inputs, which move together, fill
-    it within a hundred steps, and it is then the same for every face."""
-    start: Path | None = None
-    """Weights to start from, a .safetensors file; what does not fit, as the points of another scheme, starts fresh."""
+    """Clusters of shapes for balanced sampling."""
+    balance: Share = 0.5
+    """0 draws every face with the same probability, 1 every cluster."""
+    clusters_per_batch: Count | None = None
+    """Draw so many clusters uniformly for each batch, and each face from one of them; replaces --balance."""
+    more_share: Annotated[tuple[OpenShare, ...], BeforeValidator(_as_tuple)] = (0.4,)
+    """Share of the drawn faces for each set of --more."""
+    memory_lr_scale: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Factor of the learning rate of the layers that read all landmarks at once. At the full rate their thousand
+    correlated inputs saturate the memory within a hundred steps, and it is then the same for every face."""
+    init_from: Path | None = None
+    """Weights to start from, a .safetensors file; tensors that do not fit start fresh."""
 
 
-class Judges(Frozen):
-    """The two discriminators, and what they weigh in the generator's loss (equation 4)."""
+_SCHEDULE = {
+    "rate": "lr",
+    "backbone_rate": "backbone_lr_scale",
+    "shrink": "lr_gamma",
+    "shrink_every": "lr_gamma_every",
+    "clip": "max_grad_norm",
+}
+_TOP = {
+    "augmentation": "augment",
+    "spread_weight": "uncertainty_weight",
+    "held_out_share": "val_share",
+    "memory_rate": "memory_lr_scale",
+    "start": "init_from",
+    "picture_every": "image_every",
+}
 
-    patch: int = 128
-    """Side of the patch that the local one sees."""
-    judge_width: float = 1.0
-    joint: bool = False
-    """One logit of both, as Iizuka et al. have it."""
-    whole_weight: float = 4e-4
-    """λ1; the paper gives neither."""
-    patch_weight: float = 4e-4
-    """λ2."""
 
+def migrate_config(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an earlier version's `config.json` with the names of this version.
 
-class Restoring(Run):
-    """One run that trains a network to restore covered faces.
-
-    The phases are the paper's: the generator alone for `generator_steps` (T_G), the discriminators alone for
-    `discriminator_steps` (T_D), then both until the schedule ends.
+    Settings that are current stay as they are.
     """
+    from unveil.models.checkpoints import convert_sizes  # here, since checkpoints import every network
 
-    model: Annotated[GanIa | Drda, Field(discriminator="network")] = GanIa()
-    schedule: Schedule = Schedule(
-        steps=200_000, batch=16, rate=2e-4, warmup=500, decay=50_000, weight_decay=0.0, clip=1.0, ema=0.999
-    )
-    generator_steps: Annotated[int, Field(ge=0)] = 90_000
-    discriminator_steps: Annotated[int, Field(ge=0)] = 10_000
-    coarse_steps: Annotated[int, Field(ge=0)] = 0
-    """The first of `generator_steps` see faces of half the side, at a quarter of the work."""
-    judges: Judges = Judges()
-    pixel_loss: PixelLoss = "l2"
-    hole_weight: Annotated[float, Field(gt=0)] = 1.0
-    """How often a covered pixel counts in L_r."""
-    structure_weight: Annotated[float, Field(ge=0)] = 0.0
-    """What the differences between neighbours weigh in L_r (ours)."""
-    mask_weight: float = 0.02
-    start: Path | None = None
-    """Weights to start from, a .safetensors file; what does not fit starts fresh."""
-    holes: Holes = Holes()
-    occlusion: OcclusionConfig = RESTORATION_OCCLUSION
-    """Kinds that need pictures do not occur without a library."""
-    held_out_faces: Count = 500
-    """Faces, chosen by their names and the seed, that never enter training."""
-    validated_faces: Count = 60
-    """How many of those a validation looks at, always the same ones under the same occluders."""
-
-
-class PoseGuided(Run):
-    """One run that trains PFLD: the error weighs more where the pose is wrong and where a face is of a rare kind."""
-
-    model: Pfld = Pfld()
-    schedule: Schedule = Schedule(steps=20_000, batch=32, rate=1e-3, decay=8000, weight_decay=1e-6, ema=0.998)
-    augmentation: Augmentation = Augmentation()
-    occlusion: OcclusionConfig = OcclusionConfig()
-    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """The share of training faces, chosen by the hash of their names, that only validates."""
-    start: Path | None = None
-    """Weights to start from, a .safetensors file; what does not fit starts fresh."""
-
-
-class Cascaded(Run):
-    """One run that trains DRN, or SDM in closed form: every stage on what SIFT sees where the last one left off.
-
-    The schedule is that of each stage.
-    """
-
-    model: Drn = Drn()
-    schedule: Schedule = Schedule(steps=3000, batch=64, rate=3e-4, warmup=100, decay=1500, weight_decay=1e-2, ema=0.99)
-    augmentation: Augmentation = Augmentation(rotation=10.0)
-    occlusion: OcclusionConfig = OcclusionConfig()
-    views: Count = 6
-    """Of each face, made once before the first stage."""
-    closed_form: bool = False
-    """Solve each stage at once, as SDM does; only without hidden layers."""
-    ridge: Annotated[float, Field(gt=0)] = 20.0
-    """How strongly the closed form is pulled to no movement."""
-    restorer: Path | None = None
-    """A trained restorer, its run or a folder of seven: every stage then sees faces that it has restored."""
-    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """The share of training faces, chosen by the hash of their names, that only validates."""
-
-
-AnyRun: TypeAlias = Alignment | Restoring | PoseGuided | Cascaded
+    content = {_TOP.get(name, name): value for name, value in content.items()}
+    model = dict(content["model"])
+    network = model["network"]
+    if "size" in model:
+        model["input_size"] = model.pop("size")
+    if "imagenet" in model:
+        content["imagenet"] = model.pop("imagenet")
+    content["model"] = convert_sizes(network, model)
+    schedule = {_SCHEDULE.get(name, name): value for name, value in content.get("schedule", {}).items()}
+    for name in ("warmup", "decay"):  # integers were steps
+        if isinstance(schedule.get(name), int) and f"{name}_steps" not in schedule:
+            schedule[f"{name}_steps"] = schedule.pop(name)
+    content["schedule"] = schedule
+    if "augment" in content and network not in ("gan-ia", "drda"):
+        content["augment"] = {("warp" if name == "bend" else name): v for name, v in content["augment"].items()}
+        occlude = content["augment"].pop("occlude", None)
+        occlusion = dict(content.get("occlusion", {}))
+        if "held_out" in occlusion:
+            occlusion["exclude_templates"] = occlusion.pop("held_out")
+        content["occlusion"] = occlusion | ({} if occlude is None else {"occluded_fraction": occlude})
+    if network != "hourglass":
+        content.pop("boundary_weight", None)
+    if network in ("pfld", "drn", "gan-ia", "drda"):
+        content.pop("imagenet", None)
+    return content

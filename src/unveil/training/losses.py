@@ -1,24 +1,24 @@
-"""What training minimises. B faces, T steps, L landmarks; errors are in pixels of the crop unless said otherwise."""
+"""The losses of landmark networks. B faces, T steps, L landmarks; errors are in crop pixels unless said otherwise."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from unveil.models.glomface import Prediction
-from unveil.schemes.scheme import Contour
-from unveil.training.boundaries import boundary_loss
+from unveil.models.network import Prediction
 
-ShapeLoss = Literal["l2", "nll", "nme", "wing"]
-NLL_WEIGHT = 8.0  # brings the gradient of `nll` near that of `wing`, which the other terms are weighed against
+ShapeLoss: TypeAlias = Literal["l2", "nll", "nme", "wing"]
+NLL_WEIGHT = 8.0  # brings the gradient of `nll` near that of `wing`, which the other weights are chosen for
 
 
 def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.0) -> Float[Tensor, "..."]:
-    """Wing loss (Feng et al. 2018): a logarithm below `width` pixels, so that small errors count, linear above."""
+    """Return the Wing loss: logarithmic below `width` pixels, so that small errors count, and linear above.
+
+    Source: Feng et al. 2018.
+    """
     constant = width - width * math.log(1 + width / curvature)
     size = error.abs()
     return torch.where(size < width, width * torch.log1p(size / curvature), size - constant)
@@ -26,20 +26,30 @@ def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.
 
 def shape_loss(
     shapes: Float[Tensor, "B T L 2"],
-    truth: Float[Tensor, "B L 2"],
+    target: Float[Tensor, "B L 2"],
     kind: ShapeLoss,
     lengths: Float[Tensor, "B"],
-    log_spread: Float[Tensor, "B L"],
+    log_scale: Float[Tensor, "B L"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The error of every step's shape, summed over the steps.
+    """Return the error of every step's shape, summed over the steps.
 
-    `l2` is the paper's equation 3, `nme` its code's point distance over the faces' `lengths`, in the paper
-    those between the eyes. `nll` is the negative log-likelihood under Laplace's distribution, whose scale the network
-    says itself: where it expects to be wrong, behind an occluder, it learns less from being so.
+    Args:
+        shapes: Predictions.
+        target: Ground truth.
+        kind: `l2` is the paper's equation 3. `nme` is its code's: the point distance over `lengths`. `wing` as above.
+            `nll` is the negative log-likelihood of Laplace's distribution with the predicted scale, so that landmarks
+            with a large predicted error, as those behind an occluder, have a small gradient.
+        lengths: Normaliser of each face, the distance between the eyes in the paper.
+        log_scale: Natural logarithm of the predicted scale, for `nll`.
+
+    Raises:
+        ValueError: `nll` for a network that predicts no scale.
     """
-    error = shapes - truth[:, None]
+    error = shapes - target[:, None]
     if kind == "nll":
-        scale = log_spread[:, None, :, None]
+        if log_scale is None:
+            raise ValueError("--shape-loss nll: the network predicts no uncertainty; add --aux-heads")
+        scale = log_scale[:, None, :, None]
         return NLL_WEIGHT * (error.abs() * torch.exp(-scale) + scale).mean(dim=(0, 2, 3)).sum()
     if kind == "wing":
         return wing(error).mean(dim=(0, 2, 3)).sum()
@@ -49,15 +59,19 @@ def shape_loss(
 
 
 def visibility_loss(logits: Float[Tensor, "B L"], visible: Bool[Tensor, "B L"]) -> Float[Tensor, ""]:
+    """Return the cross-entropy of the visibility logits."""
     return F.binary_cross_entropy_with_logits(logits, visible.float())
 
 
-def spread_loss(log_spread: Float[Tensor, "B L"], error: Float[Tensor, "B L"]) -> Float[Tensor, ""]:
-    """Negative log-likelihood of distances that are exponential with mean `spread`; shapes learn nothing from it."""
-    return (log_spread + error.detach() * torch.exp(-log_spread)).mean()
+def uncertainty_loss(log_scale: Float[Tensor, "B L"], error: Float[Tensor, "B L"]) -> Float[Tensor, ""]:
+    """Return the negative log-likelihood of distances under an exponential distribution with the predicted mean.
+
+    The shapes get no gradient from it.
+    """
+    return (log_scale + error.detach() * torch.exp(-log_scale)).mean()
 
 
-def alignment_loss(
+def landmark_loss(
     prediction: Prediction,
     points_unit: Float[Tensor, "B L 2"],
     visible: Bool[Tensor, "B L"],
@@ -66,26 +80,32 @@ def alignment_loss(
     kind: ShapeLoss,
     lengths_unit: Float[Tensor, "B"],
     visibility_weight: float,
-    spread_weight: float,
-    contours: Sequence[Contour] = (),
-    boundary_weight: float = 0.0,
+    uncertainty_weight: float,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths."""
+    """Return the weighted sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths.
+
+    Args:
+        prediction: What the network returns; heads that it does not have add no term.
+        points_unit: Ground truth in unit coordinates.
+        visible: Ground truth, False where a landmark is occluded.
+        size: The crop's side, pixels.
+        kind: The loss of the shapes.
+        lengths_unit: Normaliser of each face, in unit coordinates.
+        visibility_weight: Weight of the visibility loss.
+        uncertainty_weight: Weight of the uncertainty loss.
+    """
     half = size / 2
     error = (prediction.points_unit - points_unit).norm(dim=-1)
+    log_scale = prediction.log_scale
+    log_scale_px = None if log_scale is None else log_scale + math.log(half)
     terms = {
-        "shape": shape_loss(
-            prediction.shapes_unit * half,
-            points_unit * half,
-            kind,
-            lengths_unit * half,
-            prediction.log_spread + math.log(half),
-        ),
-        "visibility": visibility_loss(prediction.visibility, visible),
-        "spread": spread_loss(prediction.log_spread, error),
+        "shape": shape_loss(prediction.shapes_unit * half, points_unit * half, kind, lengths_unit * half, log_scale_px)
     }
-    loss = terms["shape"] + visibility_weight * terms["visibility"] + spread_weight * terms["spread"]
-    if prediction.boundaries is not None:
-        terms["boundary"] = boundary_loss(prediction.boundaries, points_unit, contours)
-        loss = loss + boundary_weight * terms["boundary"]
+    loss = terms["shape"]
+    if prediction.visibility_logit is not None:
+        terms["visibility"] = visibility_loss(prediction.visibility_logit, visible)
+        loss = loss + visibility_weight * terms["visibility"]
+    if log_scale is not None:
+        terms["uncertainty"] = uncertainty_loss(log_scale, error)
+        loss = loss + uncertainty_weight * terms["uncertainty"]
     return {"loss": loss, **terms, "nme": (error.mean(dim=1) / lengths_unit).mean() * 100}
