@@ -11,10 +11,9 @@ from fastapi.testclient import TestClient
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.pipeline import Pipeline
 from unveil.inference.restorer import Restored
-from unveil.inference.tiling import Detection
 from unveil.serve.app import build_app
 from unveil.serve.limits import Limits
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 FACE = Box(178, 91, 269, 177)  # on the portrait of 512 x 512
 
@@ -29,8 +28,10 @@ def find_face(image_rgb: Image) -> list[Detection]:
 class Uncovering(Pipeline):
     """A pipeline whose restorer paints every face grey."""
 
-    def restore(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None) -> Restored:
-        before = self(image_rgb, boxes)
+    def restore(
+        self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None, **options: Any
+    ) -> Restored:
+        before = self(image_rgb, boxes, **options)
         restored, mask = image_rgb.copy(), np.zeros(image_rgb.shape[:2], np.bool_)
         for face in before:
             x0, y0, x1, y1 = (round(value) for value in face.box)

@@ -15,13 +15,12 @@ from fastapi.testclient import TestClient
 from unveil.inference.detector import YuNetDetector
 from unveil.inference.drawing import draw_faces
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.tiling import Detection
 from unveil.io.annotations import read_pts
 from unveil.io.images import decode_image
-from unveil.io.results import picture_json
-from unveil.serve.jobs import Engine, OneAtATime
-from unveil.serve.schemas import PictureAnswer, RestoredAnswer
-from unveil.types import Image
+from unveil.io.results import image_json
+from unveil.serve.jobs import SerializedDetector, shared_by_threads
+from unveil.serve.schemas import ImageResponse, RestoreResponse
+from unveil.types import Detection, Image
 
 RAW = {"Content-Type": "image/jpeg"}
 BOXES = [[170.0, 90.0, 270.0, 180.0], [20.0, 30.0, 200.0, 220.0]]
@@ -29,7 +28,7 @@ BOXES = [[170.0, 90.0, 270.0, 180.0], [20.0, 30.0, 200.0, 220.0]]
 
 def own_answer(pipeline: Pipeline, data: bytes, name: str) -> str:
     image_rgb = decode_image(data)
-    return picture_json(name, image_rgb, "glomface-light", "ibug68", pipeline(image_rgb))
+    return image_json(name, image_rgb, "glomface-light", "ibug68", pipeline(image_rgb))
 
 
 def test_align_answers_as_the_command_line_does(client: TestClient, pipeline: Pipeline, jpeg: bytes) -> None:
@@ -46,13 +45,13 @@ def test_a_raw_body_gives_the_same_faces(client: TestClient, jpeg: bytes) -> Non
 
 def test_answers_are_what_openapi_says(client: TestClient, jpeg: bytes) -> None:
     answer = client.post("/align", content=jpeg, headers=RAW).json()
-    PictureAnswer.model_validate(answer)
+    ImageResponse.model_validate(answer)
     document = client.get("/openapi.json").json()
     align = document["paths"]["/align"]["post"]
-    PictureAnswer.model_validate(align["responses"]["200"]["content"]["application/json"]["example"])
+    ImageResponse.model_validate(align["responses"]["200"]["content"]["application/json"]["example"])
     assert {"200", "400", "408", "413", "415", "422", "429", "503", "504"} <= align["responses"].keys()
     assert set(align["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
-    assert [parameter["name"] for parameter in align["parameters"]] == ["as", "flip_average", "boxes"]
+    assert {parameter["name"] for parameter in align["parameters"]} == {"as", "flip_average", "min_score", "boxes"}
 
 
 def test_mirror_averaging_is_the_requests_choice(client: TestClient, pipeline: Pipeline, jpeg: bytes) -> None:
@@ -60,7 +59,7 @@ def test_mirror_averaging_is_the_requests_choice(client: TestClient, pipeline: P
     averaged = client.post("/align?flip_average=true", content=jpeg, headers=RAW).json()
     assert averaged["faces"][0]["landmarks"] != plain["faces"][0]["landmarks"]
     image_rgb = decode_image(jpeg)
-    expected = Pipeline(pipeline.model, pipeline.detector, flip_average=True)(image_rgb)[0]
+    expected = Pipeline(pipeline.model, pipeline.detector)(image_rgb, flip_average=True)[0]
     np.testing.assert_allclose(averaged["faces"][0]["landmarks"], expected.landmarks, atol=0.01)
 
 
@@ -115,7 +114,7 @@ def test_restoring_gives_picture_mask_and_faces(
 ) -> None:
     client = serve(uncovering)
     answer = client.post("/restore?as=json", content=jpeg, headers=RAW).json()
-    RestoredAnswer.model_validate(answer)
+    RestoreResponse.model_validate(answer)
     expected = uncovering.restore(decode_image(jpeg))
     np.testing.assert_array_equal(decode_image(base64.b64decode(answer["restored"])), expected.image)
     np.testing.assert_array_equal(decode_image(base64.b64decode(answer["mask"]))[..., 0], expected.mask * 255)
@@ -153,8 +152,7 @@ def test_a_detector_with_a_state_works_for_one_thread_at_a_time(model: object, p
             inside -= 1
             return []
 
-    engine = Engine.of(Pipeline(model, Counting()))  # type: ignore[arg-type]
-    assert isinstance(engine.pipeline.detector, OneAtATime)
-    assert engine.pipeline.detector is engine.mirrored.detector
+    detector = shared_by_threads(Pipeline(model, Counting())).detector  # type: ignore[arg-type]
+    assert isinstance(detector, SerializedDetector)
     with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(engine.pipeline.detector, [portrait] * 8)) == [[]] * 8
+        assert list(threads.map(detector, [portrait] * 8)) == [[]] * 8

@@ -18,7 +18,7 @@ from unveil.inference.pipeline import Pipeline
 from unveil.io.annotations import read_pts
 from unveil.io.images import decode_image, read_image
 from unveil.serve.app import build_app
-from unveil.serve.run import bind, url
+from unveil.serve.server import bind, url
 from unveil.types import Image
 
 CHROMIUM = os.environ.get("UNVEIL_CHROMIUM") or shutil.which("chromium")
@@ -27,7 +27,7 @@ if not CHROMIUM:
 
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402 - only where there is a browser
 
-SEEN, HIDDEN = (0, 158, 115), (213, 94, 0)
+VISIBLE_COLOUR, OCCLUDED_COLOUR = (0, 158, 115), (213, 94, 0)
 DONE = "#stage[aria-busy=false]"
 
 
@@ -120,8 +120,8 @@ def amount(image: Image, colour: tuple[int, int, int]) -> int:
 def test_a_photograph_shows_its_68_landmarks(shown: Visit) -> None:
     assert shown.text("#status") == "1 face"
     assert shown.text("#faces").startswith("68 of 68 landmarks seen.")
-    assert amount(shown.canvas(), SEEN) > 300
-    assert amount(shown.canvas(), HIDDEN) < 30
+    assert amount(shown.canvas(), VISIBLE_COLOUR) > 300
+    assert amount(shown.canvas(), OCCLUDED_COLOUR) < 30
 
 
 def test_the_page_asks_nobody_else_and_does_not_complain(shown: Visit, services: dict[str, str]) -> None:
@@ -143,21 +143,21 @@ def test_switches_work_by_keyboard(visit: Visit) -> None:
         after = visit.canvas()
         assert (before != after).any(), switch
         before = after
-    assert amount(before, SEEN) < 30
+    assert amount(before, VISIBLE_COLOUR) < 30
 
 
 def test_a_close_up_fills_the_view_with_the_face(visit: Visit) -> None:
-    whole = amount(visit.canvas(), SEEN)
+    whole = amount(visit.canvas(), VISIBLE_COLOUR)
     visit.page.focus("#faces button")
     visit.page.keyboard.press("Enter")
     assert visit.page.get_attribute("#faces button", "aria-pressed") == "true"
-    assert amount(visit.canvas(), SEEN) > 2 * whole
+    assert amount(visit.canvas(), VISIBLE_COLOUR) > 2 * whole
     visit.page.keyboard.press("Enter")
-    assert amount(visit.canvas(), SEEN) == whole
+    assert amount(visit.canvas(), VISIBLE_COLOUR) == whole
 
 
 def test_paint_hides_landmarks_until_it_is_undone(visit: Visit) -> None:
-    clean = amount(visit.canvas(), HIDDEN)
+    clean = amount(visit.canvas(), OCCLUDED_COLOUR)
     visit.page.check("#paint")
     frame = visit.page.locator("#view").bounding_box()
     assert frame is not None
@@ -168,7 +168,7 @@ def test_paint_hides_landmarks_until_it_is_undone(visit: Visit) -> None:
     visit.page.mouse.up()
     visit.page.wait_for_selector(DONE)
     assert "outer lips" in visit.text("#faces")
-    assert amount(visit.canvas(), HIDDEN) > clean + 40
+    assert amount(visit.canvas(), OCCLUDED_COLOUR) > clean + 40
     covered = read_image(visit.save("png"))
     assert covered.shape == (512, 512, 3)
     visit.page.keyboard.press("Control+z")
@@ -193,7 +193,7 @@ def test_downloads_are_what_the_service_writes(shown: Visit) -> None:
     assert float(row["y8"]) == pytest.approx(landmarks[8, 1], abs=0.01)
     drawn = read_image(shown.save("png"))
     x, y = landmarks[30].round().astype(int)
-    assert np.abs(drawn[y, x].astype(int) - SEEN).max() < 40
+    assert np.abs(drawn[y, x].astype(int) - VISIBLE_COLOUR).max() < 40
 
 
 def test_what_is_no_picture_is_said(visit: Visit, tmp_path: Path) -> None:

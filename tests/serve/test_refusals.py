@@ -43,13 +43,13 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def test_bytes_that_are_no_picture_are_refused(client: TestClient) -> None:
-    assert code(client.post("/align", content=b"hello" * 50, headers=RAW), 415) == "wrong_format"
-    assert code(client.post("/align", files={"file": ("x.jpg", b"<svg/>")}), 415) == "wrong_format"
+    assert code(client.post("/align", content=b"hello" * 50, headers=RAW), 415) == "unsupported_format"
+    assert code(client.post("/align", files={"file": ("x.jpg", b"<svg/>")}), 415) == "unsupported_format"
 
 
 def test_a_truncated_jpeg_is_refused_by_its_name(client: TestClient, jpeg: bytes) -> None:
     response = client.post("/align", files={"file": ("half.jpg", jpeg[: len(jpeg) // 2])})
-    assert code(response, 400) == "bad_picture"
+    assert code(response, 400) == "bad_image"
     assert response.json()["error"]["message"].startswith("half.jpg: the JPEG is cut short")
 
 
@@ -57,7 +57,7 @@ def test_a_truncated_jpeg_is_refused_by_its_name(client: TestClient, jpeg: bytes
 def test_a_header_that_leads_nowhere_is_refused(client: TestClient, magic: bytes) -> None:
     for rest in (b"", b"\0" * 100, b"\xff" * 100, bytes(range(256))):
         response = client.post("/align", content=magic + rest, headers=RAW)
-        assert code(response, response.status_code) in ("bad_picture", "too_many_pixels")
+        assert code(response, response.status_code) in ("bad_image", "too_many_pixels")
 
 
 def test_damage_anywhere_is_never_a_fault_of_ours(client: TestClient, portrait: Image) -> None:
@@ -71,7 +71,7 @@ def test_damage_anywhere_is_never_a_fault_of_ours(client: TestClient, portrait: 
             assert client.post("/align", content=data.tobytes(), headers=RAW).status_code in (200, 400, 413, 415)
 
 
-@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (5001, 5000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (10_001, 6000), (2**31 - 1, 2**31 - 1)])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, width: int, height: int
 ) -> None:
@@ -85,8 +85,10 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 def test_pixels_are_counted_in_every_format(serve: Serve, pipeline: Pipeline, portrait: Image, suffix: str) -> None:
     data = cv2.imencode(suffix, portrait)[1].tobytes()
-    assert serve(pipeline, pixels=512 * 512).post("/align", files={"file": data}).status_code == 200
-    assert code(serve(pipeline, pixels=512 * 512 - 1).post("/align", files={"file": data}), 413) == "too_many_pixels"
+    assert serve(pipeline, max_pixels=512 * 512).post("/align", files={"file": data}).status_code == 200
+    assert (
+        code(serve(pipeline, max_pixels=512 * 512 - 1).post("/align", files={"file": data}), 413) == "too_many_pixels"
+    )
 
 
 def test_an_upload_over_the_limit_is_refused_with_and_without_a_length(
@@ -108,15 +110,14 @@ def test_an_upload_over_the_limit_is_refused_with_and_without_a_length(
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", "application/x-www-form-urlencoded", ""])
-def test_a_wrong_content_type_is_refused(client: TestClient, jpeg: bytes, kind: str) -> None:
-    assert code(client.post("/align", content=jpeg, headers={"Content-Type": kind}), 415) == "wrong_content_type"
+def test_a_unsupported_content_type_is_refused(client: TestClient, jpeg: bytes, kind: str) -> None:
+    assert code(client.post("/align", content=jpeg, headers={"Content-Type": kind}), 415) == "unsupported_content_type"
 
 
 def test_an_empty_body_and_a_form_without_a_file_are_refused(client: TestClient, jpeg: bytes) -> None:
-    assert code(client.post("/align", headers=RAW), 400) == "empty"
-    assert code(client.post("/align", files={"file": b""}), 400) == "empty"
+    assert code(client.post("/align", headers=RAW), 400) == "empty_body"
+    assert code(client.post("/align", files={"file": b""}), 400) == "empty_body"
     assert code(client.post("/align", files={"photo": jpeg}), 400) == "no_file"
-    assert code(client.post("/align", files=[("file", jpeg), ("file", jpeg)]), 400) == "bad_form"
     torn = {"Content-Type": "multipart/form-data; boundary=x"}
     assert code(client.post("/align", content=b"--x\r\nnonsense", headers=torn), 400) in ("bad_form", "no_file")
     without = {"Content-Type": "multipart/form-data"}
@@ -132,10 +133,10 @@ def test_boxes_that_cannot_be_are_refused(client: TestClient, jpeg: bytes, boxes
 
 def test_options_that_cannot_be_are_refused(client: TestClient, jpeg: bytes) -> None:
     assert code(client.post("/align?as=exe", content=jpeg, headers=RAW), 422) == "bad_option"
-    assert code(client.get("/nowhere"), 404) == "http"
-    assert code(client.get("/../../../../etc/passwd"), 404) == "http"
-    assert code(client.get("/static/%2e%2e/app.py"), 404) == "http"
-    assert code(client.get("/align"), 405) == "http"
+    assert code(client.get("/nowhere"), 404) == "not_found"
+    assert code(client.get("/../../../../etc/passwd"), 404) == "not_found"
+    assert code(client.get("/static/%2e%2e/app.py"), 404) == "not_found"
+    assert code(client.get("/align"), 405) == "method_not_allowed"
 
 
 def test_a_fault_tells_the_log_everything_and_the_client_nothing(
@@ -148,11 +149,11 @@ def test_a_fault_tells_the_log_everything_and_the_client_nothing(
     monkeypatch.setattr("unveil.serve.jobs.decode_image", fail)
     with caplog.at_level(logging.INFO, "unveil.serve"):
         response = client.post("/align", content=jpeg, headers=RAW | {"X-Request-Id": "abc-1"})
-    assert code(response, 500) == "fault"
+    assert code(response, 500) == "internal_error"
     assert "secret" not in response.text
     assert response.headers["x-request-id"] == "abc-1"
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
-    fault = next(line for line in lines if line["event"] == "fault")
+    fault = next(line for line in lines if line["event"] == "internal_error")
     assert fault["request_id"] == "abc-1"
     assert "RuntimeError: secret" in fault["trace"]
 
@@ -187,7 +188,7 @@ def test_another_host_name_is_refused(client: TestClient) -> None:
 def test_another_sites_page_may_not_use_the_service(client: TestClient, jpeg: bytes) -> None:
     for site in ("cross-site", "same-site"):
         headers = RAW | {"Sec-Fetch-Site": site}
-        assert code(client.post("/align", content=jpeg, headers=headers), 403) == "foreign_site"
+        assert code(client.post("/align", content=jpeg, headers=headers), 403) == "cross_site"
     assert client.post("/align", content=jpeg, headers=RAW | {"Sec-Fetch-Site": "same-origin"}).status_code == 200
     headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     assert "access-control-allow-origin" not in client.options("/align", headers=headers).headers

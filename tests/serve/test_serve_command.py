@@ -19,7 +19,7 @@ from unveil.inference import pipeline as pipeline_module
 SLOW = """
 import sys, time
 from unveil.inference import detector, pipeline
-from unveil.inference.tiling import Detection
+from unveil.types import Detection
 
 def slow(image_rgb):
     if image_rgb.shape[0] > 128:  # not the picture that warms up
@@ -114,7 +114,7 @@ def test_other_than_loopback_is_warned_about(
 ) -> None:
     monkeypatch.setattr(pipeline_module, "load_detector", lambda *_: None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr("unveil.serve.run.serve", lambda *_: None)
+    monkeypatch.setattr("unveil.serve.server.serve", lambda *_: None)
     assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 0
     assert "is not loopback" in capsys.readouterr().err
     assert main(["serve", "--port", "0"]) == 0

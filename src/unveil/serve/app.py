@@ -1,4 +1,4 @@
-"""The service as an ASGI application: its routes, and how a request is let in, worked on and answered."""
+"""The service as an ASGI application: its routes, and how a request is admitted, processed and answered."""
 
 import asyncio
 import mimetypes
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -18,170 +18,231 @@ from unveil import __version__
 from unveil.inference.drawing import VISIBLE_FROM
 from unveil.inference.pipeline import Pipeline
 from unveil.serve import jobs
-from unveil.serve.desk import Desk
-from unveil.serve.guard import Guard, refused
-from unveil.serve.jobs import AlignAs, Answer, Engine, Order, RestoreAs
-from unveil.serve.limits import BOXES, Limits, Refusal
-from unveil.serve.schemas import (
-    ERRORS,
-    PICTURE_EXAMPLE,
-    UPLOAD,
-    ContourAnswer,
-    HealthAnswer,
-    LimitsAnswer,
-    PictureAnswer,
-    RestoredAnswer,
-    SchemeAnswer,
+from unveil.serve.jobs import Job, JobResult
+from unveil.serve.limits import Limits, RequestError, client_key
+from unveil.serve.metrics import CONTENT_TYPE, Metrics
+from unveil.serve.middleware import RequestMiddleware, error_response
+from unveil.serve.openapi import (
+    BINARY,
+    TEXT,
+    describe_security,
+    error_responses,
+    success,
+    upload_body,
 )
-from unveil.serve.uploads import Upload, read_upload
+from unveil.serve.options import AlignOptions, Options, RestoreOptions, invalid_option
+from unveil.serve.schemas import (
+    IMAGE_EXAMPLE,
+    ContourResponse,
+    HealthResponse,
+    ImageResponse,
+    ImagesResponse,
+    LimitsResponse,
+    ReadyResponse,
+    RestoredImagesResponse,
+    RestoreResponse,
+    SchemeResponse,
+)
+from unveil.serve.uploads import UploadBuffer, is_heavy, read_body
+from unveil.serve.workers import Cancellation, WorkerPool
 
 STATIC = Path(__file__).parent / "static"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HEAVY_BOXES = 16
 
-FlipAverage = Annotated[bool, Query(description="also align the mirrored face and take the mean: twice the time")]
-Boxes = Annotated[
-    str | None,
-    Query(
-        description=f"instead of a detector's: up to {BOXES} tight landmark boxes in pixels, [[x0, y0, x1, y1], ...]",
-        max_length=8192,
-        examples=["[[123, 128, 266, 263]]"],
-    ),
-]
+PLAIN = (400, 500)  # what every route can answer
+WORK = (400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
+
+Work = Callable[[Job, Cancellation], JobResult]
 
 
-def build_app(pipeline: Pipeline, limits: Limits | None = None, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
-    """The service with this pipeline, for requests that call it by one of `hosts`; ("*",) is any name."""
+def build_app(
+    pipeline: Pipeline,
+    limits: Limits | None = None,
+    hosts: tuple[str, ...] = LOOPBACK,
+    api_key: str | None = None,
+) -> FastAPI:
+    """Build the service.
+
+    Args:
+        pipeline: Loaded once, shared by all threads. Without a restorer POST /restore answers 501.
+        limits: Bounds on requests.
+        hosts: Host names that requests may name; ("*",) is any.
+        api_key: If given, the routes that work need it in `Authorization: Bearer` or `X-API-Key`.
+
+    Returns:
+        The application. Its `state.metrics` are a `Metrics`, its `state.limits` the limits.
+    """
     limits = limits or Limits()
-    engine = Engine.of(pipeline)
-    desk = Desk(limits.threads, limits.queue)
+    pipeline = jobs.shared_by_threads(pipeline)
+    pool = WorkerPool(limits.threads, limits.queue)
+    buffer = UploadBuffer(limits.buffer_bytes)
+    metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(engine.warm_up)
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(jobs.warm_up, pipeline)
+        app.state.ready = True
         yield
-        await asyncio.to_thread(desk.close)
+        app.state.ready = False
+        await asyncio.to_thread(pool.close)
 
     app = FastAPI(
         title="unveil",
         version=__version__,
-        description="Facial landmarks on faces that are hidden: where they are, which are visible.",
-        docs_url=None,  # its page would load scripts from another host
+        description="Facial landmarks on occluded faces: where they are, and which are visible.",
+        docs_url=None,  # FastAPI's page would load scripts from another host
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.add_middleware(Guard, hosts=hosts)
-    _say_no_in_one_shape(app)
+    app.state.ready, app.state.limits, app.state.metrics = False, limits, metrics
+    app.add_middleware(RequestMiddleware, hosts=hosts, metrics=metrics, api_key=api_key)
+    metrics.gauge("unveil_jobs_running", "Jobs in a thread", lambda: pool.running)
+    metrics.gauge("unveil_jobs_queued", "Jobs that wait for a thread", lambda: pool.queued)
+    metrics.gauge("unveil_upload_buffer_bytes", "Bytes of all requests' images", lambda: buffer.size)
+    _add_error_handlers(app)
 
-    async def work(request: Request, job: Callable[[Upload], Answer]) -> Response:
-        """Takes a place, reads the body, has a thread do the job: all by one deadline."""
+    async def work(request: Request, query: Options, do: Work) -> Response:
+        """Read the body, get a slot and have a thread do the job, all by one deadline."""
         deadline = asyncio.get_running_loop().time() + limits.timeout_s
-        with desk.place():
-            try:
-                async with asyncio.timeout_at(deadline):
-                    upload = await read_upload(request, limits)
-            except TimeoutError:
-                message = f"the picture did not arrive within {limits.timeout_s:g} s"
-                raise Refusal(408, "slow_upload", message) from None
+        client = client_key(request.client.host if request.client else None)
+        pool.check_slot(client)
+        with buffer.reserve(client) as reservation:
+            body = await read_body(request, limits, buffer, reservation, deadline)
+            options = query.merged(body.fields)
+            boxes = options.boxes_per_image(len(body.uploads), limits.boxes)
+            job = Job(pipeline, limits, body.uploads, options, boxes, request.state.request_id)
+            heavy = sum(len(each or ()) for each in boxes) > HEAVY_BOXES or is_heavy(body.uploads)
             gone = asyncio.ensure_future(_disconnected(request))
             try:
-                answer = await desk.do(partial(job, upload), gone, deadline)
+                result = await pool.run(partial(do, job), client, gone, deadline, heavy)
             finally:
                 gone.cancel()
-        headers = {"Content-Disposition": f'attachment; filename="{answer.file_name}"'} if answer.file_name else {}
-        return Response(answer.content, media_type=answer.media_type, headers=headers)
+        metrics.images.labels(request.url.path).inc(result.images)
+        metrics.faces.labels(request.url.path).inc(result.faces)
+        headers = {"Content-Disposition": f'attachment; filename="{result.file_name}"'} if result.file_name else {}
+        return Response(result.content, media_type=result.media_type, headers=headers)
 
     @app.post(
         "/align",
         summary="Faces, their landmarks, and which of these are visible",
-        responses=ERRORS
-        | {200: {"model": PictureAnswer, "content": {"application/json": {"example": PICTURE_EXAMPLE}}}},
-        openapi_extra=UPLOAD,
+        responses=error_responses(*WORK)
+        | success(
+            "as the option `as` says",
+            ImageResponse | ImagesResponse,
+            example=IMAGE_EXAMPLE,
+            text_csv=TEXT,
+            text_plain=TEXT,
+            image_png=BINARY,
+            application_zip=BINARY,
+        ),
+        openapi_extra=upload_body(AlignOptions),
         response_class=Response,
     )
-    async def align(
-        request: Request,
-        as_: Annotated[AlignAs, Query(alias="as", description="pts: a zip if there are several faces")] = "json",
-        flip_average: FlipAverage = False,
-        boxes: Boxes = None,
-    ) -> Response:
-        order = Order(flip_average, boxes, limits.pixels)
-        return await work(request, lambda upload: jobs.align(engine, upload, order, as_))
+    async def align(request: Request, query: Annotated[AlignOptions, Query()]) -> Response:
+        return await work(request, query, jobs.align)
 
     @app.post(
         "/restore",
-        summary="The picture without what covers its faces",
-        responses=ERRORS | {200: {"model": RestoredAnswer}, 501: {"description": "no restorer is loaded"}},
-        openapi_extra=UPLOAD,
+        summary="Images without what occludes their faces",
+        responses=error_responses(*WORK, 501)
+        | success(
+            "as the option `as` says",
+            RestoreResponse | RestoredImagesResponse,
+            image_png=BINARY,
+            application_zip=BINARY,
+        ),
+        openapi_extra=upload_body(RestoreOptions),
         response_class=Response,
     )
-    async def restore(
-        request: Request,
-        as_: Annotated[RestoreAs, Query(alias="as")] = "png",
-        flip_average: FlipAverage = False,
-        boxes: Boxes = None,
-    ) -> Response:
+    async def restore(request: Request, query: Annotated[RestoreOptions, Query()]) -> Response:
         if pipeline.restorer is None:
-            raise Refusal(501, "no_restorer", "no restorer is loaded; start the service with --restorer NAME|PATH")
-        order = Order(flip_average, boxes, limits.pixels)
-        return await work(request, lambda upload: jobs.restore(engine, upload, order, as_))
+            raise RequestError(501, "no_restorer", "no restorer is loaded; start the service with --restorer NAME|PATH")
+        return await work(request, query, jobs.restore)
 
-    @app.get("/scheme", summary="What the landmarks are called, and the lines to draw through them")
-    async def scheme() -> SchemeAnswer:
+    @app.get("/scheme", summary="The landmarks' names, and the contours to draw", responses=error_responses(*PLAIN))
+    async def scheme() -> SchemeResponse:
         known = pipeline.model.scheme
-        return SchemeAnswer(
+        return SchemeResponse(
             name=known.name,
             points=known.points,
             point_names=list(known.point_names),
-            contours=[ContourAnswer(points=list(line.points), closed=line.closed) for line in known.contours],
-            visible_from=VISIBLE_FROM,
+            contours=[ContourResponse(points=list(line.points), closed=line.closed) for line in known.contours],
+            visibility_threshold=VISIBLE_FROM,
         )
 
-    @app.get("/health", summary="That the service runs, with what, and how busy it is")
-    async def health() -> HealthAnswer:
-        return HealthAnswer(
+    @app.get("/health", summary="That the service runs, and how busy it is", responses=error_responses(*PLAIN))
+    async def health() -> HealthResponse:
+        return HealthResponse(
             status="ok",
             version=__version__,
             model=pipeline.model.config.name,
             restorer=pipeline.restorer is not None,
-            places=desk.places,
-            taken=desk.taken,
-            limits=LimitsAnswer(
-                upload_bytes=limits.upload_bytes, pixels=limits.pixels, boxes=BOXES, timeout_s=limits.timeout_s
+            api_key=api_key is not None,
+            slots=pool.slots,
+            slots_in_use=pool.slots_in_use,
+            limits=LimitsResponse(
+                upload_bytes=limits.upload_bytes,
+                images=limits.images,
+                boxes=limits.boxes,
+                pixels=limits.pixels,
+                max_pixels=limits.max_pixels,
+                timeout_s=limits.timeout_s,
             ),
         )
 
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/ready", summary="That a request would be accepted now", responses=error_responses(*PLAIN, 503))
+    async def ready() -> ReadyResponse:
+        if not app.state.ready:
+            raise RequestError(503, "not_ready", "the models are not loaded, or the service ends", 1)
+        if pool.slots_in_use >= pool.slots:
+            raise RequestError(503, "queue_full", f"all {pool.slots} slots are in use; try again in a moment", 1)
+        return ReadyResponse(status="ready")
+
+    @app.get(
+        "/metrics",
+        summary="Counters in Prometheus' text format",
+        responses=error_responses(*PLAIN, 401) | success("text format", text_plain=TEXT),
+        response_class=PlainTextResponse,
+    )
+    async def metrics_text() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(STATIC / "docs.html")
+
     mimetypes.add_type("text/javascript", ".js")  # a wrong entry in Windows' registry would stop the page's modules
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    describe_security(app, api_key is not None)
     return app
 
 
 async def _disconnected(request: Request) -> None:
-    """Returns when the client leaves."""
+    """Return when the client leaves."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _say_no_in_one_shape(app: FastAPI) -> None:
-    def answer(request: Request, refusal: Refusal) -> JSONResponse:
-        return refused(refusal, request.state.request_id)
+def _add_error_handlers(app: FastAPI) -> None:
+    async def request_error(request: Request, error: Any) -> Response:
+        return error_response(error, request.state.request_id)
 
-    async def refusal(request: Request, error: Any) -> Response:
-        return answer(request, error)
-
-    async def bad_query(request: Request, error: Any) -> Response:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][1:]))
-        return answer(request, Refusal(422, "bad_option", f"{where}: {first['msg']}"))
+    async def invalid_query(request: Request, error: Any) -> Response:
+        return error_response(invalid_option(error.errors()), request.state.request_id)
 
     async def http_error(request: Request, error: Any) -> Response:
-        response = answer(request, Refusal(error.status_code, "http", str(error.detail)))
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        message = {404: "no such path; GET /openapi.json lists them"}.get(error.status_code, str(error.detail))
+        response = error_response(RequestError(error.status_code, code, message), request.state.request_id)
         response.headers.update(error.headers or {})
         return response
 
-    app.add_exception_handler(Refusal, refusal)
-    app.add_exception_handler(RequestValidationError, bad_query)
+    app.add_exception_handler(RequestError, request_error)
+    app.add_exception_handler(RequestValidationError, invalid_query)
     app.add_exception_handler(HTTPException, http_error)

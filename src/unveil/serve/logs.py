@@ -1,4 +1,4 @@
-"""Logs as JSON, one object a line on stderr. They name no picture, no client and no face."""
+"""Logs as JSON, one object a line on stderr, without file names, clients' addresses and landmarks."""
 
 import json
 import logging
@@ -14,16 +14,17 @@ CONFIG: dict[str, Any] = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "loggers": {
         "unveil.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "uvicorn": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
     },
 }
 """For `logging.config.dictConfig`."""
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON, with the fields of a request and the trace of a fault where there is one."""
+    """Formats a record as one line of JSON, with the fields of a request and the trace of an error if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without a newline."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
         line |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}

@@ -1,15 +1,15 @@
-"""What the service answers with, as OpenAPI describes it. L landmarks, in pixels from the first one's centre."""
+"""The JSON that the service returns, as OpenAPI describes it. L landmarks, in pixels from the first one's centre."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class PoseAnswer(Answer):
+class PoseResponse(ResponseModel):
     """Degrees: yaw to the image's right, pitch up and roll clockwise are positive."""
 
     yaw: float
@@ -17,89 +17,129 @@ class PoseAnswer(Answer):
     roll: float
 
 
-class FaceAnswer(Answer):
-    """One face, in pixels of the picture as it is shown, that is turned as its EXIF data say."""
+class FaceResponse(ResponseModel):
+    """One face, in pixels of the image as it was sent and is shown, with its EXIF orientation applied."""
 
-    box: tuple[float, float, float, float] = Field(description="tight box of the landmarks: x0, y0, x1, y1")
-    score: float = Field(description="the detector's, from 0 to 1; 1 for a box that was given")
+    box: tuple[float, float, float, float] = Field(
+        description="x0, y0, x1, y1 of the tight landmark box that the face was aligned in: the detector's, or yours"
+    )
+    score: float = Field(ge=0, le=1, description="of the detector; 1 for a box that was given")
     landmarks: list[tuple[float, float]] = Field(description="L pairs of x and y")
     visibility: list[float] | None = Field(
-        description="L probabilities of being seen rather than hidden; null if the model does not say"
+        description="L probabilities that a landmark is visible, not occluded; null if the model does not predict it"
     )
-    uncertainty: list[float] | None = Field(description="L expected errors in pixels; null if the model does not say")
-    pose: PoseAnswer | None = Field(description="null if the model's scheme does not name five points")
+    uncertainty: list[float] | None = Field(
+        description="L expected errors in pixels; null if the model does not predict it"
+    )
+    pose: PoseResponse | None = Field(description="null if the model's scheme does not define five points")
 
 
-class PictureAnswer(Answer):
-    """What `unveil align` writes for a picture."""
+class ImageResponse(ResponseModel):
+    """What `unveil align` writes for an image."""
 
     image: str = Field(description="the name that the file was sent under")
     width: int
     height: int
     model: str
     scheme: str
-    faces: list[FaceAnswer] = Field(description="best first, or in the order of the boxes")
+    faces: list[FaceResponse] = Field(description="best first, or in the order of the boxes")
 
 
-class RestoredAnswer(Answer):
-    """A picture without its occluders, and the landmarks found before and after."""
+class RestoreResponse(ResponseModel):
+    """An image without its occluders, and the faces before and after.
+
+    Coordinates are in pixels of the image as it was sent. `restored` and `mask` have `scale` times as many in a row.
+    """
 
     image: str
     width: int
     height: int
     model: str
     scheme: str
-    before: list[FaceAnswer]
-    after: list[FaceAnswer]
-    restored: str = Field(description="the restored picture as PNG, in base64")
-    mask: str = Field(description="what was replaced, 255 where it was, as PNG of one channel, in base64")
+    scale: float = Field(gt=0, le=1, description="less than 1 if the image was larger than the service processes")
+    before: list[FaceResponse]
+    after: list[FaceResponse]
+    restored: str = Field(description="the restored image as PNG, in base64")
+    mask: str = Field(description="PNG of one channel, in base64: 255 where a pixel was replaced")
 
 
-class ContourAnswer(Answer):
-    points: list[int]
-    closed: bool
-
-
-class SchemeAnswer(Answer):
-    """The numbering of the model's landmarks, and how to draw them."""
-
-    name: str
-    points: int
-    point_names: list[str]
-    contours: list[ContourAnswer]
-    visible_from: float = Field(description="from this visibility on a landmark is drawn as seen")
-
-
-class LimitsAnswer(Answer):
-    upload_bytes: int
-    pixels: int
-    boxes: int
-    timeout_s: float
-
-
-class HealthAnswer(Answer):
-    status: str
-    version: str
-    model: str
-    restorer: bool = Field(description="whether POST /restore can answer")
-    places: int = Field(description="requests that may be here at once")
-    taken: int
-    limits: LimitsAnswer
-
-
-class ErrorDetail(Answer):
+class ErrorDetail(ResponseModel):
     code: str = Field(description="one word for programs")
     message: str = Field(description="one line for people")
-    request_id: str
+    request_id: str = Field(description="also in the header X-Request-Id and in the service's log")
 
 
-class ErrorAnswer(Answer):
+class ErrorResponse(ResponseModel):
     """Every error has this shape."""
 
     error: ErrorDetail
 
 
-PICTURE_EXAMPLE: dict[str, Any] = {
+class ImageError(ResponseModel):
+    """An image among several that cannot be used."""
+
+    image: str
+    error: ErrorDetail
+
+
+class ImagesResponse(ResponseModel):
+    """Several images, in the order in which they were sent."""
+
+    images: list[ImageResponse | ImageError]
+
+
+class RestoredImagesResponse(ResponseModel):
+    """Several images, in the order in which they were sent."""
+
+    images: list[RestoreResponse | ImageError]
+
+
+class ContourResponse(ResponseModel):
+    points: list[int]
+    closed: bool
+
+
+class SchemeResponse(ResponseModel):
+    """The numbering of the model's landmarks, and the lines to draw through them."""
+
+    name: str
+    points: int
+    point_names: list[str]
+    contours: list[ContourResponse]
+    visibility_threshold: float = Field(description="from this visibility on a landmark is drawn as visible")
+
+
+class LimitsResponse(ResponseModel):
+    """What one request may have."""
+
+    upload_bytes: int = Field(description="of all images together")
+    images: int
+    boxes: int = Field(description="for one image")
+    pixels: int = Field(description="of an image that is processed at its own size; larger ones are scaled down")
+    max_pixels: int = Field(description="of an image that is accepted")
+    timeout_s: float
+
+
+class HealthResponse(ResponseModel):
+    """That the service runs, and how busy it is."""
+
+    status: Literal["ok"]
+    version: str
+    model: str
+    restorer: bool = Field(description="whether POST /restore can answer")
+    api_key: bool = Field(description="whether POST requests need the API key")
+    slots: int = Field(description="jobs that may run or wait at once")
+    slots_in_use: int
+    limits: LimitsResponse
+
+
+class ReadyResponse(ResponseModel):
+    """That the models are loaded and new requests are accepted."""
+
+    status: Literal["ready"]
+
+
+IMAGE_EXAMPLE: dict[str, Any] = {
     "image": "photo.jpg",
     "width": 512,
     "height": 512,
@@ -117,40 +157,3 @@ PICTURE_EXAMPLE: dict[str, Any] = {
     ],
 }
 """Its face is shortened to two landmarks."""
-
-UPLOAD: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "one picture: JPEG, PNG, WebP, BMP or TIFF",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "model": ErrorAnswer,
-        "description": description,
-        "content": {
-            "application/json": {"example": {"error": {"code": code, "message": message, "request_id": "7f3c..."}}}
-        },
-    }
-    for status, description, code, message in (
-        (400, "no picture, or a damaged one", "bad_picture", "photo.jpg: the JPEG is cut short after 812 bytes"),
-        (408, "the picture took too long to arrive", "slow_upload", "the picture did not arrive within 30 s"),
-        (413, "too many bytes or pixels", "too_large", "the picture has more than 20 MiB; make it smaller"),
-        (415, "not a picture that is taken", "wrong_format", "a.gif: not a picture in JPEG, PNG, WebP, BMP, TIFF"),
-        (422, "an option that cannot be", "bad_boxes", "boxes: box [5, 5, 5, 9] is empty"),
-        (429, "all places are taken; see Retry-After", "queue_full", "all 18 places are taken; try again in a moment"),
-        (503, "no thread became free in time", "no_thread_free", "no thread became free in time; try again later"),
-        (504, "the picture took too long", "too_slow", "the picture took longer than a request may"),
-    )
-}

@@ -75,7 +75,7 @@ async function realign() {
 
 async function restore() {
   const { signal } = running;
-  await busy(signal, "Restoring…", async () => {
+  await busy(signal, "GanTrainConfig…", async () => {
     const answer = await service.restore(await upload(), signal);
     const pixels = Uint8Array.from(atob(answer.restored), (character) => character.charCodeAt(0));
     state.restored = await createImageBitmap(new Blob([pixels], { type: "image/png" }));

@@ -9,7 +9,7 @@ export function summary(faces) {
 /** One line on one face: how many landmarks are seen, which parts are hidden; less if the model does not say. */
 export function describe(face, scheme) {
   if (!face.visibility) return `${scheme.points} landmarks.`;
-  const seen = face.visibility.map((value) => value >= scheme.visible_from);
+  const seen = face.visibility.map((value) => value >= scheme.visibility_threshold);
   const count = seen.filter(Boolean).length;
   const parts = hiddenParts(seen, scheme.point_names);
   const hidden = parts.length ? ` Hidden: ${parts.join(", ")}.` : "";

@@ -132,7 +132,7 @@ function marks(context, faces, { scheme, show }, to, ratio) {
     const radius = Math.max(1.8 * ratio, size / 110);
     if (show.points) {
       points.forEach((point, i) => {
-        const seen = !(face.visibility?.[i] < scheme.visible_from); // null: the model does not say
+        const seen = !(face.visibility?.[i] < scheme.visibility_threshold); // null: the model does not say
         (seen ? dot : cross)(context, point, radius, colour(seen ? "seen" : "hidden"), colour("rim"));
       });
     }

@@ -13,7 +13,7 @@ from starlette.types import Message
 from unveil.inference.pipeline import Pipeline
 from unveil.serve import jobs
 from unveil.serve.app import build_app
-from unveil.serve.jobs import Answer
+from unveil.serve.jobs import JobResult
 from unveil.serve.limits import Limits
 
 Serve = Callable[..., TestClient]
@@ -28,11 +28,11 @@ class Stopped:
         self.started = threading.Semaphore(0)
         self.count = 0
 
-    def __call__(self, *_: object) -> Answer:
+    def __call__(self, *_: object) -> JobResult:
         self.count += 1
         self.started.release()
         assert self.go_on.wait(20)
-        return Answer(b"done", "text/plain")
+        return JobResult(b"done", "text/plain")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stopped]:
 
 def wait_for(taken: int, client: TestClient) -> None:
     end = time.monotonic() + 10
-    while client.get("/health").json()["taken"] != taken:
+    while client.get("/health").json()["slots_in_use"] != taken:
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -70,7 +70,7 @@ def test_a_job_that_takes_too_long_keeps_its_place_until_it_ends(
 ) -> None:
     client = serve(pipeline, threads=1, queue=0, timeout_s=0.6)
     slow = client.post("/align", content=b"x", headers=RAW)
-    assert (slow.status_code, slow.json()["error"]["code"]) == (504, "too_slow")
+    assert (slow.status_code, slow.json()["error"]["code"]) == (504, "deadline_exceeded")
     assert client.post("/align", content=b"x", headers=RAW).status_code == 429
     stopped.go_on.set()
     wait_for(0, client)
@@ -84,7 +84,7 @@ def test_who_waits_too_long_is_not_worked_for(serve: Serve, pipeline: Pipeline, 
         assert stopped.started.acquire(timeout=10)
         second = clients.submit(client.post, "/align", content=b"x", headers=RAW)
         assert first.result().status_code == 504
-        assert (second.result().status_code, second.result().json()["error"]["code"]) == (503, "no_thread_free")
+        assert (second.result().status_code, second.result().json()["error"]["code"]) == (503, "queue_timeout")
     stopped.go_on.set()
     wait_for(0, client)
     assert stopped.count == 1
@@ -111,7 +111,7 @@ def test_an_upload_that_does_not_arrive_is_given_up(pipeline: Pipeline) -> None:
     app = build_app(pipeline, Limits(timeout_s=0.1))
     start, body = asyncio.run(answers(app, receive))
     assert start["status"] == 408
-    assert b"slow_upload" in body["body"]
+    assert b"upload_timeout" in body["body"]
 
 
 def test_who_leaves_the_queue_is_not_worked_for(pipeline: Pipeline, stopped: Stopped) -> None:
@@ -127,7 +127,7 @@ def test_who_leaves_the_queue_is_not_worked_for(pipeline: Pipeline, stopped: Sto
 
     start, body = asyncio.run(visit())
     assert start["status"] == 503
-    assert b"client_gone" in body["body"]
+    assert b"client_disconnected" in body["body"]
     assert stopped.count == 1
 
 
