@@ -50,7 +50,7 @@ def test_answers_are_what_openapi_says(client: TestClient, jpeg: bytes) -> None:
     align = document["paths"]["/align"]["post"]
     ImageResponse.model_validate(align["responses"]["200"]["content"]["application/json"]["example"])
     assert {"200", "400", "408", "413", "415", "422", "429", "503", "504"} <= align["responses"].keys()
-    assert set(align["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
+    assert set(align["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
     assert {parameter["name"] for parameter in align["parameters"]} == {"as", "flip_average", "min_score", "boxes"}
 
 

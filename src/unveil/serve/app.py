@@ -2,7 +2,7 @@
 
 import asyncio
 import mimetypes
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from unveil import __version__
 from unveil.inference.drawing import VISIBLE_FROM
 from unveil.inference.pipeline import Pipeline
 from unveil.serve import jobs
+from unveil.serve.convert import MAX_JSON_BYTES, ConvertOptions, ImageRecord, ImageRecords, convert, parse_body
 from unveil.serve.jobs import Job, JobResult
 from unveil.serve.limits import Limits, RequestError, client_key
 from unveil.serve.metrics import CONTENT_TYPE, Metrics
@@ -27,6 +28,7 @@ from unveil.serve.openapi import (
     TEXT,
     describe_security,
     error_responses,
+    json_body,
     success,
     upload_body,
 )
@@ -43,7 +45,8 @@ from unveil.serve.schemas import (
     RestoreResponse,
     SchemeResponse,
 )
-from unveil.serve.uploads import UploadBuffer, is_heavy, read_body
+from unveil.serve.upload_buffer import UploadBuffer
+from unveil.serve.uploads import BodyReader, is_heavy
 from unveil.serve.workers import Cancellation, WorkerPool
 
 STATIC = Path(__file__).parent / "static"
@@ -52,8 +55,6 @@ HEAVY_BOXES = 16
 
 PLAIN = (400, 500)  # what every route can answer
 WORK = (400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
-
-Work = Callable[[Job, Cancellation], JobResult]
 
 
 def build_app(
@@ -103,26 +104,38 @@ def build_app(
     metrics.gauge("unveil_upload_buffer_bytes", "Bytes of all requests' images", lambda: buffer.size)
     _add_error_handlers(app)
 
-    async def work(request: Request, query: Options, do: Work) -> Response:
-        """Read the body, get a slot and have a thread do the job, all by one deadline."""
+    async def admit(
+        request: Request, prepare: Callable[[BodyReader], Awaitable[tuple[Callable[[Cancellation], JobResult], bool]]]
+    ) -> Response:
+        """Read the body, get a slot and have a thread do the job, all by one deadline.
+
+        `prepare` reads the body; it returns the job, and whether that takes long.
+        """
         deadline = asyncio.get_running_loop().time() + limits.timeout_s
         client = client_key(request.client.host if request.client else None)
         pool.check_slot(client)
         with buffer.reserve(client) as reservation:
-            body = await read_body(request, limits, buffer, reservation, deadline)
-            options = query.merged(body.fields)
-            boxes = options.boxes_per_image(len(body.uploads), limits.boxes)
-            job = Job(pipeline, limits, body.uploads, options, boxes, request.state.request_id)
-            heavy = sum(len(each or ()) for each in boxes) > HEAVY_BOXES or is_heavy(body.uploads)
+            job, heavy = await prepare(BodyReader(request, limits, buffer, reservation, deadline))
             gone = asyncio.ensure_future(_disconnected(request))
             try:
-                result = await pool.run(partial(do, job), client, gone, deadline, heavy)
+                result = await pool.run(job, client, gone, deadline, heavy)
             finally:
                 gone.cancel()
         metrics.images.labels(request.url.path).inc(result.images)
         metrics.faces.labels(request.url.path).inc(result.faces)
         headers = {"Content-Disposition": f'attachment; filename="{result.file_name}"'} if result.file_name else {}
         return Response(result.content, media_type=result.media_type, headers=headers)
+
+    async def process(request: Request, query: Options, do: Callable[[Job, Cancellation], JobResult]) -> Response:
+        async def prepare(reader: BodyReader) -> tuple[Callable[[Cancellation], JobResult], bool]:
+            body = await reader.images()
+            options = query.merged(body.fields)
+            boxes = options.boxes_per_image(len(body.uploads), limits.boxes)
+            job = Job(pipeline, limits, body.uploads, options, boxes, request.state.request_id)
+            heavy = sum(len(each or ()) for each in boxes) > HEAVY_BOXES or is_heavy(body.uploads)
+            return partial(do, job), heavy
+
+        return await admit(request, prepare)
 
     @app.post(
         "/align",
@@ -141,7 +154,7 @@ def build_app(
         response_class=Response,
     )
     async def align(request: Request, query: Annotated[AlignOptions, Query()]) -> Response:
-        return await work(request, query, jobs.align)
+        return await process(request, query, jobs.align)
 
     @app.post(
         "/restore",
@@ -159,7 +172,32 @@ def build_app(
     async def restore(request: Request, query: Annotated[RestoreOptions, Query()]) -> Response:
         if pipeline.restorer is None:
             raise RequestError(501, "no_restorer", "no restorer is loaded; start the service with --restorer NAME|PATH")
-        return await work(request, query, jobs.restore)
+        return await process(request, query, jobs.restore)
+
+    @app.post(
+        "/convert",
+        summary="Landmarks as POST /align returns them, perhaps corrected, as a file in another format",
+        responses=error_responses(*WORK)
+        | success(
+            "as the option `as` says; a zip if there are several files",
+            Any,
+            text_csv=TEXT,
+            text_plain=TEXT,
+            application_xml=TEXT,
+            application_zip=BINARY,
+        ),
+        openapi_extra=json_body(ImageRecord, ImageRecords),
+        response_class=Response,
+    )
+    async def convert_faces(request: Request, query: Annotated[ConvertOptions, Query()]) -> Response:
+        async def prepare(reader: BodyReader) -> tuple[Callable[[Cancellation], JobResult], bool]:
+            if reader.content_type != "application/json":
+                kind = reader.content_type[:80] or "missing"
+                raise RequestError(415, "unsupported_content_type", f"content type {kind!r}; send application/json")
+            records = parse_body(await reader.raw(MAX_JSON_BYTES))
+            return partial(convert, records, query.as_, pipeline.model.scheme), False
+
+        return await admit(request, prepare)
 
     @app.get("/scheme", summary="The landmarks' names, and the contours to draw", responses=error_responses(*PLAIN))
     async def scheme() -> SchemeResponse:

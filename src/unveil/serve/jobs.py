@@ -164,7 +164,7 @@ def align(job: Job, cancellation: Cancellation) -> JobResult:
     for decoded in _decoded(job, cancellation):
         faces = _faces(job, decoded, cancellation)
         count += len(faces)
-        stem = _unused(_file_stem(decoded.name), files)
+        stem = _unused(file_stem(decoded.name), files)
         if kind == "csv":
             sent = decoded.as_sent(faces)
             rows += [csv_row(spreadsheet_text(decoded.name), i, face) for i, face in enumerate(sent)]
@@ -174,7 +174,7 @@ def align(job: Job, cancellation: Cancellation) -> JobResult:
             several = len(faces) > 1
             for i, face in enumerate(decoded.as_sent(faces)):
                 files[f"{stem}.{i}.pts" if several else f"{stem}.pts"] = pts_text(face.landmarks).encode()
-    stem = _file_stem(job.uploads[0].name)
+    stem = file_stem(job.uploads[0].name)
     if kind == "csv":
         table = io.StringIO(newline="")
         csv.writer(table).writerows([csv_header(scheme.points), *rows])
@@ -182,7 +182,7 @@ def align(job: Job, cancellation: Cancellation) -> JobResult:
     if not files:
         raise RequestError(422, "no_face", "no face was detected, so there is no .pts to write; give boxes")
     media_type, archive = ("image/png", "overlay.zip") if kind == "png" else ("text/plain", "pts.zip")
-    return _one_or_zip(files, media_type, f"{stem}.{archive}", len(job.uploads), count)
+    return files_result(files, media_type, f"{stem}.{archive}", len(job.uploads), count)
 
 
 def restore(job: Job, cancellation: Cancellation) -> JobResult:
@@ -202,10 +202,10 @@ def restore(job: Job, cancellation: Cancellation) -> JobResult:
     files, count = dict[str, bytes](), 0
     for decoded in _decoded(job, cancellation):
         restored = _restored(job, decoded, cancellation)
-        files[f"{_unused(_file_stem(decoded.name), files)}.restored.png"] = encode_png(restored.image)
+        files[f"{_unused(file_stem(decoded.name), files)}.restored.png"] = encode_png(restored.image)
         count += len(restored.after)
-    archive = f"{_file_stem(job.uploads[0].name)}.restored.zip"
-    return _one_or_zip(files, "image/png", archive, len(job.uploads), count)
+    archive = f"{file_stem(job.uploads[0].name)}.restored.zip"
+    return files_result(files, "image/png", archive, len(job.uploads), count)
 
 
 def spreadsheet_text(text: str) -> str:
@@ -306,8 +306,16 @@ def _restored(job: Job, decoded: _Decoded, cancellation: Cancellation) -> Restor
     return restored
 
 
-def _one_or_zip(files: dict[str, bytes], media_type: str, archive_name: str, images: int, faces: int) -> JobResult:
-    """The one file, or an uncompressed archive of several."""
+def files_result(files: dict[str, bytes], media_type: str, archive_name: str, images: int, faces: int) -> JobResult:
+    """Return the one file, or an uncompressed archive of several.
+
+    Args:
+        files: Content by name, at least one.
+        media_type: Of a file.
+        archive_name: Of the archive.
+        images: As in `JobResult`.
+        faces: As in `JobResult`.
+    """
     if len(files) == 1:
         ((name, content),) = files.items()
         return JobResult(content, media_type, name, images, faces)
@@ -318,8 +326,8 @@ def _one_or_zip(files: dict[str, bytes], media_type: str, archive_name: str, ima
     return JobResult(packed.getvalue(), "application/zip", archive_name, images, faces)
 
 
-def _file_stem(name: str) -> str:
-    """The client's file name as one that every file system and header accepts."""
+def file_stem(name: str) -> str:
+    """Return the client's file name, without its suffix, as one that every file system and header accepts."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:80] or "image"
 
 

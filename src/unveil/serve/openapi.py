@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from unveil.serve.middleware import KEYED_PATHS
 from unveil.serve.options import Options
@@ -21,7 +22,7 @@ TEXT = {"schema": {"type": "string"}}
 
 # status: description, code and message of the example
 REFUSALS: dict[int, tuple[str, str, str]] = {
-    400: ("no image, a damaged one, or a wrong host name", "bad_image", "photo.jpg: the JPEG is cut short"),
+    400: ("a body that is missing or damaged, or a wrong host name", "bad_image", "photo.jpg: the JPEG is cut short"),
     401: ("the API key is missing or wrong", "unauthorized", "send the API key as Authorization: Bearer KEY"),
     403: ("the request comes from another site's page", "cross_site", "another site's page may not use this service"),
     404: ("no such path", "not_found", "no such path; GET /openapi.json lists them"),
@@ -36,6 +37,7 @@ REFUSALS: dict[int, tuple[str, str, str]] = {
     504: ("the work took too long", "deadline_exceeded", "the work took longer than a request may"),
 }
 RETRIED = (429, 503)
+REFERENCE = "#/components/schemas/{model}"
 
 
 def error_responses(*statuses: int) -> Responses:
@@ -81,9 +83,21 @@ def upload_body(options: type[Options]) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "description": "one or several images, and the options, if they are not in the query",
-            "content": {"multipart/form-data": form, "image/*": BINARY},
+            "content": {"multipart/form-data": form, "image/*": BINARY, "application/octet-stream": BINARY},
         }
     }
+
+
+def json_body(*models: type[BaseModel]) -> dict[str, Any]:
+    """Return the `requestBody` of a route that takes JSON of one of these models."""
+    schemas = [model.model_json_schema(ref_template=REFERENCE) for model in models]
+    components: dict[str, Any] = {}
+    for schema in schemas:
+        components |= schema.pop("$defs", {})
+        components[schema["title"]] = schema
+    references = [{"$ref": REFERENCE.format(model=schema["title"])} for schema in schemas]
+    content = {"application/json": {"schema": {"anyOf": references}}}
+    return {"requestBody": {"required": True, "content": content}, "x-components": components}
 
 
 def _error(status: int) -> dict[str, Any]:
@@ -107,6 +121,7 @@ def describe_security(app: FastAPI, api_key: bool) -> None:
             document = build()
             for path, operations in document["paths"].items():
                 for operation in operations.values():
+                    document["components"]["schemas"].update(operation.pop("x-components", {}))
                     operation["responses"]["200"].setdefault("headers", REQUEST_ID_HEADER)
                     if api_key and path in KEYED_PATHS:
                         operation["security"] = [{"bearer": []}, {"apiKey": []}]

@@ -1,9 +1,9 @@
 """What a client asks for beside its images, in the query or in the form."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from unveil.io.boxes import check_box
 from unveil.serve.limits import RequestError
@@ -15,6 +15,7 @@ BoxList: TypeAlias = list[tuple[float, float, float, float]]
 
 BOXES = TypeAdapter[list[BoxList | None] | BoxList](list[BoxList | None] | BoxList)
 MAX_BOXES_LENGTH = 32 * 1024
+BOXES_SCHEMA = {"type": "string", "maxLength": MAX_BOXES_LENGTH, "contentMediaType": "application/json"}
 
 
 class Options(BaseModel):
@@ -28,7 +29,7 @@ class Options(BaseModel):
     min_score: float = Field(
         default=0, ge=0, le=1, description="faces that the detector gave a lower score, from 0 to 1, are left out"
     )
-    boxes: str | None = Field(
+    boxes: Annotated[str | None, WithJsonSchema(BOXES_SCHEMA)] = Field(
         default=None,
         max_length=MAX_BOXES_LENGTH,
         description="JSON: tight landmark boxes in pixels of the image as it was sent, instead of a detector's: "

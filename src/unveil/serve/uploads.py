@@ -2,10 +2,9 @@
 
 import asyncio
 import io
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
 import imagesize
@@ -15,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from unveil.io.image_metadata import image_format
 from unveil.serve.limits import MIB, Limits, RequestError
+from unveil.serve.upload_buffer import Reservation, UploadBuffer, evicted_error
 
 ACCEPTED = ("JPEG", "PNG", "WebP", "BMP", "TIFF")
 RAW_TYPES = ("image/", "application/octet-stream")
@@ -49,71 +49,9 @@ class Body:
     fields: dict[str, str]
 
 
-@dataclass(eq=False, slots=True)
-class _Reservation:
-    client: str
-    timeout: asyncio.Timeout | None = None
-    size: int = 0
-    evicted: bool = False
-
-    def expire_at(self, time: float) -> None:
-        """Give the upload up at this time of the loop, unless more of it arrives before."""
-        if self.timeout is not None and not self.timeout.expired():
-            self.timeout.reschedule(time)
-
-
-@dataclass(eq=False, slots=True)
-class UploadBuffer:
-    """Counts the bytes of all requests' images. Runs on one event loop.
-
-    A request whose body has not arrived uses no slot of the worker pool, only the bytes that it sent so far. When the
-    capacity is used up, the oldest unfinished upload of the client with the most bytes is given up, so that uploads
-    that stall cannot lock others out.
-
-    Args:
-        capacity: Bytes.
-    """
-
-    capacity: int
-    _reservations: list[_Reservation] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        return sum(reservation.size for reservation in self._reservations)
-
-    @contextmanager
-    def reserve(self, client: str) -> Iterator[_Reservation]:
-        """Count a request's bytes until the block ends."""
-        reservation = _Reservation(client)
-        self._reservations.append(reservation)
-        try:
-            yield reservation
-        finally:
-            self._reservations.remove(reservation)
-
-    def add(self, reservation: _Reservation, size: int) -> None:
-        """Count more bytes of a request, and give up other unfinished uploads if there is no room for them.
-
-        Raises:
-            RequestError: 503 if this request is the one to give up.
-        """
-        reservation.size += size
-        while self.size > self.capacity:
-            sizes = Counter[str]()
-            for each in self._reservations:
-                sizes[each.client] += each.size
-            unfinished = [each for each in self._reservations if each.timeout is not None and each.size]
-            victim = max(unfinished, key=lambda each: sizes[each.client], default=reservation)
-            victim.size, victim.evicted = 0, True
-            if victim is reservation:
-                raise _evicted()
-            victim.expire_at(asyncio.get_running_loop().time())
-
-
-async def read_body(
-    request: Request, limits: Limits, buffer: UploadBuffer, reservation: _Reservation, deadline: float
-) -> Body:
-    """Read the images and fields of a request. Nothing is written to disk.
+@dataclass(frozen=True, slots=True)
+class BodyReader:
+    """Reads the body of one request. Nothing is written to disk.
 
     Args:
         request: A request whose body was not read yet.
@@ -121,37 +59,110 @@ async def read_body(
         buffer: Counts the bytes of all requests.
         reservation: This request's part of it.
         deadline: In the loop's time.
-
-    Raises:
-        RequestError: 400, 408, 413, 415 or 503, as soon as it is clear.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    form = kind == "multipart/form-data"
-    if not form and not kind.startswith(RAW_TYPES):
-        message = f"content type {kind[:80] or 'missing'!r}; send multipart/form-data with a field 'file', or image/*"
-        raise RequestError(415, "unsupported_content_type", message)
-    try:
-        async with asyncio.timeout_at(deadline) as reservation.timeout:
-            if form:
-                body = await _read_form(request, limits, buffer, reservation, deadline)
-            else:
-                chunks = _chunks(request, limits.upload_bytes, limits, buffer, reservation, deadline)
-                body = Body((Upload("image", b"".join([chunk async for chunk in chunks])),), {})
-    except TimeoutError:
-        if reservation.evicted:
-            raise _evicted() from None
-        message = f"the upload made no progress for {limits.stall_timeout_s:g} s, or took {limits.timeout_s:g} s"
-        raise RequestError(408, "upload_timeout", message) from None
-    except ClientDisconnect:
-        raise RequestError(400, "client_disconnected", "the connection ended before the upload did") from None
-    finally:
-        reservation.timeout = None
-    if sum(len(upload.data) for upload in body.uploads) > limits.upload_bytes:
-        raise _too_large(limits.upload_bytes)
-    for upload in body.uploads:
-        if not upload.data:
-            raise RequestError(400, "empty_body", f"{upload.name}: 0 bytes; send an image")
-    return body
+
+    request: Request
+    limits: Limits
+    buffer: UploadBuffer
+    reservation: Reservation
+    deadline: float
+
+    @property
+    def content_type(self) -> str:
+        """The content type in lower case, without parameters; empty if there is none."""
+        return self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def images(self) -> Body:
+        """Return the images and the fields.
+
+        Raises:
+            RequestError: 400, 408, 413, 415 or 503, as soon as it is clear.
+        """
+        kind, most = self.content_type, self.limits.upload_bytes
+        if kind == "multipart/form-data":
+            body = await self._form()
+        elif kind.startswith(RAW_TYPES):
+            body = Body((Upload("image", await self.raw(most)),), {})
+        else:
+            message = (
+                f"content type {kind[:80] or 'missing'!r}; send multipart/form-data with a field 'file', or image/*"
+            )
+            raise RequestError(415, "unsupported_content_type", message)
+        if sum(len(upload.data) for upload in body.uploads) > most:
+            raise _too_large(most)
+        for upload in body.uploads:
+            if not upload.data:
+                raise RequestError(400, "empty_body", f"{upload.name}: 0 bytes; send an image")
+        return body
+
+    async def raw(self, limit: int) -> bytes:
+        """Return the body as it is.
+
+        Args:
+            limit: Bytes.
+
+        Raises:
+            RequestError: 400, 408, 413 or 503, as soon as it is clear.
+        """
+        async with self._receiving():
+            return b"".join([chunk async for chunk in self._chunks(limit, limit)])
+
+    async def _form(self) -> Body:
+        limits = self.limits
+        limit = limits.upload_bytes + limits.images * ENVELOPE_BYTES + MAX_FIELDS * FIELD_BYTES
+        chunks = self._chunks(limit, limits.upload_bytes)
+        parser = MultiPartParser(
+            self.request.headers, chunks, max_files=limits.images, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES
+        )
+        parser.spool_max_size = limit  # images stay in memory
+        try:
+            async with self._receiving():
+                form = await parser.parse()
+        except MultiPartException as error:
+            message = f"multipart/form-data: {error.message} Send 1 to {limits.images} images in the field 'file'."
+            raise RequestError(400, "bad_form", message) from None
+        try:
+            return await _form_body(form)
+        finally:
+            with suppress(OSError):
+                await form.close()
+
+    @asynccontextmanager
+    async def _receiving(self) -> AsyncIterator[None]:
+        """In the block a timeout, an eviction and a client that leaves become refusals."""
+        try:
+            async with asyncio.timeout_at(self.deadline) as self.reservation.timeout:
+                yield
+        except TimeoutError:
+            if self.reservation.evicted:
+                raise evicted_error() from None
+            seconds = f"{self.limits.stall_timeout_s:g} s, or took {self.limits.timeout_s:g} s"
+            raise RequestError(408, "upload_timeout", f"the upload made no progress for {seconds}") from None
+        except ClientDisconnect:
+            raise RequestError(400, "client_disconnected", "the connection ended before the upload did") from None
+        finally:
+            self.reservation.timeout = None
+
+    async def _chunks(self, limit: int, shown: int) -> AsyncGenerator[bytes, None]:
+        """The body's pieces, at most `limit` bytes, whatever Content-Length says; each prolongs the stall timeout."""
+        announced = self.request.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+            raise _too_large(shown)
+        size = 0
+        self._expect_more()
+        async for chunk in self.request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(shown)
+            if self.reservation.evicted:
+                raise evicted_error()
+            self.buffer.add(self.reservation, len(chunk))
+            self._expect_more()
+            yield chunk
+
+    def _expect_more(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.reservation.expire_at(min(self.deadline, now + self.limits.stall_timeout_s))
 
 
 def check_header(upload: Upload, max_pixels: int) -> int:
@@ -198,52 +209,11 @@ def _header_size(data: bytes) -> tuple[int, int]:
     return (-1, -1) if width is None or height is None else (int(width), int(height))
 
 
-async def _chunks(
-    request: Request, limit: int, limits: Limits, buffer: UploadBuffer, reservation: _Reservation, deadline: float
-) -> AsyncGenerator[bytes, None]:
-    """The body's pieces, at most `limit` bytes, whatever Content-Length says; each one prolongs the stall timeout."""
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
-        raise _too_large(limits.upload_bytes)
-    loop, size = asyncio.get_running_loop(), 0
-    reservation.expire_at(min(deadline, loop.time() + limits.stall_timeout_s))
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limits.upload_bytes)
-        if reservation.evicted:
-            raise _evicted()
-        buffer.add(reservation, len(chunk))
-        reservation.expire_at(min(deadline, loop.time() + limits.stall_timeout_s))
-        yield chunk
-
-
-async def _read_form(
-    request: Request, limits: Limits, buffer: UploadBuffer, reservation: _Reservation, deadline: float
-) -> Body:
-    limit = limits.upload_bytes + limits.images * ENVELOPE_BYTES + MAX_FIELDS * FIELD_BYTES
-    chunks = _chunks(request, limit, limits, buffer, reservation, deadline)
-    parser = MultiPartParser(
-        request.headers, chunks, max_files=limits.images, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES
-    )
-    parser.spool_max_size = limit  # images stay in memory
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        message = f"multipart/form-data: {error.message} Send 1 to {limits.images} images in the field 'file'."
-        raise RequestError(400, "bad_form", message) from None
-    try:
-        return await _form_body(form)
-    finally:
-        with suppress(OSError):
-            await form.close()
-
-
 async def _form_body(form: FormData) -> Body:
     uploads, fields = list[Upload](), dict[str, str]()
     for name, value in form.multi_items():
         if isinstance(value, UploadFile) and name in FILE_FIELDS:
-            uploads.append(Upload(_safe_name(value.filename), await value.read()))
+            uploads.append(Upload(safe_name(value.filename), await value.read()))
         elif isinstance(value, str) and name not in FILE_FIELDS and name not in fields:
             fields[name] = value
         elif name in FILE_FIELDS:
@@ -258,16 +228,12 @@ async def _form_body(form: FormData) -> Body:
     return Body(tuple(uploads), fields)
 
 
-def _safe_name(name: str | None) -> str:
+def safe_name(name: str | None) -> str:
+    """Return a client's file name without folders and unprintable characters; "image" if nothing is left."""
     last = PureWindowsPath(PurePosixPath(name or "").name).name
     printable = "".join(character for character in last if character.isprintable())[:NAME_LENGTH]
     return printable or "image"
 
 
 def _too_large(limit: int) -> RequestError:
-    return RequestError(413, "too_large", f"the request has more than {limit / MIB:g} MiB; send less at once")
-
-
-def _evicted() -> RequestError:
-    message = "the upload was given up, since others need its memory; send it again, faster"
-    return RequestError(503, "buffer_full", message, 1)
+    return RequestError(413, "too_large", f"the request has more than {limit / MIB:.4g} MiB; send less at once")
