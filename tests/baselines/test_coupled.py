@@ -13,15 +13,17 @@ from benchmarks import ocfw, restored_sweep
 from benchmarks.ocfw import ROWS, Row, aligners
 from torch import nn
 
-from unveil.baselines.coupled import alternating, coupled, mean_face, uncovering
+from unveil.baselines.coupled import alternating, coupled, mean_face, restore_fn
 from unveil.data.datasets.ocfw import Covered, Entry, write_list
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import drawn_face, write_drawn_faces
 from unveil.geometry import Crop, tight_box
-from unveil.inference.aligner import Alignment
-from unveil.models.checkpoints import Blueprint, build, weights_bytes
-from unveil.models.restorers import FaceRestorer, Window, composed, load_restorer
-from unveil.schemes.components import COMPONENTS, MARGIN, component_crop
+from unveil.inference.aligner import AlignResult
+from unveil.inference.blending import RestoredCrop, composite
+from unveil.inference.restorer import Restorer
+from unveil.inference.torch_restorer import crop_network, load_torch_restorer
+from unveil.models.checkpoints import NetworkSpec, build, weights_bytes
+from unveil.schemes.ibug68 import COMPONENTS, MARGIN, component_crop
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image, Points
 
@@ -38,15 +40,15 @@ def save_run(run: Path, network: str, component: str | None = None) -> nn.Module
     """A run of a fresh network, which moves its landmarks a little so that it is not taken for the mean shape."""
     torch.manual_seed(0)
     size, margin = INPUTS[network] if component is None else (INPUTS[network][0], MARGIN)
-    blueprint = Blueprint(network, "ibug68", size, margin, SIZES[network], component=component)
-    model = build(blueprint).eval()
+    spec = NetworkSpec(network, "ibug68", size, margin, SIZES[network], component=component)
+    model = build(spec).eval()
     if network == "drn":
         model.get_buffer("mean_shape").copy_(torch.from_numpy(mean_face()))
         for stage in model.get_submodule("stages").children():
             nn.init.normal_(stage.get_parameter("layers.0.weight"), std=1e-3)
             nn.init.normal_(stage.get_parameter("layers.0.bias"), std=1e-2)
     run.mkdir(parents=True)
-    (run / "best.safetensors").write_bytes(weights_bytes(model, blueprint))
+    (run / "best.safetensors").write_bytes(weights_bytes(model, spec))
     return model
 
 
@@ -78,57 +80,57 @@ def test_components_are_loaded_from_a_folder_of_runs_in_their_own_order(
     runs: Path, drawn: tuple[Image, Points, Box]
 ) -> None:
     image, points_px, _ = drawn
-    restorer = load_restorer(runs / "drda")
-    assert [blueprint.component for _, blueprint in restorer.networks] == [part.name for part in COMPONENTS]
-    found = restorer([image, image], [points_px, points_px + 4])
+    restorer = load_torch_restorer(runs / "drda")
+    assert [network.component for network in restorer.networks] == list(COMPONENTS)
+    found = restorer.restore_each([image, image], [points_px, points_px + 4])
     assert [len(windows) for windows in found] == [7, 7]
     assert found[1][6].crop == component_crop(points_px + 4, COMPONENTS[-1])
     assert all((window.mask == 1).all() for windows in found for window in windows)  # it knows no mask
 
 
 def test_what_makes_no_restorer_is_one_clear_line(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"best\.safetensors: a network 'drn', no restorer"):
-        load_restorer(runs / "drn")
+    with pytest.raises(ValueError, match=r"best\.safetensors: network 'drn' is no restorer"):
+        load_torch_restorer(runs / "drn")
     with pytest.raises(ValueError, match=r"none of last\.safetensors"):
-        load_restorer(tmp_path)
+        load_torch_restorer(tmp_path)
     copytree(runs / "gan-ia", tmp_path / "both/whole")
     copytree(runs / "drda/mouth", tmp_path / "both/mouth")
     with pytest.raises(ValueError, match="restores the whole face, mouth; a folder of several"):
-        load_restorer(tmp_path / "both")
+        load_torch_restorer(tmp_path / "both")
     copytree(runs / "drda", tmp_path / "few", ignore=ignore_patterns("nose", "jaw"))
     with pytest.raises(ValueError, match="few: has no jaw, no nose; train the rest"):
-        load_restorer(tmp_path / "few")
-    assert len(load_restorer(runs / "drda" / "nose").networks) == 1
+        load_torch_restorer(tmp_path / "few")
+    assert len(load_torch_restorer(runs / "drda" / "nose").networks) == 1
 
 
 def test_the_judged_weights_of_a_restorer_go_before_its_best(runs: Path, tmp_path: Path) -> None:
     save_run(tmp_path / "run", "drn")
     (tmp_path / "run/last.safetensors").write_bytes((runs / "gan-ia/best.safetensors").read_bytes())
-    assert load_restorer(tmp_path / "run").networks[0][1].network == "gan-ia"
+    assert load_torch_restorer(tmp_path / "run").networks[0].component is None
 
 
 def test_a_restored_picture_is_the_windows_under_their_masks_and_the_picture_elsewhere() -> None:
     picture = np.full((60, 80, 3), 200, np.uint8)
     mask = np.zeros((40, 40), np.float32)
     mask[10:30, 10:30] = 1
-    window = Window(Crop((39.5, 29.5), 40.0), np.full((40, 40, 3), 50, np.uint8), mask)
-    seen = composed(picture, [window])
+    window = RestoredCrop(Crop((39.5, 29.5), 40.0), np.full((40, 40, 3), 50, np.uint8), mask)
+    seen = composite(picture, [window])
     expected = picture.copy()
     expected[20:40, 30:50] = 50
     np.testing.assert_array_equal(seen, expected)
-    np.testing.assert_array_equal(composed(picture, [window._replace(crop=Crop((5.0, 5.0), 0.0))]), picture)
+    np.testing.assert_array_equal(composite(picture, [replace(window, crop=Crop((5.0, 5.0), 0.0))]), picture)
 
 
 def test_later_windows_lie_over_earlier_ones() -> None:
     ones, crop = np.ones((8, 8), np.float32), Crop((19.5, 19.5), 40.0)
-    windows = [Window(crop, np.full((8, 8, 3), level, np.uint8), ones) for level in (10, 90)]
-    seen = composed(np.zeros((40, 40, 3), np.uint8), windows)
+    windows = [RestoredCrop(crop, np.full((8, 8, 3), level, np.uint8), ones) for level in (10, 90)]
+    seen = composite(np.zeros((40, 40, 3), np.uint8), windows)
     assert (seen[5:-5, 5:-5] == 90).all()  # the rim of a window of eight pixels is soft
 
 
 def test_shapes_that_ran_away_are_looked_for_near_the_picture(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
     image, points_px, _ = drawn
-    uncovered = uncovering(load_restorer(runs / "gan-ia"))(image, points_px * 1e6)
+    uncovered = restore_fn(load_torch_restorer(runs / "gan-ia"))(image, points_px * 1e6)
     assert uncovered.shape == image.shape
 
 
@@ -151,8 +153,8 @@ def test_drn_sees_the_picture_restored_round_each_shape(runs: Path, drawn: tuple
     assert np.abs(shapes[1] - shapes[0]).max() > 0
     assert np.abs(found.points_px - bare.points_px).max() > 0.01
     assert found.points_px.shape == (68, 2)
-    assert np.isnan(found.visibility).all()
-    assert np.isnan(found.uncertainty_px).all()
+    assert found.visibility is None
+    assert found.uncertainty_px is None
 
 
 def test_a_network_without_stages_looks_again_at_what_is_restored_round_what_it_found(
@@ -166,12 +168,12 @@ def test_a_network_without_stages_looks_again_at_what_is_restored_round_what_it_
         shapes.append(points_px)
         return painted(image_rgb, points_px)
 
-    def model(image_rgb: Image, given: Any, flip_average: bool = False, /) -> list[Alignment]:
+    def model(image_rgb: Image, given: Any, flip_average: bool = False, /) -> list[AlignResult]:
         assert flip_average == (len(boxes) < 3)
         assert (image_rgb == 128).all()
         boxes.extend(given)
         shape = Crop.around(given[0]).to_px(mean_face()) + np.float32(2 * len(boxes))
-        return [Alignment(shape, np.ones(68, np.float32), np.zeros(68, np.float32))]
+        return [AlignResult(shape, np.ones(68, np.float32), np.zeros(68, np.float32))]
 
     (found,) = alternating(model, uncover, 3)(image, [box], True)
     assert boxes == [box] * 3
@@ -180,7 +182,7 @@ def test_a_network_without_stages_looks_again_at_what_is_restored_round_what_it_
         np.testing.assert_allclose(shapes[turn], start + 2 * turn, atol=1e-3)
     np.testing.assert_allclose(found.points_px, start + 6, atol=1e-3)
     alternating(model, uncover, 1)(image, [box])
-    with pytest.raises(ValueError, match="0 turns"):
+    with pytest.raises(ValueError, match="0 iterations"):
         alternating(model, uncover, 0)
 
 
@@ -207,12 +209,12 @@ def test_what_cannot_be_coupled_says_what_to_do(runs: Path, drawn: tuple[Image, 
 
 def test_blending_leaves_a_face_alone_that_nothing_covers(drawn: tuple[Image, Points, Box]) -> None:
     image, points_px, _ = drawn
-    blueprint = Blueprint("gan-ia", "ibug68", 32, 1.15, SIZES["gan-ia"])
-    network = build(blueprint).eval()
-    nn.init.zeros_(network.get_parameter("to_picture.weight"))
-    nn.init.constant_(network.get_parameter("to_picture.bias"), -30.0)
-    restorer = FaceRestorer(((network, blueprint),))
-    np.testing.assert_array_equal(uncovering(restorer)(image, points_px), image)
+    spec = NetworkSpec("gan-ia", "ibug68", 32, 1.15, SIZES["gan-ia"])
+    network = build(spec).eval()
+    nn.init.zeros_(network.get_parameter("head.weight"))
+    nn.init.constant_(network.get_parameter("head.bias"), -30.0)
+    restorer = Restorer((crop_network(network, spec),), "bare")
+    np.testing.assert_array_equal(restore_fn(restorer)(image, points_px), image)
 
 
 # Benchmarks
@@ -224,7 +226,7 @@ BARE = tuple(row for row in ROWS if row.name in ("GAN-IA + DRN", "DRDA (autoenco
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """300W's folders with drawn faces; few rows and few resamples, since each costs seconds."""
-    monkeypatch.setattr("unveil.evaluation.figures.RESAMPLES", 20)
+    monkeypatch.setattr("unveil.evaluation.results.RESAMPLES", 20)
     monkeypatch.setattr(ocfw, "ROWS", BARE)
     monkeypatch.setattr(restored_sweep, "ROWS", tuple(row for row in restored_sweep.ROWS if row.regressor == "drn"))
     for place, count in (("helen/testset", 3), ("lfpw/testset", 2), ("lfpw/trainset", 1)):
@@ -285,7 +287,7 @@ def test_the_sweep_says_what_restoring_saves(
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["0 %", "40 %", "–"]  # noqa: RUF001
     assert lines[0].count("restoring saves") == 1
     figures = json.loads((tmp_path / "out/sweep.json").read_text())["figures"]
-    assert set(figures["noise"]["GAN-IA + DRN"]) >= {"nme_ocular_at_share0", "nme_ocular_at_share40"}
+    assert set(figures["noise"]["GAN-IA + DRN"]) >= {"nme_ocular_at_coverage0", "nme_ocular_at_coverage40"}
     assert (tmp_path / "out/sweep-noise.png").is_file()
     assert not (tmp_path / "out/sweep-mask.png").exists()
 
@@ -310,8 +312,8 @@ def test_a_gain_is_what_the_error_falls_by_face_by_face(make_figures: Callable[[
 
 @pytest.fixture
 def make_figures() -> Callable[[float], Any]:
-    """Figures of ten faces that are all off by as much."""
-    from unveil.evaluation import Figures
+    """ModelResult of ten faces that are all off by as much."""
+    from unveil.evaluation import ModelResult
     from unveil.metrics import Summary
 
-    return lambda error: Figures("model", Summary(10, {}, {}), "ocular", np.full(10, error))
+    return lambda error: ModelResult("model", Summary(10, {}, {}), "ocular", np.full(10, error))

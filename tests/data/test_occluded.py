@@ -34,11 +34,11 @@ def test_a_seed_gives_the_same_pictures_and_another_gives_others(drawn_folder: P
     ("more", "complaint"),
     [
         (("--kind", "template"), "template"),
-        (("--kind", "noise", "--share", "1.5"), "share"),
-        (("--kind", "sprite", "--sprites", "nowhere"), "nowhere"),
-        (("--kind", "mask", "--share", "0.5"), "'mask' is as large as it is on a face"),
-        (("--kind", "mask", "--only", "N95"), "--only N95: goes with template, not with mask"),
-        (("--kind", "noise", "--sprites", "x"), "--sprites x: goes with template and sprite, not with noise"),
+        (("--kind", "noise", "--coverage", "1.5"), "--coverage 1.5"),
+        (("--kind", "sprite", "--library", "nowhere"), "nowhere"),
+        (("--kind", "mask", "--coverage", "0.5"), "'mask' has a fixed size"),
+        (("--kind", "mask", "--templates", "N95"), "--templates N95: is for template, not for mask"),
+        (("--kind", "noise", "--library", "x"), "--library x: is for template and sprite, not for noise"),
         (("--kind", "noise", "--seed", "-1"), "--seed -1: give 0 or more"),
     ],
 )

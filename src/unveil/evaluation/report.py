@@ -1,7 +1,8 @@
-"""What `--save` leaves in a folder: the report, its plots as files, every model's landmarks. N faces, M models."""
+"""The files of `--save`: the report, its plots, and the landmarks of every model. N faces, M models."""
 
+import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,101 +11,167 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet
-from unveil.evaluation import page
-from unveil.evaluation.figures import Figures, Lines, cell, table
-from unveil.evaluation.plots import CedLine, ReliabilityLine, ced_png, reliability_png, sweep_png
-from unveil.evaluation.run import Outcome
-from unveil.evaluation.sheets import Gallery
-from unveil.evaluation.sweep import Sweep
+from unveil.evaluation.galleries import GROUND_TRUTH, PREDICTION, Gallery
+from unveil.evaluation.plots import ced_png, reliability_png, sweep_png
+from unveil.evaluation.results import ModelResult, Rows, Sweep, cell, metric_rows
+from unveil.evaluation.runner import Predictions
 from unveil.io.files import atomic_write
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What an evaluation found, however it was done; a sweep has its galleries and `figures` at the largest share."""
+    """What an evaluation measured.
+
+    Args:
+        title: Faces and configuration.
+        notes: What must stand beside the metrics, for example that the set is partial.
+        facts: What makes the metrics reproducible.
+        results: Of each model; of a sweep at the largest coverage.
+        galleries: Faces to look at.
+        sweep: With several coverages.
+    """
 
     title: str
     notes: tuple[str, ...]
-    """What nobody may miss: that a set is partial, that faces were left out."""
     facts: Mapping[str, str]
-    """What makes the figures reproducible."""
-    figures: Sequence[Figures]
+    results: Sequence[ModelResult]
     galleries: Sequence[Gallery] = field(default_factory=tuple)
     sweep: Sweep | None = None
 
 
+@dataclass(frozen=True)
+class _Section:
+    """A part of the page: a plot with its description, a sentence, tables with their captions and headers."""
+
+    title: str
+    plot: bytes | None = None
+    description: str = ""
+    text: str = ""
+    tables: Sequence[tuple[str, Sequence[str], Rows]] = ()
+
+
+def require_report_packages() -> None:
+    """Check for the packages of the extra `evaluate`, before a long run.
+
+    Raises:
+        ValueError: One is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"--save needs {(error.name or '').partition('.')[0]}: pip install 'unveil[evaluate]'") from error
+
+
 def write_report(folder: Path, report: Report) -> list[Path]:
-    """`report.html`, `ced.png`, of a sweep `sweep.png`, where visibility is judged `reliability.png`; each whole or not
-    at all. Needs matplotlib."""
+    """Write `report.html` and its plots: `ced.png`, `sweep.png` of a sweep, `reliability.png` of a visibility.
+
+    Args:
+        folder: Created if it is missing.
+        report: What was measured.
+
+    Returns:
+        The files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    first, lines = report.figures[0], [CedLine(one.name, one.face_errors) for one in report.figures]
-    plots = {"ced.png": ced_png(lines, first.by, report.title)}
+    plots = {"ced.png": ced_png(report.results, report.title)}
     if report.sweep is not None:
-        plots["sweep.png"] = sweep_png(report.sweep.lines(), first.by, report.title)
-    believed = [ReliabilityLine(one.name, one.visibility) for one in report.figures if one.visibility is not None]
-    if believed:
-        plots["reliability.png"] = reliability_png(believed, report.title)
-    written = [_write(folder / name, png) for name, png in plots.items()]
-    return [_write(folder / "report.html", report_html(report, plots).encode()), *written]
+        plots["sweep.png"] = sweep_png(report.sweep, report.title)
+    if any(result.visibility is not None for result in report.results):
+        plots["reliability.png"] = reliability_png(report.results, report.title)
+    content = {"report.html": report_html(report, plots).encode(), **plots}
+    return [_written(folder / name, _writer(data)) for name, data in content.items()]
 
 
 def report_html(report: Report, plots: Mapping[str, bytes]) -> str:
-    """The report's page, from plots by their file names."""
-    models, first = [one.name for one in report.figures], report.figures[0]
-    where = " at the largest share" if report.sweep else ""
-    sections = [] if report.sweep is None else [_sweep(report.sweep, first, plots["sweep.png"])]
-    ced = page.picture(plots["ced.png"], f"share of faces below each error, by {first.by}, one line a model")
-    sections += [
-        page.section(f"How errors are spread over the faces{where}", ced),
-        *_believed(plots.get("reliability.png"), where),
-        page.section(f"Errors by region{where}", page.table([f"NME, {first.by}, %", *models], _regions(report))),
-        page.section(
-            f"All metrics{where}",
-            "<p>In per cent, but for counts and milliseconds; in brackets, the mean's 95 % interval.</p>",
-            page.table(["metric", *models], table(report.figures)),
-        ),
-        *(page.gallery(shown) for shown in report.galleries),
-        page.section("What makes these figures reproducible", page.facts(report.facts)),
-    ]
-    return page.page(f"unveil evaluate: {report.title}", report.notes, sections)
+    """Return the page, with its images inside.
+
+    Args:
+        report: What was measured.
+        plots: PNG by file name.
+    """
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True)
+    environment.filters["b64encode"] = lambda content: base64.b64encode(content).decode("ascii")
+    return environment.from_string(TEMPLATE.read_text("utf-8")).render(
+        title=f"unveil evaluate: {report.title}",
+        notes=report.notes,
+        sections=list(_sections(report, plots)),
+        galleries=report.galleries,
+        colours={"ground_truth": GROUND_TRUTH, "prediction": PREDICTION},
+        facts=report.facts,
+    )
 
 
-def write_landmarks(folder: Path, model: str, faces: DataSet, outcome: Outcome) -> Path:
-    """`MODEL.npz`, which `unveil evaluate --predictions FILE --truth FILE` gives the same figures for."""
-    arrays = {"names": np.array(faces.names), "truth": outcome.truth_px, "predictions": outcome.predicted_px}
-    given = {"visible": outcome.visible, "visibility": outcome.judged_visibility}
-    arrays |= {name: flags for name, flags in given.items() if flags is not None}
+def write_landmarks(folder: Path, model: str, faces: DataSet, predictions: Predictions) -> Path:
+    """Write `MODEL.npz`; `unveil evaluate --predictions FILE --ground-truth FILE` gives the same metrics for it.
+
+    Args:
+        folder: Where to.
+        model: The model's name.
+        faces: The data set.
+        predictions: The model's.
+
+    Returns:
+        The file.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "names": np.array(faces.names),
+        "ground_truth": predictions.ground_truth_px,
+        "predictions": predictions.predicted_px,
+    }
+    if predictions.visible is not None:
+        arrays["visible"] = predictions.visible
+        if predictions.visibility is not None:
+            arrays["visibility"] = predictions.visibility
     return _written(folder / f"{file_name(model)}.npz", lambda path: _save(path, arrays))
 
 
 def file_name(model: str) -> str:
-    """`models/mine` as a file's name: `models-mine`."""
+    """Return a model's name as a file's name: `models/mine` is `models-mine`.
+
+    Args:
+        model: The name.
+    """
     return re.sub(r"[^\w.-]+", "-", model).strip("-.") or "model"
 
 
-def _sweep(sweep: Sweep, first: Figures, png: bytes) -> str:
-    metrics = [first.headline, f"{first.headline}_visible", f"{first.headline}_occluded", f"fr10_{first.by}"]
-    header = ["share asked for, %", "covered, %", *sweep.figures]
-    tables = [part for name in metrics for part in (f"<p>{name}, %</p>", page.table(header, sweep.table(name)))]
-    plot = page.picture(png, f"mean error by {first.by} over the covered share of the face, one line a model")
-    return page.section("Error over the covered share of the face", plot, *tables)
+def _sections(report: Report, plots: Mapping[str, bytes]) -> Iterator[_Section]:
+    models, first = [result.name for result in report.results], report.results[0]
+    where = " at the largest coverage" if report.sweep else ""
+    if report.sweep is not None:
+        metrics = [
+            first.headline,
+            f"{first.headline}_visible",
+            f"{first.headline}_occluded",
+            f"fr10_{first.normaliser}",
+        ]
+        header = ["requested coverage, %", "measured, %", *report.sweep.results]
+        tables = [(f"{name}, %", header, report.sweep.rows(name)) for name in metrics]
+        description = f"mean error by {first.normaliser} over the covered fraction of the face, one line for each model"
+        yield _Section("Error over the covered fraction of the face", plots["sweep.png"], description, tables=tables)
+    description = f"fraction of faces below each error, by {first.normaliser}, one line for each model"
+    yield _Section(f"Cumulative error distribution{where}", plots["ced.png"], description)
+    if "reliability.png" in plots:
+        description = "fraction of landmarks that are visible over the predicted visibility, one line for each model"
+        yield _Section(f"Calibration of the visibility{where}", plots["reliability.png"], description)
+    regions = ("", [f"NME, {first.normaliser}, %", *models], _regions(report))
+    yield _Section(f"Errors by region{where}", tables=[regions])
+    text = "In per cent, except counts and milliseconds; in brackets the 95 % interval of the mean."
+    yield _Section(f"All metrics{where}", text=text, tables=[("", ["metric", *models], metric_rows(report.results))])
 
 
-def _believed(png: bytes | None, where: str) -> list[str]:
-    if png is None:
-        return []
-    plot = page.picture(png, "share of landmarks that are visible over the visibility predicted, one line a model")
-    return [page.section(f"Whether the visibility can be believed{where}", plot)]
+def _regions(report: Report) -> Rows:
+    start = f"{report.results[0].headline}_region_"
+    names = [name for name in report.results[0].summary.percent if name.startswith(start)]
+    return [(name.removeprefix(start).replace("_", " "), [cell(one, name) for one in report.results]) for name in names]
 
 
-def _regions(report: Report) -> Lines:
-    start = f"{report.figures[0].headline}_region_"
-    names = [name for name in report.figures[0].summary.percent if name.startswith(start)]
-    return [(name.removeprefix(start).replace("_", " "), [cell(one, name) for one in report.figures]) for name in names]
-
-
-def _write(path: Path, content: bytes) -> Path:
-    return _written(path, lambda temporary: temporary.write_bytes(content))
+def _writer(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
 
 
 def _written(path: Path, write: Callable[[Path], object]) -> Path:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -49,6 +49,22 @@ class AlignResult:
             None if self.visibility is None else self.visibility[order],
             None if self.uncertainty_px is None else self.uncertainty_px[order],
         )
+
+
+class Aligner(Protocol):
+    """What can align faces: `AlignmentModel`, and anything with the same call."""
+
+    def __call__(self, image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+        """Align faces.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+            boxes: Tight landmark boxes in pixels.
+            flip_average: Also align the mirrored crops and return the mean of both.
+
+        Returns:
+            One result for each box, in order.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

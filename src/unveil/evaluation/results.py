@@ -1,0 +1,256 @@
+"""The metrics of models over one set of faces, for JSON and for tables. N faces, C coverages."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from unveil.data.datasets.registry import DataSet
+from unveil.evaluation.runner import Predictions
+from unveil.metrics import (
+    THRESHOLDS,
+    Interval,
+    Reliability,
+    Summary,
+    metric_key,
+    nme,
+    nme_over,
+    normaliser_names,
+    point_errors,
+    reliability,
+    summarise,
+)
+from unveil.metrics.errors import Floats
+from unveil.schemes.scheme import COFW29, Scheme
+
+HEADLINE: Mapping[str, str] = MappingProxyType({COFW29.name: "pupil"})
+"""The normaliser that publications report by, where it is not the first of `USUAL`."""
+USUAL = ("ocular", "pupil")
+RESAMPLES, RESAMPLING_SEED = 1000, 0
+INTERVALS = f"95 %, percentile bootstrap over faces, {RESAMPLES} resamples, seed {RESAMPLING_SEED}"
+COUNTS = ("n", "n_expected", "detector_missed", "problems")
+LENGTHS = ("nme_", "nrmse_")  # per cent of a length of the face; everything else but counts and ms is a fraction
+SAME_AT_EVERY_COVERAGE = ("n", "n_expected", "partial")
+PIPE_WIDTH = 200  # columns of a table that is written to a file or a pipe
+
+Rows: TypeAlias = list[tuple[str, list[str]]]
+"""A table: each row's name and its cells."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """The metrics of one model, or of one file of predictions, under one occluder.
+
+    Args:
+        name: The model's name.
+        summary: The metrics.
+        normaliser: The normaliser of the main error, as metric names contain it.
+        face_errors: The NME of each face by it, (N,), as a fraction.
+        extra: Values beside the metrics: `ms_per_face`, `detector_missed`, `n_expected`, `partial`.
+        visibility: Calibration of the predicted visibility, if it is predicted and the ground truth is known.
+    """
+
+    name: str
+    summary: Summary
+    normaliser: str
+    face_errors: Floats
+    extra: Mapping[str, float] = field(default_factory=dict)
+    visibility: Reliability | None = None
+
+    def flat(self) -> dict[str, float]:
+        """Return one flat object, metric name to value; fractions in per cent."""
+        return self.summary.flat() | dict(self.extra)
+
+    @property
+    def headline(self) -> str:
+        """The name of the main error, for example `nme_ocular`."""
+        return f"nme_{self.normaliser}"
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The metrics of every model at C coverages.
+
+    Args:
+        coverages: Requested fractions of the face, in rising order.
+        results: By model, one for each coverage.
+    """
+
+    coverages: tuple[float, ...]
+    results: Mapping[str, tuple[ModelResult, ...]]
+
+    def flat(self, model: str) -> dict[str, float]:
+        """Return one flat object: `nme_ocular_at_coverage30` is the error at a requested coverage of 30 %.
+
+        Args:
+            model: The model's name.
+        """
+        values: dict[str, float] = {}
+        for coverage, result in zip(self.coverages, self.results[model], strict=True):
+            at = f"_at_coverage{100 * coverage:g}"
+            values |= {name if name in SAME_AT_EVERY_COVERAGE else name + at: v for name, v in result.flat().items()}
+        return values
+
+    def rows(self, metric: str) -> Rows:
+        """Return a row for each coverage: requested, measured, and the metric of each model.
+
+        Args:
+            metric: The metric's name.
+        """
+        rows: Rows = []
+        for i, coverage in enumerate(self.coverages):
+            here = [results[i] for results in self.results.values()]
+            cells = [cell(here[0], "face_coverage"), *(cell(result, metric) for result in here)]
+            rows.append((f"{100 * coverage:g}", cells))
+        return rows
+
+
+def headline_normaliser(scheme: Scheme) -> str:
+    """Return the normaliser of the main error of a scheme.
+
+    Args:
+        scheme: The landmark scheme.
+    """
+    names = normaliser_names(scheme)
+    wanted = (HEADLINE.get(scheme.name), *USUAL, names[0])
+    return next(name for name in wanted if name in names)
+
+
+def summary_of(predictions: Predictions, faces: DataSet, thresholds: Sequence[float] = THRESHOLDS) -> Summary:
+    """Return all metrics of predictions, with bootstrap intervals.
+
+    Args:
+        predictions: The predictions.
+        faces: The data set.
+        thresholds: Of failure rates and AUC, as fractions.
+    """
+    return summarise(
+        predictions.predicted_px,
+        predictions.ground_truth_px,
+        faces.scheme,
+        thresholds=thresholds,
+        visible=predictions.visible,
+        visibility=None if predictions.visible is None else predictions.visibility,
+        names=predictions.names,
+        rng=np.random.default_rng(RESAMPLING_SEED),
+        repeats=RESAMPLES,
+    )
+
+
+def result_of(
+    name: str,
+    predictions: Predictions,
+    faces: DataSet,
+    *,
+    can_miss: bool = False,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> ModelResult:
+    """Compute the metrics of one model.
+
+    Args:
+        name: The model's name.
+        predictions: Its predictions.
+        faces: The data set.
+        can_miss: The boxes are from a detector, which may miss faces.
+        thresholds: Of failure rates and AUC, as fractions.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ValueError: A prediction is not a finite number; the message names the model and the face.
+    """
+    try:
+        summary = summary_of(predictions, faces, thresholds)
+    except ValueError as error:
+        raise ValueError(f"model {name!r}: {error}") from None
+    normaliser = headline_normaliser(faces.scheme)
+    errors = point_errors(predictions.predicted_px, predictions.ground_truth_px, faces.scheme, normaliser)
+    by = metric_key(normaliser)
+    extra: dict[str, float] = {"partial": is_partial(faces)}
+    if faces.expected is not None:
+        extra["n_expected"] = faces.expected
+    if predictions.coverage is not None:
+        extra["face_coverage"] = 100 * float(predictions.coverage.mean())
+    if can_miss:
+        extra["detector_missed"] = int(predictions.missed.sum())
+        if not predictions.missed.all():
+            found = np.broadcast_to(~predictions.missed[:, None], errors.shape)
+            extra[f"nme_{by}_found"] = 100 * nme_over(errors, found)
+    extra["ms_per_face"] = 1e3 * predictions.seconds_per_face
+    predicted, true = predictions.visibility, predictions.visible
+    calibration = None if predicted is None or true is None else reliability(true, predicted)
+    return ModelResult(name, summary, by, nme(errors), extra, calibration)
+
+
+def is_partial(faces: DataSet) -> bool:
+    """Return whether faces of the official set are missing.
+
+    Args:
+        faces: The data set.
+    """
+    return faces.expected is not None and faces.found < faces.expected
+
+
+def metric_rows(results: Sequence[ModelResult]) -> Rows:
+    """Return a row for each metric with the value of each model; regions by the main normaliser alone.
+
+    The other regions and intervals are in `flat`.
+
+    Args:
+        results: Of the models.
+    """
+    rows: Rows = []
+    names = dict.fromkeys(name for result in results for name in result.flat() if "_ci95_" not in name)
+    for name in names:
+        subset = re.search(r"_region_|_(visible|occluded)$", name)
+        if name == "partial" or (subset and not name.startswith(f"{results[0].headline}_")):
+            continue
+        rows.append((name, [cell(result, name) for result in results]))
+    return rows
+
+
+def cell(result: ModelResult, name: str) -> str:
+    """Return one value as text; with its 95 % interval if it is a mean error over all landmarks.
+
+    Args:
+        result: The model's metrics.
+        name: The metric.
+    """
+    value = result.flat().get(name)
+    if value is None:
+        return "–"  # noqa: RUF001
+    if name in COUNTS:
+        return f"{value:.0f}"
+    text = f"{value:.3f}" if name.startswith(LENGTHS) else f"{value:.2f}"
+    ends: Interval | None = result.summary.intervals.get(name)
+    if ends is None or not re.fullmatch(r"nme_\w+", name) or "_region_" in name:
+        return text
+    return f"{text} ({ends.low:.2f} to {ends.high:.2f})"
+
+
+def print_table(title: str, header: Sequence[str], rows: Rows, notes: Sequence[str]) -> None:
+    """Print a table on stdout and notes below it.
+
+    Args:
+        title: Above the table.
+        header: Names of the columns, with that of the rows' names first.
+        rows: The rows.
+        notes: Sentences.
+    """
+    table = Table(title=Text(title), title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(Text(name), justify="right" if i else "left")
+    for name, cells in rows:
+        table.add_row(Text(name), *map(Text, cells))
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, soft_wrap=True)
+    console.print(table)
+    for note in notes:
+        console.print(Text(note))
