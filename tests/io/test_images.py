@@ -145,7 +145,7 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def exif(orientation: int) -> bytes:
     made = pillow.Exif()
     made[0x0112] = orientation
-    return made.tobytes()
+    return bytes(made.tobytes())
 
 
 CONTAINERS: dict[str, dict[str, object]] = {
@@ -173,13 +173,13 @@ def test_the_orientation_of_every_container_is_applied(ramp: Image, kind: str, o
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
 def test_the_orientation_of_every_kind_of_tiff_is_applied(
-    ramp: Image, dtype: type, orientation: int, order: str, big: bool
+    ramp: Image, dtype: Any, orientation: int, order: str, big: bool
 ) -> None:
     tifffile = pytest.importorskip("tifffile")
-    scale = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
+    scale: float = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
     file = BytesIO()
     tag = (274, 3, 1, orientation, True)
-    values = (ramp.astype(np.float64) * scale).astype(dtype)
+    values: np.ndarray = (ramp.astype(np.float64) * scale).astype(dtype)
     tifffile.imwrite(file, values, photometric="rgb", extratags=[tag], byteorder=order, bigtiff=big)
     read = decode_image(file.getvalue(), warn=lambda _: None)
     np.testing.assert_array_equal(read, TURNS[orientation](ramp))

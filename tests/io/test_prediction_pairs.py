@@ -52,14 +52,14 @@ def test_of_several_faces_in_a_picture_the_one_like_the_truth_is_taken(tmp_path:
     faces = [found(points_px) for points_px in (shape(0) + 300, shape(0) + 2, shape(0) * 2)]
     (tmp_path / "a.json").write_text(json.dumps({"image": "a.jpg", "scheme": "ibug68", "faces": faces}), "utf-8")
     pairs = read_pairs(tmp_path / "a.json", as_pts(tmp_path / "truth", {"a": shape(0)}), strict=True)
-    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 2, atol=2e-3)
+    np.testing.assert_allclose(pairs.predicted_px - pairs.ground_truth_px, 2, atol=2e-3)
 
 
 def test_where_a_stem_is_there_twice_the_folders_decide(tmp_path: Path) -> None:
     truth = {"helen/1": shape(0), "lfpw/1": shape(1)}
     pairs = pairs_of(tmp_path, {"/data/300w/lfpw/1": shape(1), "/data/300w/helen/1": shape(0)}, truth, strict=True)
-    np.testing.assert_allclose(pairs.predicted_px, pairs.truth_px, atol=2e-3)
-    with pytest.raises(DataError, match=r"'1\.jpg': the truth is twice, in .*helen/1\.pts and .*lfpw/1\.pts"):
+    np.testing.assert_allclose(pairs.predicted_px, pairs.ground_truth_px, atol=2e-3)
+    with pytest.raises(DataError, match=r"'1\.jpg': two ground truths, in .*helen/1\.pts and .*lfpw/1\.pts"):
         pairs_of(tmp_path, {"1": shape(0)}, truth)
     (tmp_path / "other").mkdir()
     with pytest.raises(DataError, match=r"'x/1\.jpg' and .*'y/1\.jpg': two predictions for .*a/1\.pts; take one out"):
@@ -74,11 +74,11 @@ NAN[7] = np.nan
     ("predicted", "problem"),
     [
         ({"a": shape(0)}, r"faces\.json: no prediction for .*b\.pts; add one named 'b'"),
-        ({"a": shape(0), "b": shape(1, 98)}, r"'b\.jpg': 98 points, but scheme 'ibug68' has 68; mend it or evaluate"),
-        ({"a": shape(0), "b": NAN}, r"'b\.jpg': landmark 7 is not a finite number; mend it or take the face out"),
+        ({"a": shape(0), "b": shape(1, 98)}, r"'b\.jpg': 98 points, but scheme 'ibug68' has 68; fix it or evaluate"),
+        ({"a": shape(0), "b": NAN}, r"'b\.jpg': landmark 7 is not a finite number; fix it or take the face out"),
         ({"a": shape(0), "b": shape(1)[:, :1]}, r"'b\.jpg': landmarks of shape \(68, 1\); give \[\[x, y\], …\]"),
         ({"a": shape(0), "b": shape(1), "c": NAN + 1}, r"'c\.jpg': landmark 7"),
-        ({"a": shape(0), "b": shape(1), "c": shape(2)}, r"'c\.jpg' has no truth in .*truth; add it or take"),
+        ({"a": shape(0), "b": shape(1), "c": shape(2)}, r"'c\.jpg' has no ground truth in .*truth; add it or take"),
     ],
     ids=["missing", "wrong count", "NaN", "wrong shape", "broken and extra", "extra"],
 )
@@ -103,7 +103,7 @@ def test_a_broken_truth_is_told_once_and_the_rest_goes_on(tmp_path: Path) -> Non
 def test_predictions_of_another_scheme_are_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"scheme": "ibug68", "faces": [found(shape(0))]}), "utf-8")
     own = Scheme("own", IBUG68.point_names, IBUG68.flip_order, IBUG68.hierarchy)
-    with pytest.raises(DataError, match=r"a\.json: face 0: scheme 'ibug68', but the truth has 'own'; evaluate each"):
+    with pytest.raises(DataError, match=r"a\.json: face 0: scheme 'ibug68', but the ground truth has 'own'; evaluate"):
         read_pairs(tmp_path / "a.json", as_pts(tmp_path / "truth", {"a": shape(0)}), own)
     with pytest.raises(DataError, match="faces of 5 points, which no built-in scheme has; name its scheme file"):
         read_pairs(tmp_path / "a.json", as_pts(tmp_path / "five", {"a": shape(0, 5)}))
@@ -112,7 +112,7 @@ def test_predictions_of_another_scheme_are_refused_by_its_name(tmp_path: Path) -
 def test_faces_can_be_left_out_for_a_reason(tmp_path: Path) -> None:
     pairs = pairs_of(tmp_path, PREDICTED).without({1: "its length is zero"})
     assert pairs.names == ("a", "image.003")
-    assert len(pairs.truth_px) == len(pairs.predicted_px) == 2
+    assert len(pairs.ground_truth_px) == len(pairs.predicted_px) == 2
     assert pairs.problems == (f"{tmp_path / 'truth' / 'b.pts'}: its length is zero",)
     with pytest.raises(DataError, match="no pair is left: "):
         pairs.without({0: "x", 1: "x"})

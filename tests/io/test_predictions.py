@@ -97,7 +97,7 @@ def test_predictions_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> 
     assert pairs.names == ("a", "b", "image.003")
     assert pairs.problems == ()
     assert pairs.scheme is IBUG68
-    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 1, atol=2e-3)
+    np.testing.assert_allclose(pairs.predicted_px - pairs.ground_truth_px, 1, atol=2e-3)
     assert (pairs.visibility is not None) == (kind in {"align's json", "align's csv"})
 
 
@@ -105,7 +105,7 @@ def test_predictions_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> 
 def test_the_truth_comes_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
     (tmp_path / "predicted").mkdir()
     pairs = read_pairs(as_json(tmp_path / "predicted", PREDICTED), KINDS[kind](tmp_path, TRUTH), strict=True)
-    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 1, atol=2e-3)
+    np.testing.assert_allclose(pairs.predicted_px - pairs.ground_truth_px, 1, atol=2e-3)
 
 
 def test_one_npz_can_hold_both_and_which_landmarks_are_visible(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_one_npz_can_hold_both_and_which_landmarks_are_visible(tmp_path: Path) -
     visible = np.random.default_rng(0).random((2, 68)) < 0.5
     np.savez(path, names=["a.jpg", "b.jpg"], truth=truth_px, one=truth_px + 1, two=truth_px + 2, visible=visible)
     pairs = read_pairs(f"{path}:two", path)
-    np.testing.assert_allclose(pairs.predicted_px - pairs.truth_px, 2, atol=1e-4)
+    np.testing.assert_allclose(pairs.predicted_px - pairs.ground_truth_px, 2, atol=1e-4)
     np.testing.assert_array_equal(pairs.visible, visible)
-    with pytest.raises(DataError, match=r"which array are the predictions\? One of .*npz:one, .*npz:two"):
+    with pytest.raises(DataError, match=r"which array is the predictions\? One of .*npz:one, .*npz:two"):
         read_pairs(path, path)
     with pytest.raises(DataError, match="no array 'three' in it; it has names, one, truth, two, visible"):
         read_pairs(f"{path}:three", path)
@@ -136,7 +136,7 @@ def test_one_npz_can_hold_both_and_which_landmarks_are_visible(tmp_path: Path) -
         ("a.csv", "a,1,2,3\n", r"a\.csv, line 1: its landmarks are not numbers of equal rows"),
         ("a.csv", "name,x0,y0\na,1,\n", r"a\.csv, line 2: its landmarks are not numbers"),
         ("a.npz", "PK\x03\x04", r"a\.npz: not an \.npz of plain arrays, or cut short"),
-        ("a.txt", "1 2", r"a\.txt: not a \.json, \.csv or \.npz file"),
+        ("a.txt", "1 2", r"a\.txt: not a \.json, \.csv, \.xml, \.npz or \.pts file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, complaint: str) -> None:

@@ -24,7 +24,7 @@ def face(x: float, seed: int) -> Face:
     landmarks = (rng.random((68, 2)) * 40 + [x, 10]).astype(np.float32)
     shares = rng.random(68, np.float32)
     box = Box(x, 10, x + 40, 60)
-    return Face(box, 0.9, landmarks, shares, shares * 3, Pose(1, 2, 3), FIVE + np.float32([x, 0]))
+    return Face(box, 0.9, landmarks, shares, shares * 3, Pose(1, 2, 3), (FIVE + np.array([x, 0])).astype(np.float32))
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ def test_the_csv_has_one_row_a_face(faces: list[Face], tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [(row["image"], row["face"]) for row in rows] == [("a, b.jpg", "0"), ("a, b.jpg", "1")]
     assert float(rows[1]["x67"]) == pytest.approx(faces[1].landmarks[67, 0], abs=1e-3)
+    assert faces[0].visibility is not None
     assert float(rows[0]["visibility0"]) == pytest.approx(faces[0].visibility[0], abs=1e-3)
 
 

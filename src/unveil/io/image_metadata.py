@@ -5,7 +5,7 @@ every format that can carry one.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 SIGNATURES = (
@@ -22,20 +22,15 @@ SIGNATURES = (
 )
 """The first bytes of a file and the name of its format."""
 
-HEIF_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
-    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"
-)
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIF_BRANDS: Mapping[bytes, str] = dict.fromkeys(HEIC_BRANDS, "HEIC") | {b"avif": "AVIF", b"avis": "AVIF"}
 SUBFILE, BITS, ORIENTATION, EXTRA_SAMPLES = 0x00FE, 0x0102, 0x0112, 0x0152
 UNASSOCIATED, ASSOCIATED = 2, 1  # alpha: colours as they are, colours multiplied by alpha
 TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 MAX_FRAMES = 10_000
 PNM_LIMIT = 200  # bytes within which the header of a PNM file must end
-# (quarter turns counter-clockwise, mirror: None, 0 top-bottom or 1 left-right) of HEIF -> EXIF orientation
-HEIF_ORIENTATION = {
-    **{(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6},
-    **{(0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7},
-    **{(0, 1): 2, (1, 1): 7, (2, 1): 4, (3, 1): 5},
-}
+# HEIF: mirror (None, 0 top-bottom, 1 left-right) -> EXIF orientation after 0 to 3 quarter turns counter-clockwise
+HEIF_ORIENTATION = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +234,7 @@ def _heif(data: bytes) -> ImageMetadata:
         elif kind == b"pixi":
             bits = data[body + 5]
     return ImageMetadata(
-        image_format(data), HEIF_ORIENTATION[quarters, mirror], None if bits is None else _max_value(bits)
+        image_format(data), HEIF_ORIENTATION[mirror][quarters], None if bits is None else _max_value(bits)
     )
 
 

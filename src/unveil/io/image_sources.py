@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unveil.io.files import DataError
 from unveil.io.images import IMAGE_SUFFIXES
 
 # A second run must not process the outputs of the first.
@@ -104,6 +105,23 @@ def _matches(argument: str, out: Path) -> list[tuple[Path, Path]]:
         if not matches:
             raise ValueError(f"{argument}: no images match this pattern; quote it and check the folder")
     return matches
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the images in a folder and below, without hidden files, sorted within each folder.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        DataError: There is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    found = _images_below(folder, folder / ".out")
+    if not found:
+        raise DataError(f"{folder}: no images in this folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return found
 
 
 def _images_below(folder: Path, out: Path) -> list[Path]:

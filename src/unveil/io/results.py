@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ def csv_table(path: Path, points: int) -> Iterator[AddRows]:
         yield add
 
 
-def rounded(values: Sequence[float] | NDArray[np.float32], digits: int) -> list[float]:
+def rounded(values: Sequence[float] | NDArray[Any], digits: int) -> list[float]:
     """Return the values as a (nested) list of numbers with at most `digits` decimals."""
     numbers: list[float] = np.round(np.asarray(values, np.float64), digits).tolist()
     return numbers

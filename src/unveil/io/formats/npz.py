@@ -1,4 +1,4 @@
-"""Landmarks of many faces in an `.npz`: `names` and an array beside them. N faces, L landmarks; pixels from 0."""
+"""Landmarks of many faces in an `.npz`: `names` and an array beside them. N faces, L landmarks."""
 
 import zipfile
 import zlib
@@ -11,19 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.io.files import DataError
-from unveil.io.predictions.faces import Faces, annotation
+from unveil.io.formats.records import Faces, face_annotation
 
-Role: TypeAlias = Literal["predictions", "truth"]
+Role: TypeAlias = Literal["predictions", "ground truth"]
 
 PREFERRED: Mapping[Role, tuple[str, ...]] = MappingProxyType(
-    {"truth": ("truth", "points"), "predictions": ("predictions", "points")}
+    {"ground truth": ("ground_truth", "truth", "points"), "predictions": ("predictions", "points")}
 )
 
 
-def read_npz(path: Path, array: str | None, role: Role) -> Faces:
-    """`names` and one array of landmarks, the named one or the one that the role makes plain."""
+def read(path: Path, array: str | None, role: Role) -> Faces:
+    """Read `names` and one array of landmarks.
+
+    Args:
+        path: The file.
+        array: The name of the array; None takes the one that the role implies.
+        role: What the landmarks are.
+
+    Returns:
+        The faces, in the order of the array.
+
+    Raises:
+        DataError: If the file is damaged, or has no such array.
+    """
     arrays = _load(path)
-    array = array or _plain(path, arrays, role)
+    array = array or _implied(path, arrays, role)
     if array not in arrays:
         raise DataError(f"{path}: no array {array!r} in it; it has {', '.join(sorted(arrays))}")
     points, names = arrays[array], arrays.get("names")
@@ -31,13 +43,13 @@ def read_npz(path: Path, array: str | None, role: Role) -> Faces:
         raise DataError(f"{path}:{array}: an array of shape {points.shape}; landmarks are numbers (N, L, 2)")
     if names is None or names.dtype.kind != "U" or names.shape != points.shape[:1]:
         raise DataError(f"{path}: no array 'names' of {len(points)} strings beside {array!r}; add it")
-    kind = "visible" if role == "truth" else "visibility"
+    kind = "visible" if role == "ground truth" else "visibility"
     flags = arrays.get(kind)
     if flags is not None and flags.shape != points.shape[:2]:
         raise DataError(f"{path}:{kind}: an array of shape {flags.shape}, but {array!r} has {points.shape}")
     for i, name in enumerate(names.tolist()):
-        seen = {kind: None if flags is None else flags[i]}
-        yield annotation(name, f"{path}:{array}: {name!r}", points[i], **seen)
+        values: dict[str, Any] = {kind: None if flags is None else flags[i]}
+        yield face_annotation(name, f"{path}:{array}: {name!r}", points[i], **values)
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
@@ -48,13 +60,14 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path}: not an .npz of plain arrays, or cut short ({error})") from None
 
 
-def _plain(path: Path, arrays: Mapping[str, NDArray[Any]], role: Role) -> str:
-    """The array that is meant when none is named: by its name, else the only one there is."""
-    others = [key for key in arrays if _holds_landmarks(arrays[key]) and not (role == "predictions" and key == "truth")]
+def _implied(path: Path, arrays: Mapping[str, NDArray[Any]], role: Role) -> str:
+    """Return the array that is meant when none is named: by its name, else the only one of landmarks."""
+    truths = () if role == "ground truth" else ("truth", "ground_truth")
+    others = [key for key in arrays if _holds_landmarks(arrays[key]) and key not in truths]
     named = [key for key in PREFERRED[role] if key in others]
     if not named and len(others) != 1:
         has = ", ".join(f"{path}:{key}" for key in others) if others else "none of its arrays is (N, L, 2)"
-        raise DataError(f"{path}: which array are the {role}? {'One of ' * bool(others)}{has}")
+        raise DataError(f"{path}: which array is the {role}? {'One of ' * bool(others)}{has}")
     return (named or others)[0]
 
 

@@ -1,0 +1,42 @@
+"""XML files of annotation tools: parse, read numbers, write."""
+
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+from unveil.io.files import DataError, atomic_write
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """Return the root of an XML file; DataError if it cannot be parsed."""
+    try:
+        return ElementTree.parse(path).getroot()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError(f"{path}: not XML, or cut short ({error})") from None
+
+
+def number_of(element: ElementTree.Element, attribute: str, where: str) -> float:
+    """Return a finite number; DataError, naming `where`, if the attribute is missing or none."""
+    text = element.get(attribute, "")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{where}: {attribute} of <{element.tag}> is {text!r}, not a number")
+    return number
+
+
+def write_xml(path: Path, root: ElementTree.Element) -> None:
+    """Write a document atomically; ValueError if a name in it has bytes that XML cannot express."""
+    ElementTree.indent(root)
+    try:
+        text = ElementTree.tostring(root, encoding="unicode").encode("utf-8")
+    except UnicodeEncodeError as error:
+        name = error.object[error.start - 20 : error.end + 20].encode("ascii", "backslashreplace").decode()
+        raise ValueError(f"{path}: XML takes UTF-8 only, which {name!r} is not; rename the file") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b'<?xml version="1.0" encoding="utf-8"?>\n' + text + b"\n")
