@@ -23,6 +23,7 @@ from unveil.models import checkpoints
 from unveil.models.network import NetworkSpec
 from unveil.schemes.scheme import Scheme
 from unveil.training.config import LandmarkTrainConfig, TrainConfig, migrate_config
+from unveil.training.detection import DETECTOR_PRESETS, DetectionTask, DetectorTrainConfig
 from unveil.training.gan import GanTask
 from unveil.training.gan_config import GAN_PRESETS, GanTrainConfig
 from unveil.training.landmarks import LandmarkTask
@@ -34,7 +35,15 @@ NETWORKS: checkpoints.Networks = MappingProxyType({**checkpoints.NETWORKS, **BAS
 """Every network, by the name that weights files carry."""
 
 PRESETS: Mapping[str, TrainConfig] = MappingProxyType(
-    {**LANDMARK_PRESETS, **CONTROL_PRESETS, **PFLD_PRESETS, **CASCADE_PRESETS, **GAN_PRESETS, **DRDA_PRESETS}
+    {
+        **LANDMARK_PRESETS,
+        **CONTROL_PRESETS,
+        **PFLD_PRESETS,
+        **CASCADE_PRESETS,
+        **GAN_PRESETS,
+        **DRDA_PRESETS,
+        **DETECTOR_PRESETS,
+    }
 )
 """Every named run: `unveil train NAME`."""
 
@@ -49,6 +58,7 @@ TASKS: Mapping[type[TrainConfig], Callable[..., AnyTask]] = MappingProxyType(
         CascadeTrainConfig: CascadeTask,
         GanTrainConfig: GanTask,
         DrdaTrainConfig: RestorationTask,
+        DetectorTrainConfig: DetectionTask,
     }
 )
 """Settings to the task that they are for."""

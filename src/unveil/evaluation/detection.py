@@ -118,12 +118,17 @@ def box_iou(a: Box, b: Box) -> float:
 
 
 def conditions(
-    faces: Faces, scenes: Sequence[Image], templates: OcclusionSampler | None = None, seed: int = 0
+    faces: Faces,
+    indices: Sequence[int],
+    scenes: Sequence[Image],
+    templates: OcclusionSampler | None = None,
+    seed: int = 0,
 ) -> Mapping[str, Callable[[], Iterator[DetectionExample]]]:
     """Return the test conditions by name; each call makes its images anew, the same ones for the same seed.
 
     Args:
         faces: Annotated faces with their surroundings.
+        indices: Those that are used.
         scenes: Images without faces, in which small faces are placed.
         templates: Occluder of the condition "occluded"; None leaves it out.
         seed: Seed of all random choices.
@@ -136,7 +141,7 @@ def conditions(
         change: Callable[[Image, Points, np.random.Generator], DetectionExample],
     ) -> Callable[[], Iterator[DetectionExample]]:
         def examples() -> Iterator[DetectionExample]:
-            for index in range(len(faces)):
+            for index in indices:
                 yield change(faces.image(index), faces.points_px[index], np.random.default_rng((seed, index)))
 
         return examples

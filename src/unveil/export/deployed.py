@@ -5,7 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unveil.baselines.pfld import Pfld
-from unveil.inference.onnx_model import OUTPUTS, RESTORER_OUTPUTS
+from unveil.inference.onnx_model import DETECTOR_OUTPUTS, OUTPUTS, RESTORER_OUTPUTS
+from unveil.models.detector import FaceDetectorNetwork
 from unveil.models.generator import Generator, GeneratorOutput
 from unveil.models.glomface import Prediction
 
@@ -85,6 +86,32 @@ class DeployedRestorer(nn.Module):
         return output.restored, output.mask
 
 
+class DeployedDetector(nn.Module):
+    """A face detector as the ONNX file contains it, for images of any size.
+
+    Args:
+        network: The trained network.
+    """
+
+    def __init__(self, network: FaceDetectorNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 4"], Float[Tensor, "B N 10"]]:
+        """Predict all cells.
+
+        Args:
+            images: RGB images in [0, 1]; H and W are multiples of 32.
+
+        Returns:
+            Scores in [0, 1], distances and points as in `unveil.models.detector.DetectorOutput`.
+        """
+        output = self.network(images)
+        return torch.sigmoid(output.scores), output.distances, output.points
+
+
 def deploy(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """Wrap a network for export.
 
@@ -96,6 +123,8 @@ def deploy(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """
     if isinstance(network, Generator):
         return DeployedRestorer(network).eval(), RESTORER_OUTPUTS
+    if isinstance(network, FaceDetectorNetwork):
+        return DeployedDetector(network).eval(), DETECTOR_OUTPUTS
     if isinstance(network, Pfld):
         return DeployedPoints(network).eval(), ("points_unit",)
     return DeployedLandmarks(network).eval(), OUTPUTS
@@ -116,4 +145,4 @@ def is_deployable(network: nn.Module) -> bool:
     Args:
         network: Any network.
     """
-    return isinstance(network, Generator | Pfld) or "calibration" in dict(network.named_buffers())
+    return isinstance(network, Generator | Pfld | FaceDetectorNetwork) or "calibration" in dict(network.named_buffers())

@@ -25,10 +25,11 @@ from unveil.export.onnx_files import (
     store_as_float16,
     strip_debug_info,
 )
-from unveil.inference.onnx_model import model_folder, shipped_models, shipped_restorers
+from unveil.inference.onnx_model import model_folder, shipped_detectors, shipped_models, shipped_restorers
 from unveil.io.files import atomic_write
 from unveil.models.checkpoints import NetworkSpec, load_average, weights_bytes
 from unveil.models.conv_norm import fold_norms
+from unveil.models.detector import FaceDetectorNetwork
 from unveil.models.generator import Generator
 from unveil.models.layers import ScaledConv
 
@@ -91,7 +92,8 @@ def to_onnx(network: nn.Module, spec: NetworkSpec, opset: int = OPSET) -> bytes:
         raise ValueError(f"--opset {opset}: give {OPSET} to {newest}")
     size = spec.input_size
     module, outputs = deploy(network)
-    model = trace_onnx(module, torch.zeros(2, input_channels(network), size, size), "images", outputs, opset)
+    example = torch.zeros(2, input_channels(network), size, size)
+    model = trace_onnx(module, example, "images", outputs, opset, any_size=isinstance(network, FaceDetectorNetwork))
     store_as_float16(model)
     strip_debug_info(model)
     model.producer_name = "unveil"
@@ -102,7 +104,15 @@ def to_onnx(network: nn.Module, spec: NetworkSpec, opset: int = OPSET) -> bytes:
     return buffer.getvalue()
 
 
-def trace_onnx(module: nn.Module, example: Tensor, input_name: str, outputs: Sequence[str], opset: int = OPSET) -> Any:
+def trace_onnx(
+    module: nn.Module,
+    example: Tensor,
+    input_name: str,
+    outputs: Sequence[str],
+    opset: int = OPSET,
+    *,
+    any_size: bool = False,
+) -> Any:
     """Trace a module with one input into an ONNX model whose axis 0 has any length.
 
     Args:
@@ -111,10 +121,14 @@ def trace_onnx(module: nn.Module, example: Tensor, input_name: str, outputs: Seq
         input_name: The name of the input in the file.
         outputs: The names of the outputs in the file.
         opset: The ONNX operator set.
+        any_size: Whether height and width may be any multiples of 32.
 
     Returns:
         The `onnx.ModelProto`.
     """
+    dynamic: dict[int, Any] = {0: torch.export.Dim("faces", min=1, max=4096)}
+    if any_size:
+        dynamic |= {axis: 32 * torch.export.Dim(name, min=1, max=128) for axis, name in ((2, "rows"), (3, "columns"))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecated calls
         program = torch.onnx.export(
@@ -122,7 +136,7 @@ def trace_onnx(module: nn.Module, example: Tensor, input_name: str, outputs: Seq
             (example,),
             input_names=[input_name],
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("faces", min=1, max=4096)},),
+            dynamic_shapes=(dynamic,),
             opset_version=opset,
             dynamo=True,
             verbose=False,
@@ -186,7 +200,7 @@ def weights_path(model: Path) -> Path:
     """
     if model.suffix == ".safetensors":
         return model
-    return model_folder(model, shipped_models() | shipped_restorers()) / "model.safetensors"
+    return model_folder(model, shipped_models() | shipped_restorers() | shipped_detectors()) / "model.safetensors"
 
 
 def export_model(
@@ -267,6 +281,8 @@ def _config_fields(network: nn.Module, spec: NetworkSpec, name: str) -> dict[str
     outputs = {"outputs": list(deploy(network)[1])}
     if isinstance(network, Generator):
         return {"kind": "restorer", "name": name, **crop, "guided": network.guided, **outputs}
+    if isinstance(network, FaceDetectorNetwork):
+        return {"kind": "detector", "name": name, **outputs}
     own = {} if spec.own_scheme is None else {"own_scheme": dict(spec.own_scheme)}
     offset = {"annotation_offset": spec.annotation_offset} if spec.annotation_offset else {}
     return {"name": name, "scheme": spec.scheme, **own, **crop, **offset, **outputs}

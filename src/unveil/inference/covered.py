@@ -6,11 +6,11 @@ import numpy as np
 
 from unveil.data.datasets.ocfw import Covered, Look
 from unveil.data.occlusion import face_region
-from unveil.data.self_occlusion import turned_away
+from unveil.data.self_occlusion import self_occluded
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.inference.aligner import AlignmentModel
-from unveil.inference.blending import covered_pixels
-from unveil.inference.drawing import PAPER, captioned
+from unveil.inference.blending import occluded_pixels
+from unveil.inference.drawing import BACKGROUND, add_caption
 from unveil.inference.restorer import Restorer
 from unveil.types import Image, Points
 
@@ -28,24 +28,25 @@ def look_with(model: AlignmentModel, restorer: Restorer | None = None) -> Look:
 
     def look(image_rgb: Image, points_px: Points) -> Covered:
         (found,) = model(image_rgb, [tight_box(points_px)])
-        faces = ~turned_away(model.scheme, points_px)
+        faces = ~self_occluded(model.scheme, points_px)
+        assert found.visibility is not None  # as checked above
         hidden = float(1 - found.visibility[faces].mean())
         if restorer is None:
             return Covered(hidden)
-        (restored,) = restorer(image_rgb, [points_px], model.scheme.contours)
+        (restored,) = restorer(image_rgb, [points_px], model.scheme)
         size = len(restored.mask)
         region = face_region(unit_to_crop_px(restored.crop.to_unit(points_px), size), (size, size))
-        return Covered(hidden, float(covered_pixels(restored.mask)[region].mean()))
+        return Covered(hidden, float(occluded_pixels(restored.mask)[region].mean()))
 
     return look
 
 
 def contact_sheets(faces: Sequence[tuple[str, Image]]) -> Iterator[Image]:
     """Square pictures of one size over their captions, a hundred a sheet, row by row."""
-    tiles = [captioned(picture, caption) for caption, picture in faces]
+    tiles = [add_caption(picture, caption) for caption, picture in faces]
     for start in range(0, len(tiles), COLUMNS * ROWS):
         sheet = tiles[start : start + COLUMNS * ROWS]
-        sheet += [np.full_like(sheet[0], PAPER)] * (-len(sheet) % COLUMNS)
+        sheet += [np.full_like(sheet[0], BACKGROUND)] * (-len(sheet) % COLUMNS)
         rows = (np.concatenate(sheet[i : i + COLUMNS], axis=1) for i in range(0, len(sheet), COLUMNS))
         yield np.concatenate(list(rows))
 

@@ -15,6 +15,8 @@ Output: TypeAlias = Literal["points_unit", "visibility", "uncertainty_unit"]
 OUTPUTS: tuple[Output, ...] = ("points_unit", "visibility", "uncertainty_unit")
 RestorerOutput: TypeAlias = Literal["restored", "mask"]
 RESTORER_OUTPUTS: tuple[RestorerOutput, ...] = ("restored", "mask")
+DetectorOutput: TypeAlias = Literal["scores", "distances", "points"]
+DETECTOR_OUTPUTS: tuple[DetectorOutput, ...] = ("scores", "distances", "points")
 EXECUTION_PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -84,7 +86,33 @@ class RestorerConfig(BaseModel):
     sha256: dict[str, str]
 
 
-Config = TypeVar("Config", ModelConfig, RestorerConfig)
+class DetectorConfig(BaseModel):
+    """The `config.json` of a face detector.
+
+    Args:
+        format: Version of the file format.
+        kind: Always `detector`.
+        name: Name of the detector.
+        outputs: Outputs of the network.
+        sha256: SHA-256 of each file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1]
+    kind: Literal["detector"]
+    name: str
+    outputs: tuple[DetectorOutput, ...] = DETECTOR_OUTPUTS
+    sha256: dict[str, str]
+
+
+Config = TypeVar("Config", ModelConfig, RestorerConfig, DetectorConfig)
+KINDS: dict[str | None, tuple[type[BaseModel], str, str]] = {
+    None: (ModelConfig, "landmark model", "--model"),
+    "restorer": (RestorerConfig, "restorer", "--restorer"),
+    "detector": (DetectorConfig, "detector", "--detector-model"),
+}
+"""`kind` in `config.json` to its config, what it is called, and the option that takes it."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -95,6 +123,11 @@ def shipped_models() -> dict[str, Path]:
 def shipped_restorers() -> dict[str, Path]:
     """Return the folders of the restorers in the package, by name."""
     return {name: folder for name, folder in _shipped().items() if _kind(folder / "config.json") == "restorer"}
+
+
+def shipped_detectors() -> dict[str, Path]:
+    """Return the folders of the face detectors in the package, by name."""
+    return {name: folder for name, folder in _shipped().items() if _kind(folder / "config.json") == "detector"}
 
 
 def _shipped() -> dict[str, Path]:
@@ -141,7 +174,7 @@ def read_config(folder: Path, config_type: type[Config]) -> Config:
 
     Args:
         folder: Folder of the model.
-        config_type: `ModelConfig` or `RestorerConfig`.
+        config_type: `ModelConfig`, `RestorerConfig` or `DetectorConfig`.
 
     Returns:
         The config.
@@ -150,9 +183,9 @@ def read_config(folder: Path, config_type: type[Config]) -> Config:
         ModelError: The file is missing or wrong, or belongs to the other kind of model.
     """
     path = folder / "config.json"
-    is_restorer = _kind(path) == "restorer"
-    if path.is_file() and is_restorer != (config_type is RestorerConfig):
-        raise ModelError(f"{folder}: {'a' if is_restorer else 'no'} restorer; name it in --restorer, models in --model")
+    kind = _kind(path)
+    if path.is_file() and kind in KINDS and KINDS[kind][0] is not config_type:
+        raise ModelError(f"{folder}: a {KINDS[kind][1]}; name it in {KINDS[kind][2]}")
     try:
         return config_type.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -164,7 +197,11 @@ def read_config(folder: Path, config_type: type[Config]) -> Config:
 
 
 def open_session(
-    folder: Path, config: ModelConfig | RestorerConfig, outputs: Sequence[str], threads: int, provider: Provider
+    folder: Path,
+    config: ModelConfig | RestorerConfig | DetectorConfig,
+    outputs: Sequence[str],
+    threads: int,
+    provider: Provider,
 ) -> ort.InferenceSession:
     """Load the network of a model.
 

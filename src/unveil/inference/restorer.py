@@ -1,42 +1,55 @@
-"""A restorer as it ships: faces on a picture to the same faces without what covers them, by onnxruntime.
+"""A restorer: an image and the landmarks of its faces in, crops without occluders out.
 
-B faces, S pixels of a crop's side, H and W those of the picture.
+B faces of a batch, L landmarks, I input channels, S pixels of a crop's side, H and W those of the image. What computes a
+crop is a function, so that the same code runs an exported network (`Restorer.load`) and one in training
+(`unveil.inference.torch_restorer`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from unveil.geometry import Crop, tight_box
-from unveil.inference.aligner import (
+from unveil.inference.blending import Check, Mask, RestoredCrop
+from unveil.inference.mask_evidence import supported_mask
+from unveil.inference.onnx_model import (
     RESTORER_OUTPUTS,
     Provider,
     RestorerConfig,
     model_folder,
-    model_input,
     open_session,
     read_config,
     shipped_restorers,
 )
-from unveil.inference.blending import Mask, RestoredCrop
-from unveil.schemes.landmark_map import guide
-from unveil.schemes.scheme import Contour
+from unveil.schemes.hierarchy import Part
+from unveil.schemes.ibug68 import component_crop
+from unveil.schemes.landmark_map import draw_landmark_map
+from unveil.schemes.pose import upright_crop
+from unveil.schemes.scheme import Scheme
 from unveil.types import Face, Image, Points
 
-CHUNK = 4  # faces a run: a generator keeps maps of the full crop, some hundred times what a landmark model does
+BATCH_SIZE = 4  # faces: a generator keeps maps of the full crop, a hundred times the memory of a landmark model
+UPRIGHT_DEG = 25.0  # training rotates faces by 8 degrees (standard deviation); a larger roll is removed by the crop
+
+ForwardFn: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""From (B, I, S, S) in [0, 1] to the restored faces (B, 3, S, S) in [0, 1] and the mask's probabilities (B, 1, S, S)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restored:
-    """A picture whose faces are uncovered: `image` (H, W, 3), and the `mask` (H, W) of the pixels that were replaced.
+    """An image whose faces are restored.
 
-    `before` are the faces as they were found, `after` the same faces aligned again on the restored picture, in the same
-    order. Visibility in `after` is that of the restored picture; what was hidden is told by `before` and the mask.
+    Args:
+        image: RGB, (H, W, 3).
+        mask: The replaced pixels, (H, W); all others are unchanged.
+        before: The faces of the original image.
+        after: The same faces, aligned again on the restored image, in the same order. Their visibility is that of the
+            restored image; what was occluded is in `before` and in the mask.
     """
 
     image: Image
@@ -46,48 +59,166 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Restorer:
-    """Faces without their occluders, crop by crop. Load one with `Restorer.load`; `Pipeline.restore` uses it."""
+class CropNetwork:
+    """One network of a restorer, and the crop that it was trained on.
 
-    config: RestorerConfig
-    session: ort.InferenceSession
+    Args:
+        forward: Computes a batch.
+        input_size: The crop's side, S.
+        margin: The crop's side in the image, in diagonals of the landmark box.
+        guided: The input has a fourth channel with the landmarks, drawn by `unveil.schemes.landmark_map`.
+        component: The component that the network restores; None for the whole face.
+    """
+
+    forward: ForwardFn
+    input_size: int
+    margin: float
+    guided: bool = False
+    component: Part | None = None
+
+    def crop(self, points_px: Points, scheme: Scheme | None) -> Crop:
+        """Return the crop around landmarks (L, 2) in the image's pixels; it follows the roll of a tilted face."""
+        if self.component is not None:
+            return component_crop(points_px, self.component, self.margin)
+        if scheme is not None:
+            turned = upright_crop(points_px, scheme, self.margin)
+            if abs(np.degrees(turned.angle)) > UPRIGHT_DEG:
+                return turned
+        return Crop.around(tight_box(points_px), self.margin)
+
+    def __call__(
+        self, images: Sequence[Image], crops: Sequence[Crop], points_px: Sequence[Points], scheme: Scheme | None
+    ) -> list[RestoredCrop]:
+        """Restore one crop of each image; arguments as of `Restorer.restore_each`."""
+        size = self.input_size
+        pixels = np.stack([crop.extract(image, size) for crop, image in zip(crops, images, strict=True)])  # B S S 3
+        batch = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+        if self.guided:
+            contours = () if scheme is None else scheme.contours
+            maps = [
+                draw_landmark_map(crop.to_unit(points), contours, size)
+                for crop, points in zip(crops, points_px, strict=True)
+            ]
+            batch = np.concatenate([batch, np.stack(maps)[:, None].astype(np.float32) / np.float32(255)], axis=1)
+        restored, masks = self.forward(batch)
+        rgb = np.clip(restored.transpose(0, 2, 3, 1) * 255 + 0.5, 0, 255).astype(np.uint8)
+        return [
+            RestoredCrop(crop, face, np.asarray(mask[0], np.float32))
+            for crop, face, mask in zip(crops, rgb, masks, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restorer:
+    """Restores the crops of faces: one network of the whole face, or one for each component.
+
+    Args:
+        networks: The networks; of components the last one is on top where their crops overlap.
+        name: The restorer's name.
+        batch_size: The number of faces that run together.
+
+    Example:
+        >>> restorer = Restorer.load("gan-ia-light")
+        >>> crops = restorer(image_rgb, [face.landmarks for face in faces], scheme=IBUG68)
+        >>> restored, mask = blend(image_rgb, crops)
+    """
+
+    networks: tuple[CropNetwork, ...]
+    name: str
+    batch_size: int = BATCH_SIZE
 
     @classmethod
     def load(cls, name_or_path: str | Path, threads: int = 1, provider: Provider = "cpu") -> Self:
-        """A restorer that ships with the package, by name, or one of your own, by its folder. ModelError if unfit."""
+        """Load an exported restorer.
+
+        Args:
+            name_or_path: Name of a shipped restorer, or a folder with `model.onnx` and `config.json`.
+            threads: Threads of onnxruntime.
+            provider: Where onnxruntime runs, `cpu` or `cuda`.
+
+        Raises:
+            ModelError: If the restorer cannot be loaded.
+        """
         folder = model_folder(name_or_path, shipped_restorers(), "restorer")
         config = read_config(folder, RestorerConfig)
-        return cls(config, open_session(folder, config, RESTORER_OUTPUTS, threads, provider))
+        session = open_session(folder, config, RESTORER_OUTPUTS, threads, provider)
+        return cls((CropNetwork(_onnx_forward(session), config.input_size, config.margin, config.guided),), config.name)
 
     def __call__(
-        self, image_rgb: Image, points_px: Sequence[Points], contours: Sequence[Contour] = ()
+        self,
+        image_rgb: Image,
+        points_px: Sequence[Points],
+        scheme: Scheme | None = None,
+        *,
+        visibility: Sequence[NDArray[np.float32] | None] | None = None,
+        check: Check | None = None,
     ) -> list[RestoredCrop]:
-        """One crop restored for each face's landmarks (L, 2); `blending.blended` lays them back into the picture.
+        """Restore the faces of one image.
 
-        A guided restorer paints after the landmarks, drawn by their scheme's `contours`; others look at the crop alone.
+        Args:
+            image_rgb: RGB, (H, W, 3).
+            points_px: Each face's landmarks (L, 2) in the image's pixels.
+            scheme: Their scheme. None gives a guided network an empty landmark map.
+            visibility: Each face's predicted visibility (L,). Regions of the mask in which the landmarks are visible
+                need more support then; see `unveil.inference.mask_evidence`.
+            check: Called before each batch; it raises to stop the work.
+
+        Returns:
+            The restored crops of the first face, then of the second and so on: one for each network.
         """
-        crops = [Crop.around(tight_box(points), self.config.margin) for points in points_px]
-        return self.within(image_rgb, crops, points_px, contours)
+        found = self._run([image_rgb] * len(points_px), points_px, scheme, check)
+        if visibility is not None:
+            found = [
+                [supported_mask(crop, points, seen) for crop in crops]
+                for crops, points, seen in zip(found, points_px, visibility, strict=True)
+            ]
+        return [crop for crops in found for crop in crops]
 
-    def within(
-        self, image_rgb: Image, crops: Sequence[Crop], points_px: Sequence[Points], contours: Sequence[Contour] = ()
-    ) -> list[RestoredCrop]:
-        """The same in crops of your own."""
-        size, found = self.config.input_size, list[RestoredCrop]()
-        for start in range(0, len(crops), CHUNK):
-            seen = crops[start : start + CHUNK]
-            images = model_input(image_rgb, seen, size)
-            if self.config.guided:
-                pairs = zip(seen, points_px[start : start + CHUNK], strict=True)
-                drawn = np.stack([guide(crop.to_unit(points), contours, size) for crop, points in pairs])
-                images = np.concatenate([images, drawn[:, None].astype(np.float32) / np.float32(255)], axis=1)
-            found += self._restore(images, seen)
+    def restore_each(
+        self, images: Sequence[Image], points_px: Sequence[Points], scheme: Scheme | None = None
+    ) -> list[list[RestoredCrop]]:
+        """Restore one face in each of several images.
+
+        Args:
+            images: RGB, (H, W, 3) each.
+            points_px: The landmarks (L, 2) of each image's face. They may be inexact: those far outside the image are
+                moved to at most one image side from it.
+            scheme: Their scheme.
+
+        Returns:
+            For each face its restored crops, one for each network.
+        """
+        return self._run(images, [_limited(p, image.shape) for p, image in zip(points_px, images, strict=True)], scheme)
+
+    def _run(
+        self,
+        images: Sequence[Image],
+        points_px: Sequence[Points],
+        scheme: Scheme | None,
+        check: Check | None = None,
+    ) -> list[list[RestoredCrop]]:
+        found: list[list[RestoredCrop]] = [[] for _ in points_px]
+        for network in self.networks:
+            for start in range(0, len(points_px), self.batch_size):
+                if check is not None:
+                    check()
+                batch = slice(start, start + self.batch_size)
+                crops = [network.crop(points, scheme) for points in points_px[batch]]
+                restored = network(images[batch], crops, points_px[batch], scheme)
+                for crops_of_face, crop in zip(found[batch], restored, strict=True):
+                    crops_of_face.append(crop)
         return found
 
-    def _restore(self, images: NDArray[np.float32], crops: Sequence[Crop]) -> list[RestoredCrop]:
-        restored, masks = self.session.run(list(RESTORER_OUTPUTS), {"images": images})  # B 3 S S, B 1 S S
-        pixels = np.clip(np.asarray(restored).transpose(0, 2, 3, 1) * 255 + 0.5, 0, 255).astype(np.uint8)  # B S S 3
-        return [
-            RestoredCrop(crop, face, np.asarray(mask[0], np.float32))
-            for crop, face, mask in zip(crops, pixels, masks, strict=True)
-        ]
+
+def _onnx_forward(session: ort.InferenceSession) -> ForwardFn:
+    def forward(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        restored, masks = session.run(list(RESTORER_OUTPUTS), {"images": images})
+        return np.asarray(restored), np.asarray(masks)
+
+    return forward
+
+
+def _limited(points_px: Points, shape: tuple[int, ...]) -> Points:
+    """Return the landmarks at most one image side outside the image, so that no crop is larger than three images."""
+    size = np.array(shape[1::-1], np.float32)
+    return np.clip(points_px, -size, 2 * size)

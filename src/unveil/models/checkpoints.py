@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from unveil.models.detector import DetectorNetworkConfig
 from unveil.models.generator import GeneratorConfig
 from unveil.models.glomface import GlomFaceConfig, GlomFaceLightConfig
 from unveil.models.network import NetworkConfig, NetworkSpec
@@ -54,6 +55,7 @@ NETWORKS: Networks = MappingProxyType(
         "glomface-light": from_config(GlomFaceLightConfig),
         "glomface": from_config(GlomFaceConfig),
         "gan-ia": from_config(GeneratorConfig),
+        "detector": from_config(DetectorNetworkConfig),
     }
 )
 """The networks of the package's core; `unveil.registry.NETWORKS` adds the baselines."""

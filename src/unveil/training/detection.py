@@ -3,8 +3,9 @@
 B images, N cells, F faces of an image, P positive cells.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import cv2
@@ -61,6 +62,10 @@ class DetectorTrainConfig(TrainConfig):
     """Number of validation scenes; the same in every run."""
     init_from: Path | None = None
     """Weights to start from, a .safetensors file."""
+
+
+DETECTOR_PRESETS: Mapping[str, DetectorTrainConfig] = MappingProxyType({"detector": DetectorTrainConfig()})
+"""Face detectors: `unveil train detector --data packs/300w-train.npz --scenes DIR`."""
 
 
 class DetectionTask(Task):

@@ -1,0 +1,91 @@
+"""Labels of group photographs by a teacher: a detector at several turns and scales, and an aligner for the landmarks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+from unveil.data.detection.groups import GroupPhoto
+from unveil.types import Box, Detection, Image, Points
+
+DetectFn: TypeAlias = Callable[[Image], Sequence[Detection]]
+"""A detector with a low threshold; its detections carry five points."""
+AlignFn: TypeAlias = Callable[[Image, Detection], Points]
+"""Landmarks (L, 2) of a detected face at any in-plane rotation."""
+
+QUARTER_TURNS = 4
+SAME_FACE = 0.5  # share of the smaller box from which two detections are one face
+MIN_VIEWS = 2  # a face is labelled if so many views contain it, and ignored in training if fewer do
+
+
+def label_photo(
+    name: str,
+    image: Image,
+    detect: DetectFn,
+    align: AlignFn,
+    *,
+    min_score: float = 0.6,
+    scales: Sequence[float] = (1.0, 2.0),
+) -> GroupPhoto:
+    """Label the faces of a photograph.
+
+    Args:
+        name: Name of the photograph.
+        image: RGB image (H, W, 3).
+        detect: The detector.
+        align: The aligner.
+        min_score: Score from which a face that several views contain is labelled; every other detection is ignored.
+        scales: Magnifications at which the upright image is searched.
+
+    Returns:
+        The photograph with the landmarks of certain faces and the boxes of uncertain ones.
+    """
+    groups: list[tuple[Detection, set[int]]] = []
+    for view, detection in sorted(_views(image, detect, scales), key=lambda found: -found[1].score):
+        for first, views in groups:
+            if _containment(first.box, detection.box) > SAME_FACE:
+                views.add(view)
+                break
+        else:
+            groups.append((detection, {view}))
+    certain = [found for found, views in groups if found.score >= min_score and len(views) >= MIN_VIEWS]
+    uncertain = [found for found, views in groups if found.score < min_score or len(views) < MIN_VIEWS]
+    return GroupPhoto(
+        name, image, tuple(align(image, found) for found in certain), tuple(found.box for found in uncertain)
+    )
+
+
+def _views(image: Image, detect: DetectFn, scales: Sequence[float]) -> Iterator[tuple[int, Detection]]:
+    """Yield the number of a view and each of its detections, in pixels of the upright image."""
+    for turns in range(QUARTER_TURNS):
+        for detection in detect(np.ascontiguousarray(np.rot90(image, turns))):
+            yield turns, _turned_back(detection, turns, image.shape[1], image.shape[0])
+    for number, scale in enumerate(scales):
+        if scale != 1:
+            large = np.asarray(cv2.resize(image, None, fx=scale, fy=scale), np.uint8)
+            for detection in detect(large):
+                yield QUARTER_TURNS + number, _mapped(detection, lambda points: (points + 0.5) / scale - 0.5)
+
+
+def _turned_back(detection: Detection, turns: int, width: int, height: int) -> Detection:
+    def back(points: Points) -> Points:
+        x, y = points[:, 0], points[:, 1]
+        unrotated = ((x, y), (width - 1 - y, x), (width - 1 - x, height - 1 - y), (y, height - 1 - x))[turns]
+        return np.stack(unrotated, axis=1)
+
+    return _mapped(detection, back)
+
+
+def _mapped(detection: Detection, change: Callable[[Points], Points]) -> Detection:
+    x0, y0, x1, y1 = detection.box
+    corners = change(np.array([[x0, y0], [x1, y1]], np.float32))
+    points = None if detection.points is None else change(detection.points).astype(np.float32)
+    low, high = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return Detection(Box(low[0], low[1], high[0], high[1]), detection.score, points)
+
+
+def _containment(a: Box, b: Box) -> float:
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    areas = ((a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0))
+    return max(0.0, width) * max(0.0, height) / max(min(areas), 1e-6)
