@@ -8,8 +8,8 @@ from safetensors.torch import load, save
 from torch import nn
 
 from unveil.baselines.pfld import Pfld, PfldPrediction
+from unveil.baselines.pfld_loss import attribute_weights, pfld_loss
 from unveil.models.conv_norm import fold_norms
-from unveil.training.gan_losses import attribute_weights, pfld_loss
 
 
 def network(width: float = 0.1) -> Pfld:

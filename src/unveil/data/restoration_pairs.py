@@ -1,17 +1,19 @@
-"""Pairs to learn restoration from, made on the fly: a clean face, the same with an occluder, and the occluder's mask.
+"""Training pairs for restoration, made on the fly: a clean face, the same face occluded, and the occluder's mask.
 
 L landmarks, S pixels of a crop's side. Faces come from a pack (`unveil prepare faces`) or an annotated folder.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from unveil.data.augment import Augmentation, cut, random_crop, recoloured, shaded
-from unveil.data.datasets.samples import Faces
+from unveil.data.augment import AugmentConfig, extract_crop, jitter_colour, random_crop, shade
+from unveil.data.distractors import beard, cast_shadow, motion_blur, spectacles
 from unveil.data.occlusion import Occluder, coverage_of
 from unveil.geometry import Crop, unit_to_crop_px
 from unveil.schemes.hierarchy import Part
@@ -22,14 +24,19 @@ from unveil.types import Image, Points
 
 NONE = "none"
 
+Change: TypeAlias = Callable[[Image, np.random.Generator], Image]
 
-class Holes(BaseModel):
-    """How clean faces are framed before they are occluded, and changed afterwards."""
+
+class PairAugmentConfig(BaseModel):
+    """How a face is framed before it is occluded, and how both images are changed afterwards.
+
+    Numbers without another unit are the share of faces that get the change.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rotation: float = 8.0
-    """Standard deviation of the in-plane turn, degrees."""
+    """Standard deviation of the in-plane rotation, degrees."""
     shift: float = 0.04
     """Standard deviation of the crop's centre, in crop sides."""
     scale: tuple[float, float] = (0.95, 1.35)
@@ -38,33 +45,55 @@ class Holes(BaseModel):
     colour: float = 0.8
     shade: float = 0.15
     blur: float = 0.25
-    astray: float = 0.02
-    """How far off a guided restorer's landmarks are on average, in half crop sides: nobody finds them exactly."""
+    shadow: float = 0.0
+    """Shadows cast on face and occluder."""
+    frames: float = 0.0
+    """Frames of clear glasses, in front of the face and behind the occluder."""
+    beard: float = 0.0
+    motion: float = 0.0
+    """Motion blur."""
+    landmark_noise: float = 0.02
+    """Mean error of the landmarks that a guided restorer gets, in half crop sides."""
     unguided: float = 0.1
-    """Share of the faces whose landmarks a guided restorer is not told."""
+    """Share of faces for which a guided restorer gets an empty landmark map."""
 
     @property
-    def frame(self) -> Augmentation:
-        """How the crop varies."""
-        return Augmentation(rotation=self.rotation, shift=self.shift, scale=self.scale, flip=self.flip)
+    def crop(self) -> AugmentConfig:
+        """The variation of the crop."""
+        return AugmentConfig(rotation=self.rotation, shift=self.shift, scale=self.scale, flip=self.flip)
+
+    def without_changes(self, margin: float) -> "PairAugmentConfig":
+        """Return the settings of validation: the crop that inference uses, unchanged images, all landmark maps drawn.
+
+        Args:
+            margin: The crop's side in diagonals of the landmark box.
+        """
+        crop = {"rotation": 0.0, "shift": 0.0, "scale": (margin, margin), "flip": 0.0}
+        names = ("colour", "shade", "blur", "shadow", "frames", "beard", "motion", "unguided")
+        return self.model_copy(update={**crop, **dict.fromkeys(names, 0.0)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RestorationPair:
-    """A crop before and after: `clean` and `occluded` (S, S, 3), `mask` (S, S) of what is covered, landmarks (L, 2).
+    """One face, clean and occluded.
 
-    `share` is that of the face which the mask covers, `kind` the occluder's or "none". Outside the mask the two
-    pictures differ by the occluder's shadow and soft edge, a few pixels wide.
+    Outside the mask the two images differ only by the occluder's shadow and soft edge, a few pixels wide.
     """
 
     clean: Image
+    """RGB, (S, S, 3)."""
     occluded: Image
+    """RGB, (S, S, 3)."""
     mask: NDArray[np.bool_]
+    """The occluded pixels, (S, S)."""
     points_unit: Points
+    """Landmarks (L, 2) in crop units."""
     kind: str
-    share: float
-    guide: NDArray[np.uint8] | None = None
-    """The landmarks as a guided restorer is told them, drawn (S, S)."""
+    """The occluder's kind, or "none"."""
+    coverage: float
+    """The occluded share of the face's region."""
+    landmark_map: NDArray[np.uint8] | None = None
+    """The drawn landmarks that a guided restorer gets, (S, S)."""
 
 
 def restoration_pair(
@@ -73,65 +102,101 @@ def restoration_pair(
     *,
     scheme: Scheme,
     size: int,
-    holes: Holes,
+    augment: PairAugmentConfig,
     occlude: Occluder,
     rng: np.random.Generator,
 ) -> RestorationPair:
-    """A random view of a clean face and the same under a random occluder. The same generator state, the same pair."""
-    crop = random_crop(points_px, holes.frame, rng)
-    clean, points_unit = cut(image, points_px, crop, scheme, size)
-    if rng.random() < holes.colour / 2:  # a face lit otherwise than what covers it
-        clean = recoloured(clean, rng)
+    """Make a random view of a clean face and the same view with an occluder.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: Landmarks (L, 2) in the image's pixels.
+        scheme: Their scheme.
+        size: The crop's side in pixels.
+        augment: How both images are framed and changed.
+        occlude: Draws the occluder.
+        rng: The same state gives the same pair.
+
+    Returns:
+        The pair, without a landmark map.
+    """
+    crop = random_crop(points_px, augment.crop, rng)
+    clean, points_unit = extract_crop(image, points_px, crop, scheme, size)
     points = unit_to_crop_px(points_unit, size)
+    if augment.beard and rng.random() < augment.beard:
+        clean = beard(clean, points, rng)
+    if rng.random() < augment.colour / 2:  # the face under another light than the occluder
+        clean = jitter_colour(clean, rng)
     occluded = occlude(clean, points, rng)
+    images = (clean, occluded.image)
+    if augment.frames and rng.random() < augment.frames:
+        images = _with_frames(images, occluded.mask, points, rng)
+    before, after = _change_both(images, points, augment, rng)
     kind = "+".join(occluded.kinds) or NONE
-    before, after = _both(clean, occluded.image, holes, rng)
-    share = coverage_of(occluded.mask, points)
-    return RestorationPair(before, after, occluded.mask, points_unit, kind, share)
+    return RestorationPair(before, after, occluded.mask, points_unit, kind, coverage_of(occluded.mask, points))
 
 
 def component_pair(
     pair: RestorationPair, component: Part, size: int, rng: np.random.Generator | None = None
 ) -> RestorationPair:
-    """A pair's window round a component; with `rng` it is off a little, as it is round landmarks that were found."""
+    """Return the pair's window around a component.
+
+    Args:
+        pair: A pair of the whole face.
+        component: One of `COMPONENTS`.
+        size: The window's side in pixels.
+        rng: Shifts and scales the window a little, as predicted landmarks would; None for the exact window.
+    """
     points_px = unit_to_crop_px(pair.points_unit, len(pair.clean))
     crop = component_crop(points_px, component)
     if rng is not None:
         (x, y), shift = crop.centre, rng.normal(0, 0.04 * crop.side, 2)
         crop = Crop((x + float(shift[0]), y + float(shift[1])), crop.side * float(rng.uniform(0.9, 1.15)))
-    covered = crop.extract(np.repeat(pair.mask[..., None] * np.uint8(255), 3, axis=2), size)[..., 0] > 127
-    clean, occluded = (crop.extract(picture, size) for picture in (pair.clean, pair.occluded))
-    return replace(pair, clean=clean, occluded=occluded, mask=covered, points_unit=crop.to_unit(points_px))
+    mask = crop.extract(np.repeat(pair.mask[..., None] * np.uint8(255), 3, axis=2), size)[..., 0] > 127
+    clean, occluded = (crop.extract(image, size) for image in (pair.clean, pair.occluded))
+    return replace(pair, clean=clean, occluded=occluded, mask=mask, points_unit=crop.to_unit(points_px))
 
 
-def with_guide(pair: RestorationPair, scheme: Scheme, holes: Holes, rng: np.random.Generator) -> RestorationPair:
-    """The pair with its landmarks drawn, as far off as a model might find them, or with none."""
-    contours = () if rng.random() < holes.unguided else scheme.contours
-    found = perturb_landmarks(pair.points_unit, contours, holes.astray, rng)
-    return replace(pair, guide=draw_landmark_map(found, contours, len(pair.clean)))
+def with_landmark_map(
+    pair: RestorationPair, scheme: Scheme, augment: PairAugmentConfig, rng: np.random.Generator
+) -> RestorationPair:
+    """Return the pair with its landmark map, drawn with the errors of predicted landmarks, or empty."""
+    contours = () if rng.random() < augment.unguided else scheme.contours
+    predicted = perturb_landmarks(pair.points_unit, contours, augment.landmark_noise, rng)
+    return replace(pair, landmark_map=draw_landmark_map(predicted, contours, len(pair.clean)))
 
 
-def held_out(faces: Faces, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices to train on and `count` to report on. ValueError if nothing would be left to train on.
+def _with_frames(
+    images: tuple[Image, Image], mask: NDArray[np.bool_], points_px: Points, rng: np.random.Generator
+) -> tuple[Image, Image]:
+    """Draw glasses outside the mask: what the occluder hides is a face without them."""
+    seed = int(rng.integers(2**32))
+    first, second = (
+        np.where(mask[..., None], image, spectacles(image, points_px, np.random.default_rng(seed))) for image in images
+    )
+    return first, second
 
-    The split depends on the names and the seed, not on the order of the faces.
-    """
-    if not 0 <= count < len(faces):
-        raise ValueError(f"{count} faces to hold out, but {faces.label} has {len(faces)}")
-    by_name = np.argsort(np.array(faces.names, np.str_), kind="stable")
-    shuffled = np.random.default_rng(seed).permutation(by_name).astype(np.int64)
-    return np.sort(shuffled[count:]), np.sort(shuffled[:count])
 
-
-def _both(clean: Image, occluded: Image, holes: Holes, rng: np.random.Generator) -> tuple[Image, Image]:
-    """The same light, colour and lens for both pictures, so that nothing but the occluder tells them apart."""
-    pair = (clean, occluded)
-    for share, change in ((holes.colour, recoloured), (holes.shade, shaded)):
+def _change_both(
+    images: tuple[Image, Image], points_px: Points, augment: PairAugmentConfig, rng: np.random.Generator
+) -> tuple[Image, Image]:
+    """Apply the same light, colour and blur to both images, so that they differ by the occluder alone."""
+    changes: tuple[tuple[float, Change], ...] = (
+        (augment.shadow, lambda image, rng: cast_shadow(image, points_px, rng)),
+        (augment.colour, jitter_colour),
+        (augment.shade, shade),
+        (augment.motion, lambda image, rng: motion_blur(image, points_px, rng)),
+        (augment.blur, _softened),
+    )
+    for share, change in changes:
+        if not share:
+            continue
         seed = int(rng.integers(2**32))
         if rng.random() < share:
-            pair = (change(pair[0], np.random.default_rng(seed)), change(pair[1], np.random.default_rng(seed)))
-    if rng.random() < holes.blur:
-        sigma = rng.uniform(0.3, 1.2)
-        first, second = (np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8) for picture in pair)
-        pair = (first, second)
-    return pair
+            first, second = (change(image, np.random.default_rng(seed)) for image in images)
+            images = first, second
+    return images
+
+
+def _softened(image: Image, rng: np.random.Generator) -> Image:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2)), np.uint8)

@@ -1,6 +1,6 @@
-"""Self-attention between the places of a feature map (Zhang et al. 2019; GAN-IA, equation 2 and figure 4).
+"""Self-attention over a feature map (Zhang et al. 2019; GAN-IA, equation 2 and figure 4).
 
-B faces, C channels, H and W the map's sides, N = H·W places.
+B faces, C channels, H and W the map's sides, N = H·W positions.
 """
 
 from collections.abc import Callable
@@ -10,21 +10,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Wrap: TypeAlias = Callable[[nn.Module], nn.Module]
-"""What is done to each layer on making it: nothing, or spectral normalisation."""
+LayerWrapper: TypeAlias = Callable[[nn.Module], nn.Module]
+"""A function applied to each layer when it is built: the identity, or spectral normalisation."""
 
 
-def unchanged(layer: nn.Module) -> nn.Module:
+def identity(layer: nn.Module) -> nn.Module:
+    """Return the layer unchanged: the `LayerWrapper` of a network without spectral normalisation."""
     return layer
 
 
 class SelfAttention(nn.Module):
-    """y = gamma·o + x, where place j of o is the mean of h over all places i, weighted by softmax_i(f(x_i)·g(x_j)).
+    """Compute y = γ·o + x, where o_j is the mean of h(x_i) weighted by softmax_i(f(x_i)·g(x_j)).
 
-    Gamma starts at 0, so that a fresh block passes its input through and learns the near before the far.
+    γ starts at 0, so a new block returns its input.
+
+    Args:
+        channels: Channels of the map, C. f and g project to C / 8.
+        wrap: Applied to each of the three 1x1 convolutions.
+
+    Source: GAN-IA, equation 2.
     """
 
-    def __init__(self, channels: int, wrap: Wrap = unchanged) -> None:
+    def __init__(self, channels: int, wrap: LayerWrapper = identity) -> None:
         super().__init__()
         narrow = max(1, channels // 8)
         self.f = wrap(nn.Conv2d(channels, narrow, 1))
@@ -34,7 +41,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         f, g, h = (layer(x).flatten(2) for layer in (self.f, self.g, self.h))  # (B, C/8, N) twice, (B, C, N)
-        weights = torch.softmax(g.transpose(1, 2) @ f, dim=-1)  # (B, N, N): row j says where place j looks
+        weights = torch.softmax(g.transpose(1, 2) @ f, dim=-1)  # (B, N, N): row j holds the weights of position j
         o = (h @ weights.transpose(1, 2)).reshape(x.shape)
         y: Tensor = self.gamma * o + x
         return y

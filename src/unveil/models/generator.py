@@ -1,15 +1,14 @@
-"""GAN-IA's generator: an occluded face in, the face without its occluder and the occluder's mask out.
+"""GAN-IA's generator: an occluded face in, the restored face and the occlusion mask out.
 
-B faces, I channels of the input, C of a map, S pixels of a side. The completion network of Iizuka et al. 2017 with the
-skip concatenations and the self-attention of GAN-IA (section 3.3). Nobody tells it where the occluder is: it predicts
-that too (ours). A guided one is told where the landmarks are (ours, after Yang et al. 2019).
+B faces, I input channels, C channels of a map, S pixels of a side. The completion network of Iizuka et al. 2017 with
+the skip connections and the self-attention of GAN-IA (section 3.3). The mask output, the landmark map as an input
+(after Yang et al. 2019), the mirrored features and the refinement stage are ours.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,69 +17,128 @@ from torch.nn import functional as F
 
 from unveil.models.attention import SelfAttention
 from unveil.models.conv_norm import NormedConv, NormedDeconv
+from unveil.models.network import NetworkConfig, NetworkSpec
+from unveil.schemes.hierarchy import Part
+from unveil.schemes.ibug68 import COMPONENT_MARGIN, COMPONENTS
+from unveil.schemes.scheme import Scheme
 
-SURE = 30.0  # logit of the mask of a network that replaces everything
+ComponentName = Literal["jaw", "left brow", "right brow", "nose", "left eye", "right eye", "mouth"]
+
+FULL_MASK_LOGIT = 30.0  # the mask of a network that replaces every pixel
 
 
-class Restoration(NamedTuple):
-    """What a generator says: the restored face in RGB, 0 to 1, and each pixel's logit of being covered."""
+class GeneratorOutput(NamedTuple):
+    """The restored face, RGB in [0, 1], and the logit of each pixel of being occluded."""
 
     restored: Float[Tensor, "B 3 S S"]
     mask_logits: Float[Tensor, "B 1 S S"]
 
     @property
     def mask(self) -> Float[Tensor, "B 1 S S"]:
-        """Each pixel's probability of being covered."""
+        """The probability of each pixel of being occluded."""
         return torch.sigmoid(self.mask_logits)
 
-    def composed(self, images: Float[Tensor, "B I S S"]) -> Float[Tensor, "B 3 S S"]:
-        """mask·restored + (1 - mask)·input: what is not covered stays what it was."""
-        picture = images[:, :3]
-        return picture + self.mask * (self.restored - picture)
+    def composite(self, images: Float[Tensor, "B I S S"]) -> Float[Tensor, "B 3 S S"]:
+        """Return mask·restored + (1 - mask)·input; the first three channels of `images` are RGB."""
+        rgb = images[:, :3]
+        return rgb + self.mask * (self.restored - rgb)
 
 
-def as_restoration(output: Restoration | Tensor) -> Restoration:
-    """What a restoring network says; one that only gives a picture, (B, 3, S, S), replaces everything by it."""
+def as_generator_output(output: GeneratorOutput | Tensor) -> GeneratorOutput:
+    """Return the output of any restoring network; one that only returns an image, (B, 3, S, S), replaces every pixel."""
     if isinstance(output, Tensor):
-        return Restoration(output, torch.full_like(output[:, :1], SURE))
+        return GeneratorOutput(output, torch.full_like(output[:, :1], FULL_MASK_LOGIT))
     return output
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratorSizes:
-    """How wide a generator is at each scale, from the full one down, each half of the one before."""
+class RestorerNetworkConfig(NetworkConfig):
+    """What every restoring network has: its name, the side of its crop in pixels, and how the crop is framed."""
 
+    component: ComponentName | None = None
+    """Restore this component alone; None restores the whole face."""
+    margin: float = 1.15
+    """The crop's side in diagonals of the landmark box; a component always uses 1.4."""
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return self.model_dump(exclude=set(RestorerNetworkConfig.model_fields))
+
+    @property
+    def part(self) -> Part | None:
+        """The component's landmarks; None for the whole face."""
+        return next((part for part in COMPONENTS if part.name == self.component), None)
+
+    def spec(self, scheme: Scheme, *, annotation_offset: float = 0.0) -> NetworkSpec:
+        """Return the record of this network; a restorer has no annotation offset."""
+        del annotation_offset
+        margin = self.margin if self.component is None else COMPONENT_MARGIN
+        return NetworkSpec(self.network, scheme.name, self.input_size, margin, self.sizes, component=self.component)
+
+
+class GeneratorConfig(RestorerNetworkConfig):
+    """Sizes of a `Generator`."""
+
+    network: Literal["gan-ia"] = "gan-ia"
+    input_size: int = 256
     widths: tuple[int, ...] = (64, 128, 256)
+    """Channels at each scale, from the full resolution down; each scale has half the side of the one before."""
     dilations: tuple[int, ...] = (2, 4, 8, 16)
-    last: int = 32
-    """Channels before the picture."""
+    """Dilation of each convolution of the bottleneck."""
+    head_channels: int = 32
+    """Channels before the output convolution."""
     attention: bool = True
-    places: int = 0
-    """Side of a learned map of the face, which is laid under the middle; 0 is none, as in the paper."""
+    """Self-attention at the bottleneck (and in the discriminators)."""
+    position_size: int = 0
+    """Side of a learned map that is added at the bottleneck; 0 for none, as in the paper."""
     guided: bool = False
-    """The landmarks, drawn by `unveil.schemes.landmark_map`, are the input's fourth channel."""
+    """Take the landmark map of `unveil.schemes.landmark_map` as a fourth input channel."""
+    mirror: bool = False
+    """Concatenate the mirrored bottleneck features, so that the visible half of a face helps the covered half."""
+    refine_channels: int = 0
+    """Channels of a second stage at twice the side (256 px on a first stage of 128 px); 0 for none, as in the paper."""
+    refine_blocks: int = 3
+    """Residual blocks of the second stage."""
 
-    def times(self, width: float) -> "GeneratorSizes":
-        """The same with `width` times as many channels, in whole eights."""
-        widths = tuple(max(8, round(width * channels / 8) * 8) for channels in self.widths)
-        return replace(self, widths=widths, last=max(8, round(width * self.last / 8) * 8))
+    def build(self, scheme: Scheme) -> "Generator":
+        """Return the network with fresh weights; it is the same for every scheme."""
+        del scheme
+        return Generator(self)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def scaled(self, width: float) -> "GeneratorConfig":
+        """Return the same sizes with `width` times as many channels, in multiples of eight."""
+
+        def channels(count: int) -> int:
+            return max(8, round(width * count / 8) * 8)
+
+        return self.model_copy(
+            update={
+                "widths": tuple(channels(count) for count in self.widths),
+                "head_channels": channels(self.head_channels),
+                "refine_channels": channels(self.refine_channels) if self.refine_channels else 0,
+            }
+        )
 
 
-SIZES: Mapping[str, GeneratorSizes] = MappingProxyType(
+GENERATORS: Mapping[str, GeneratorConfig] = MappingProxyType(
     {
         # The paper's, for 256 px (or 128).
-        "gan-ia": GeneratorSizes(),
-        # For 128 px: one scale more, so that the dilated middle is 16 px wide, where wide layers are cheap.
-        "gan-ia-light": GeneratorSizes((16, 48, 96, 192), (2, 4, 8), 16, places=16, guided=True),
+        "gan-ia": GeneratorConfig(),
+        # For 128 px: one more scale, so that the bottleneck has a side of 16, where wide layers are cheap.
+        "gan-ia-light": GeneratorConfig(
+            input_size=128,
+            widths=(16, 48, 96, 192),
+            dilations=(2, 4, 8),
+            head_channels=16,
+            position_size=16,
+            guided=True,
+        ),
     }
 )
+"""Named sizes."""
 
 
 class Encoder(nn.Module):
-    """A 5x5 convolution, then a halving 3x3 and another at each smaller scale; every scale's map is kept."""
+    """A 5x5 convolution at full resolution, then two 3x3 convolutions at each smaller scale. Returns all maps."""
 
     def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -98,29 +156,31 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """At every scale the map from below is laid beside the encoder's of that scale (the skip concatenation)."""
+    """Upsample, and at every scale concatenate the encoder's map of that scale (the skip connections)."""
 
-    def __init__(self, widths: tuple[int, ...], last: int) -> None:
+    def __init__(self, widths: tuple[int, ...], head_channels: int) -> None:
         super().__init__()
-        self.meet = nn.Sequential(NormedConv(2 * widths[-1], widths[-1], 3), NormedConv(widths[-1], widths[-1], 3))
-        self.grow = nn.ModuleList(NormedDeconv(below, above) for below, above in pairwise(widths[::-1]))
-        self.join = nn.ModuleList(
-            NormedConv(2 * above, last if scale == 0 else above, 3)
+        self.bottleneck = nn.Sequential(
+            NormedConv(2 * widths[-1], widths[-1], 3), NormedConv(widths[-1], widths[-1], 3)
+        )
+        self.upsample = nn.ModuleList(NormedDeconv(below, above) for below, above in pairwise(widths[::-1]))
+        self.fuse = nn.ModuleList(
+            NormedConv(2 * above, head_channels if scale == 0 else above, 3)
             for scale, above in reversed(list(enumerate(widths[:-1])))
         )
 
     def forward(self, x: Float[Tensor, "B C H W"], skips: list[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B D S S"]:
         *finer, coarsest = skips
-        x = self.meet(torch.cat([x, coarsest], dim=1))
-        for grow, join, skip in zip(self.grow, self.join, reversed(finer), strict=True):
-            x = join(torch.cat([grow(x), skip], dim=1))
+        x = self.bottleneck(torch.cat([x, coarsest], dim=1))
+        for upsample, fuse, skip in zip(self.upsample, self.fuse, reversed(finer), strict=True):
+            x = fuse(torch.cat([upsample(x), skip], dim=1))
         return x
 
 
-class Places(nn.Module):
-    """Adds a learned map of the face, stretched to the size of what it is added to (ours).
+class PositionEmbedding(nn.Module):
+    """Add a learned map, resized to the input's size (ours).
 
-    A face fills its crop alike each time, but convolutions learn where they are from the borders alone.
+    A face has the same place in every crop, but convolutions learn their position from the borders alone.
     """
 
     def __init__(self, channels: int, side: int) -> None:
@@ -134,37 +194,117 @@ class Places(nn.Module):
         return x + F.interpolate(self.map, sides, mode="bilinear", align_corners=False)
 
 
-class Generator(nn.Module):
-    """Encoder, dilated middle, self-attention, decoder. Sides must divide by two as often as there are halvings.
+class MirrorFusion(nn.Module):
+    """Add a convolution of the mirrored map (ours); it starts at zero, so a new block returns its input."""
 
-    `places` is the side of a learned map that is added before the dilated layers, 0 for none; a `guided` one is told
-    the landmarks. No layer pools. In phases that freeze the generator call `eval()`: its norms go on counting.
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv.weight)
+        assert self.conv.bias is not None
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        return x + self.conv(x.flip(-1))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, the first one dilated, with a shortcut."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.first = NormedConv(channels, channels, 3, dilation=dilation)
+        self.second = NormedConv(channels, channels, 3, activation="none")
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        return F.relu(x + self.second(self.first(x)))
+
+
+class Refiner(nn.Module):
+    """The second stage: correct the upsampled first stage by a residual at twice its side (ours).
+
+    All convolutions run at the first stage's resolution, on 2x2 blocks of pixels as channels. The last one starts at
+    zero, so a new refiner returns the upsampled first stage.
     """
 
-    def __init__(
-        self,
-        *,
-        widths: tuple[int, ...] = (64, 128, 256),
-        dilations: tuple[int, ...] = (2, 4, 8, 16),
-        last: int = 32,
-        attention: bool = True,
-        places: int = 0,
-        guided: bool = False,
-    ) -> None:
+    def __init__(self, image_channels: int, feature_channels: int, channels: int, blocks: int) -> None:
         super().__init__()
-        middle = widths[-1]
-        self.guided, self.channels = guided, 3 + guided
-        self.encoder = Encoder(self.channels, tuple(widths))
-        self.before = NormedConv(middle, middle, 3)
-        self.places = Places(middle, places) if places else nn.Identity()
-        self.dilated = nn.Sequential(*(NormedConv(middle, middle, 3, dilation=rate) for rate in dilations))
-        self.attention = SelfAttention(middle) if attention else nn.Identity()
-        self.decoder = Decoder(tuple(widths), last)
-        self.to_picture = nn.Conv2d(last, 4, 3, padding=1)
+        self.stem = NormedConv(4 * image_channels + feature_channels + 4, channels, 3)
+        self.blocks = nn.Sequential(*(ResidualBlock(channels, 2**index) for index in range(blocks)))
+        self.head = nn.Conv2d(channels, 16, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
 
-    def forward(self, images: Float[Tensor, "B I S S"]) -> Restoration:
-        """RGB in [0, 1], channels first; then the guide, in [0, 1] too."""
+    def forward(
+        self,
+        images: Float[Tensor, "B I S S"],
+        features: Float[Tensor, "B C H H"],
+        coarse: Float[Tensor, "B 4 H H"],
+    ) -> Float[Tensor, "B 4 S S"]:
+        """Return the logits of RGB and mask at the full side; `coarse` are those of the first stage."""
+        pixels = F.pixel_unshuffle(images * 2 - 1, 2)
+        x = self.stem(torch.cat([pixels, features, torch.tanh(coarse / 4)], dim=1))
+        residual = F.pixel_shuffle(self.head(self.blocks(x)), 2)
+        return F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False) + residual
+
+
+class Generator(nn.Module):
+    """Encoder, dilated bottleneck, self-attention, decoder; then, if configured, a second stage at twice the side.
+
+    The side of the (first stage's) input must be divisible by 2 ** (scales - 1). No layer pools.
+
+    Args:
+        config: The sizes.
+
+    Example:
+        >>> network = Generator(GENERATORS["gan-ia-light"]).eval()
+        >>> network(torch.rand(1, 4, 128, 128)).restored.shape
+        torch.Size([1, 3, 128, 128])
+
+    Source: GAN-IA, section 3.3 and figure 3.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        widths, middle = config.widths, config.widths[-1]
+        self.config, self.guided, self.channels = config, config.guided, 3 + config.guided
+        self.encoder = Encoder(self.channels, widths)
+        self.pre_bottleneck = NormedConv(middle, middle, 3)
+        self.position = PositionEmbedding(middle, config.position_size) if config.position_size else nn.Identity()
+        self.dilated = nn.Sequential(*(NormedConv(middle, middle, 3, dilation=rate) for rate in config.dilations))
+        self.mirror = MirrorFusion(middle) if config.mirror else nn.Identity()
+        self.attention = SelfAttention(middle) if config.attention else nn.Identity()
+        self.decoder = Decoder(widths, config.head_channels)
+        self.head = nn.Conv2d(config.head_channels, 4, 3, padding=1)
+        self.refiner: Refiner | None = None
+        if config.refine_channels:
+            self.refiner = Refiner(self.channels, config.head_channels, config.refine_channels, config.refine_blocks)
+
+    def forward(self, images: Float[Tensor, "B I S S"], coarse_only: bool = False) -> GeneratorOutput:
+        """Restore the faces.
+
+        Args:
+            images: RGB in [0, 1], then the landmark map in [0, 1] if the network is guided.
+            coarse_only: Run the first stage alone on `images` as they are (training of the first stage).
+
+        Returns:
+            The restored faces and the mask's logits at the side of `images`.
+        """
+        if self.refiner is None or coarse_only:
+            return _output(self.first_stage(images)[1])
+        features, coarse = self.first_stage(F.avg_pool2d(images, 2))
+        return _output(self.refiner(images, features, coarse))
+
+    def first_stage(
+        self, images: Float[Tensor, "B I S S"]
+    ) -> tuple[Float[Tensor, "B C S S"], Float[Tensor, "B 4 S S"]]:
+        """Return the decoder's features and the logits of RGB and mask."""
         maps = self.encoder(images)
-        middle = self.attention(self.dilated(self.places(self.before(maps[-1]))))
-        picture = self.to_picture(self.decoder(middle, maps))
-        return Restoration(torch.sigmoid(picture[:, :3]), picture[:, 3:])
+        x = self.dilated(self.position(self.pre_bottleneck(maps[-1])))
+        features = self.decoder(self.attention(self.mirror(x)), maps)
+        return features, self.head(features)
+
+
+def _output(logits: Float[Tensor, "B 4 S S"]) -> GeneratorOutput:
+    return GeneratorOutput(torch.sigmoid(logits[:, :3]), logits[:, 3:])

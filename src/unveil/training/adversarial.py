@@ -1,4 +1,4 @@
-"""A generator and its two judges as one model whose parts take turns. B faces, S pixels of a side, P of a patch's."""
+"""The generator and its two discriminators as one model. B faces, S pixels of a side, P of a patch's."""
 
 from typing import NamedTuple
 
@@ -6,58 +6,94 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.models.discriminators import Discriminators, Verdict, cut_patches, patch_corners
-from unveil.models.generator import Restoration
+from unveil.models.discriminators import DiscriminatorOutput, Discriminators, extract_patches, patch_corners
+from unveil.models.generator import Generator, GeneratorOutput
 
 GENERATOR, DISCRIMINATORS = "generator", "discriminators"
 
 
-class Judged(NamedTuple):
-    """What the generator made and what the judges say of it and of photographs; None where nobody asked."""
+class AdversarialOutput(NamedTuple):
+    """What one phase of a step computes; None where the phase does not need it."""
 
-    found: Restoration | None
-    real: Verdict | None
-    restored: Verdict | None
+    output: GeneratorOutput | None
+    real: DiscriminatorOutput | None
+    restored: DiscriminatorOutput | None
+    real_inputs: tuple[Tensor, Tensor] | None = None
+    """The real images and patches, where their gradient is wanted."""
 
 
-class Adversaries(nn.Module):
-    """One forward for every turn: several processes exchange gradients only of what is called through it.
+class AdversarialModel(nn.Module):
+    """One forward for every phase: several processes exchange gradients only of what is called through it.
 
-    The judges see the clean face with the hole filled by the generator, so that they judge the filling. A face without
-    an occluder is judged as the generator makes it, all of it.
+    The global discriminator judges the whole output of the generator. The local one judges the patch around the hole,
+    in which only the hole is the generator's; the whole patch is, where a face has no occluder.
+
+    Args:
+        generator: The generator.
+        discriminators: The two discriminators.
     """
 
-    def __init__(self, generator: nn.Module, discriminators: Discriminators) -> None:
+    def __init__(self, generator: Generator, discriminators: Discriminators) -> None:
         super().__init__()
         self.generator, self.discriminators = generator, discriminators
 
-    def forward(self, batch: dict[str, Tensor], turn: str, judged: bool) -> Judged:
-        """The generator's turn, `judged` or not, or the judges', who take `restored` of the batch if it is there."""
-        if turn == DISCRIMINATORS:
+    def forward(
+        self, batch: dict[str, Tensor], phase: str, *, adversarial: bool = True, match: bool = False, r1: bool = False
+    ) -> AdversarialOutput:
+        """Run one phase.
+
+        Args:
+            batch: `clean` and `occluded` (B, 3 or 4, S, S), `mask` (B, 1, S, S), `corners` (B, 2) of real patches; for
+                the discriminators also `restored` (B, 3, S, S) if the generator's phase of this step has made it.
+            phase: `GENERATOR` or `DISCRIMINATORS`.
+            adversarial: In the generator's phase, also run the discriminators.
+            match: In the generator's phase, also run them on the clean faces (feature matching).
+            r1: In the discriminators' phase, return the real inputs for the gradient penalty.
+        """
+        if phase == DISCRIMINATORS:
             with torch.no_grad():
-                restored = batch["restored"] if "restored" in batch else self.generator(batch["occluded"]).restored
-            return Judged(None, *self.judge_both(batch, restored))
-        found: Restoration = self.generator(batch["occluded"])
-        return Judged(found, None, self.judge(*self.filled(batch, found.restored)) if judged else None)
+                restored = batch["restored"] if "restored" in batch else self._generate(batch).restored
+            return self._compare(batch, restored, r1)
+        output = self._generate(batch)
+        if not adversarial:
+            return AdversarialOutput(output, None, None)
+        patch, corners = self.discriminators.patch, patch_corners(batch["mask"], self.discriminators.patch)
+        restored = self._discriminate(output.restored, self.restored_patches(batch, output.restored))
+        real = None
+        if match:
+            with torch.no_grad():
+                real = self._discriminate(batch["clean"], extract_patches(batch["clean"], corners, patch))
+        return AdversarialOutput(output, real, restored)
 
-    def judge_both(self, batch: dict[str, Tensor], restored: Float[Tensor, "B 3 S S"]) -> tuple[Verdict, Verdict]:
-        """Photographs, a random area of each for the local judge, and restored faces."""
-        clean = batch["clean"]
-        patches = cut_patches(clean, batch["corners"], self.discriminators.patch)
-        filled, filled_patches = self.filled(batch, restored)
-        verdict = self.judge(torch.cat([clean, filled]), torch.cat([patches, filled_patches]))
-        (real_whole, whole), (real_patch, patch) = (logits.chunk(2) for logits in verdict)
-        return Verdict(real_whole, real_patch), Verdict(whole, patch)
+    def _generate(self, batch: dict[str, Tensor]) -> GeneratorOutput:
+        images = batch["occluded"]
+        coarse = self.generator.refiner is not None and images.shape[-1] < self.generator.config.input_size
+        output: GeneratorOutput = self.generator(images, coarse_only=coarse)
+        return output
 
-    def filled(
+    def restored_patches(
         self, batch: dict[str, Tensor], restored: Float[Tensor, "B 3 S S"]
-    ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 P P"]]:
-        """The clean faces with their holes filled, and the patches round the holes."""
-        mask, patch = batch["mask"], self.discriminators.patch
+    ) -> Float[Tensor, "B 3 P P"]:
+        """Return the patches around the holes of the clean faces with their holes filled."""
+        mask, clean = batch["mask"], batch["clean"]
         hole = torch.where(mask.amax(dim=(1, 2, 3), keepdim=True) > 0, mask, 1.0)
-        filled = batch["clean"] + hole * (restored - batch["clean"])
-        return filled, cut_patches(filled, patch_corners(mask, patch), patch)
+        patch = self.discriminators.patch
+        return extract_patches(clean + hole * (restored - clean), patch_corners(mask, patch), patch)
 
-    def judge(self, images: Float[Tensor, "B 3 S S"], patches: Float[Tensor, "B 3 P P"]) -> Verdict:
-        verdict: Verdict = self.discriminators(images, patches)
-        return verdict
+    def _compare(self, batch: dict[str, Tensor], restored: Float[Tensor, "B 3 S S"], r1: bool) -> AdversarialOutput:
+        """Run the discriminators on real faces, with a random patch of each, and on restored ones."""
+        clean = batch["clean"].requires_grad_(r1)
+        patches = extract_patches(batch["clean"].detach(), batch["corners"], self.discriminators.patch)
+        patches.requires_grad_(r1)
+        both = self._discriminate(
+            torch.cat([clean, restored]), torch.cat([patches, self.restored_patches(batch, restored)])
+        )
+        (real_global, restored_global), (real_local, restored_local) = (
+            logits.chunk(2) for logits in (both.global_logits, both.local_logits)
+        )
+        real, fake = DiscriminatorOutput(real_global, real_local), DiscriminatorOutput(restored_global, restored_local)
+        return AdversarialOutput(None, real, fake, (clean, patches) if r1 else None)
+
+    def _discriminate(self, images: Float[Tensor, "B 3 S S"], patches: Float[Tensor, "B 3 P P"]) -> DiscriminatorOutput:
+        output: DiscriminatorOutput = self.discriminators(images, patches)
+        return output

@@ -1,22 +1,23 @@
-"""What training to restore minimises, and PFLD's weighted error. B faces, S pixels, L landmarks, C classes."""
+"""The losses of training to restore. B faces, S pixels of a side."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from unveil.baselines.pfld import PfldPrediction
-from unveil.models.discriminators import Verdict
-from unveil.models.generator import Restoration
+from unveil.models.discriminators import DiscriminatorOutput
+from unveil.models.generator import GeneratorOutput
 
 PixelLoss: TypeAlias = Literal["l2", "l1"]
-SCALES = (1, 2, 4)  # pixels that one is averaged from before neighbours are compared
+AdversarialLossName: TypeAlias = Literal["log", "hinge"]
+SCALES = (1, 2, 4)  # pixels that are averaged before neighbours are compared
 
 
 class RestorationLoss(NamedTuple):
-    """The generator's loss and its terms."""
+    """The generator's supervised loss and its terms."""
 
     loss: Float[Tensor, ""]
     reconstruction: Float[Tensor, ""]
@@ -24,14 +25,14 @@ class RestorationLoss(NamedTuple):
 
 
 class AdversarialLoss(NamedTuple):
-    """L_d1 of the whole face and L_d2 of the patch (equation 3)."""
+    """L_d1 of the global and L_d2 of the local discriminator (equation 3)."""
 
-    whole: Float[Tensor, ""]
-    patch: Float[Tensor, ""]
+    global_loss: Float[Tensor, ""]
+    local_loss: Float[Tensor, ""]
 
-    def weighted(self, whole: float, patch: float) -> Float[Tensor, ""]:
-        """λ1·L_d1 + λ2·L_d2."""
-        return whole * self.whole + patch * self.patch
+    def weighted(self, global_weight: float, local_weight: float) -> Float[Tensor, ""]:
+        """Return λ1·L_d1 + λ2·L_d2."""
+        return global_weight * self.global_loss + local_weight * self.local_loss
 
 
 def reconstruction_loss(
@@ -41,9 +42,9 @@ def reconstruction_loss(
     hole_weight: float = 1.0,
     kind: PixelLoss = "l2",
 ) -> Float[Tensor, ""]:
-    """L_r: mean squared error, in [0, 1] RGB, with covered pixels counted `hole_weight` times (1 is the paper's).
+    """Return L_r: the mean squared error of RGB in [0, 1], with occluded pixels weighted by `hole_weight`.
 
-    "l1" is the mean absolute error (ours), whose gradient does not fade as the picture comes near.
+    The paper's weight is 1. "l1" is the mean absolute error (ours), whose gradient does not vanish near the target.
     """
     weight = (1 + (hole_weight - 1) * mask).expand_as(restored)
     difference = restored - clean
@@ -56,26 +57,26 @@ def structure_loss(
     mask: Float[Tensor, "B 1 S S"],
     hole_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """Mean squared error of the differences between neighbours, at three scales, summed (ours).
+    """Return the mean squared error of the differences between neighbours, summed over three scales (ours).
 
-    Blending takes a face's gradients and the photograph's colours. Squared error alone is nearly all colour: a mouth
-    that is missing costs it less than a shade of skin.
+    Blending uses a face's gradients and the photograph's colours. Squared error alone is dominated by colour: a missing
+    mouth costs less than a wrong shade of skin.
     """
     total = restored.new_zeros(())
     for size in SCALES:
         difference, hole = (F.avg_pool2d(maps, size) if size > 1 else maps for maps in (restored - clean, mask))
         weight = 1 + (hole_weight - 1) * hole
         for axis in (2, 3):
-            least = weight.narrow(axis, 1, weight.shape[axis] - 1)
-            steps = difference.diff(dim=axis).square().mean(dim=1, keepdim=True)
-            total = total + (least * steps).sum() / least.sum()
+            pair_weight = weight.narrow(axis, 1, weight.shape[axis] - 1)
+            squared = difference.diff(dim=axis).square().mean(dim=1, keepdim=True)
+            total = total + (pair_weight * squared).sum() / pair_weight.sum()
     return total
 
 
 def mask_loss(logits: Float[Tensor, "B 1 S S"], mask: Float[Tensor, "B 1 S S"]) -> Float[Tensor, ""]:
-    """Cross-entropy of the predicted mask and one minus its soft Dice overlap with the truth over the batch (ours).
+    """Return the cross-entropy of the predicted mask plus one minus its soft Dice overlap over the batch (ours).
 
-    Cross-entropy alone lets small occluders go: nearly all pixels of a batch are free.
+    Cross-entropy alone misses small occluders, since nearly all pixels of a batch are free.
     """
     predicted = torch.sigmoid(logits)
     overlap = (2 * (predicted * mask).sum() + 1) / (predicted.sum() + mask.sum() + 1)
@@ -83,7 +84,7 @@ def mask_loss(logits: Float[Tensor, "B 1 S S"], mask: Float[Tensor, "B 1 S S"]) 
 
 
 def restoration_loss(
-    found: Restoration,
+    output: GeneratorOutput,
     clean: Float[Tensor, "B 3 S S"],
     mask: Float[Tensor, "B 1 S S"],
     *,
@@ -92,45 +93,64 @@ def restoration_loss(
     structure_weight: float = 0.0,
     kind: PixelLoss = "l2",
 ) -> RestorationLoss:
-    """L_r, to which structure counts, and the mask's term: all of the first phase, part of the third."""
-    reconstruction = reconstruction_loss(found.restored, clean, mask, hole_weight, kind)
+    """Return L_r with the structure term, plus the mask's term: the loss of the first phase, part of the third's."""
+    reconstruction = reconstruction_loss(output.restored, clean, mask, hole_weight, kind)
     if structure_weight:
-        reconstruction += structure_weight * structure_loss(found.restored, clean, mask, hole_weight)
-    covered = mask_loss(found.mask_logits, mask)
-    return RestorationLoss(reconstruction + mask_weight * covered, reconstruction, covered)
+        reconstruction += structure_weight * structure_loss(output.restored, clean, mask, hole_weight)
+    occlusion = mask_loss(output.mask_logits, mask)
+    return RestorationLoss(reconstruction + mask_weight * occlusion, reconstruction, occlusion)
 
 
-def discriminator_loss(real: Verdict, restored: Verdict) -> AdversarialLoss:
-    """What the judges minimise: -log D(x) - log(1 - D(G(z))), each for itself."""
-    whole, patch = (F.softplus(-yes).mean() + F.softplus(no).mean() for yes, no in zip(real, restored, strict=True))
-    return AdversarialLoss(whole, patch)
+def feature_distance(restored: Sequence[Tensor], real: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Return the mean over maps of the absolute difference relative to the real maps' mean magnitude.
 
-
-def generator_loss(restored: Verdict) -> AdversarialLoss:
-    """What the generator minimises: -log D(G(z)), which unlike log(1 - D(G(z))) still teaches when it is found out."""
-    whole, patch = (F.softplus(-logits).mean() for logits in restored)
-    return AdversarialLoss(whole, patch)
-
-
-def attribute_weights(attributes: Bool[Tensor, "B C"], shares: Float[Tensor, "C"]) -> Float[Tensor, "B"]:
-    """ω of PFLD: the sum of 1 / share over a face's classes, the rarer the heavier; 0 where it has none.
-
-    `shares` are those of the training set, so that a face weighs the same in every batch.
+    Used with ImageNet features (Johnson et al. 2016) and with those of the discriminators (Salimans et al. 2016).
+    Gradients reach `restored` alone.
     """
-    return (attributes.float() / shares.clamp(min=1e-3)).sum(dim=1)
+    distances = [
+        (ours - theirs.detach()).abs().mean() / theirs.detach().abs().mean().clamp(min=1e-6)
+        for ours, theirs in zip(restored, real, strict=True)
+    ]
+    return torch.stack(distances).mean()
 
 
-def pfld_loss(
-    prediction: PfldPrediction,
-    points_unit: Float[Tensor, "B L 2"],
-    angles: Float[Tensor, "B 3"],
-    weights: Float[Tensor, "B"],
+def discriminator_loss(
+    real: DiscriminatorOutput, restored: DiscriminatorOutput, kind: AdversarialLossName = "log"
+) -> AdversarialLoss:
+    """Return what the discriminators minimise, each for itself.
+
+    "log" is -log D(x) - log(1 - D(G(z))) (equation 3), "hinge" max(0, 1 - D(x)) + max(0, 1 + D(G(z))).
+    """
+
+    def loss(positive: Tensor, negative: Tensor) -> Tensor:
+        if kind == "hinge":
+            return F.relu(1 - positive).mean() + F.relu(1 + negative).mean()
+        return F.softplus(-positive).mean() + F.softplus(negative).mean()
+
+    return AdversarialLoss(
+        loss(real.global_logits, restored.global_logits), loss(real.local_logits, restored.local_logits)
+    )
+
+
+def generator_loss(restored: DiscriminatorOutput, kind: AdversarialLossName = "log") -> AdversarialLoss:
+    """Return what the generator minimises: -log D(G(z)), whose gradient does not vanish as that of equation 3 does.
+
+    With "hinge" it is -D(G(z)).
+    """
+    losses = (
+        -logits.mean() if kind == "hinge" else F.softplus(-logits).mean()
+        for logits in (restored.global_logits, restored.local_logits)
+    )
+    return AdversarialLoss(*losses)
+
+
+def gradient_penalty(
+    output: DiscriminatorOutput, images: Float[Tensor, "B 3 S S"], patches: Float[Tensor, "B 3 P P"]
 ) -> Float[Tensor, ""]:
-    """(1 + ω)·(1 + Σ_k(1 - cos θ_k))·‖d‖², the mean over faces of the sum over landmarks (Guo et al. 2019, eq. 2).
+    """Return R1: the mean over faces of half the squared norm of the logits' gradient at real images and patches.
 
-    θ_k are the errors of yaw, pitch and roll in radians. The ones are ours: without them a face whose pose is perfect,
-    or one in no class, would teach nothing.
+    Source: Mescheder et al. 2018, equation 9.
     """
-    pose = (1 - torch.cos(prediction.angles - angles)).sum(dim=1)
-    distance = (prediction.points_unit - points_unit).square().sum(dim=(1, 2))
-    return ((1 + weights) * (1 + pose) * distance).mean()
+    logits = output.global_logits.sum() + output.local_logits.sum()
+    gradients = torch.autograd.grad(logits, (images, patches), create_graph=True)
+    return sum((gradient.square().sum(dim=(1, 2, 3)).mean() for gradient in gradients), logits.new_zeros(())) / 2

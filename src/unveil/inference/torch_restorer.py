@@ -1,0 +1,79 @@
+"""Restorers from training runs, run by torch: what regressors are trained and evaluated behind. Needs torch."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from unveil.inference.restorer import CropNetwork, ForwardFn, Restorer
+from unveil.models.checkpoints import NETWORKS, Networks, load_network
+from unveil.models.generator import as_generator_output
+from unveil.models.network import NetworkSpec
+from unveil.schemes.ibug68 import COMPONENTS
+
+BATCH_SIZE = 32
+RESTORER_NETWORKS = ("gan-ia", "drda")
+# The last weights are those after the adversarial phase; the best ones by pixels may be older.
+WEIGHTS = ("last.safetensors", "best.safetensors", "model.safetensors")
+
+
+def load_torch_restorer(path: Path, networks: Networks = NETWORKS) -> Restorer:
+    """Load the restorer of a weights file, of a run's or model's folder, or of a folder of such folders.
+
+    Args:
+        path: The file or folder. A folder of folders has one of each component.
+        networks: The builders to choose from; `unveil.registry.NETWORKS` has DRDA too.
+
+    Raises:
+        ValueError: If a file holds no restorer, or the components are not complete.
+    """
+    loaded = [(file, *load_network(file, networks)) for file in _files(path)]
+    for file, _, spec in loaded:
+        if spec.network not in RESTORER_NETWORKS:
+            raise ValueError(f"{file}: network {spec.network!r} is no restorer; train gan-ia or drda")
+    order = (None, *(part.name for part in COMPONENTS))
+    loaded.sort(key=lambda one: order.index(one[2].component))
+    parts = [spec.component for _, _, spec in loaded]
+    if len(parts) > 1 and (None in parts or len(set(parts)) < len(parts)):
+        found = ", ".join(part or "the whole face" for part in parts)
+        raise ValueError(f"{path}: restores {found}; a folder of several has each component once and nothing else")
+    missing = [part.name for part in COMPONENTS if part.name not in parts]
+    if missing and None not in parts and path.is_dir() and not _weights_in(path):
+        raise ValueError(f"{path}: has no {', no '.join(missing)}; train the rest, or name one component's run")
+    return Restorer(tuple(crop_network(network, spec) for _, network, spec in loaded), path.name, BATCH_SIZE)
+
+
+def crop_network(network: nn.Module, spec: NetworkSpec) -> CropNetwork:
+    """Return a network in evaluation mode as a restorer's part, on the GPU if there is one."""
+    network = network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    component = next((part for part in COMPONENTS if part.name == spec.component), None)
+    guided = bool(getattr(network, "guided", False))
+    return CropNetwork(_torch_forward(network), spec.input_size, spec.margin, guided, component)
+
+
+def _torch_forward(network: nn.Module) -> ForwardFn:
+    device = next(network.parameters()).device
+
+    @torch.no_grad()
+    def forward(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        output = as_generator_output(network(torch.from_numpy(images).to(device)))
+        return output.restored.float().cpu().numpy(), output.mask.float().cpu().numpy()
+
+    return forward
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the weights files of a restorer."""
+    if not path.is_dir():
+        return [path]
+    folders = [path] if _weights_in(path) else sorted(below for below in path.iterdir() if below.is_dir())
+    found = [file for folder in folders if (file := _weights_in(folder)) is not None]
+    if not found:
+        raise ValueError(f"{path}: none of {', '.join(WEIGHTS)} in it or in its folders; name a run of gan-ia or drda")
+    return found
+
+
+def _weights_in(folder: Path) -> Path | None:
+    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
