@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from unveil.data.augment import Augmentation, augmented
+from unveil.data.augment import AugmentConfig, augment
 from unveil.data.synthetic import drawn_face
 from unveil.geometry import tight_box
 from unveil.schemes.scheme import IBUG68
@@ -19,9 +19,9 @@ def landmarks(flip: float, offset: float, moved: float) -> Points:
     image, points_px = drawn_face(np.random.default_rng(0))
     x0, y0, x1, y1 = tight_box(points_px)
     points_px = points_px + np.array([moved * math.hypot(x1 - x0, y1 - y0), 0], np.float32)
-    config = Augmentation.model_validate(STILL | {"flip": flip, "annotation_offset": offset})
+    config = AugmentConfig.model_validate(STILL | {"flip": flip, "annotation_offset": offset})
     rng = np.random.default_rng(1)
-    return augmented(image, points_px, scheme=IBUG68, size=64, config=config, occlude=None, rng=rng).points_unit
+    return augment(image, points_px, scheme=IBUG68, size=64, config=config, occlude=None, rng=rng).points_unit
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])

@@ -11,62 +11,77 @@ import torch
 from unveil.cli import main
 from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
 from unveil.data.pack import read_faces
+from unveil.data.splits import split_by_name
 from unveil.models.checkpoints import load_network
-from unveil.training.batches import Draws, split_by_name
-from unveil.training.config import Alignment, Schedule
-from unveil.training.landmarks import AlignmentTask
-from unveil.training.network_configs import Light
-from unveil.training.presets import PRESETS
-from unveil.training.trainer import LaunchError, fit, rate_at
+from unveil.models.glomface import GlomFaceLightConfig
+from unveil.training.batches import BatchSampler
+from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
+from unveil.training.landmarks import LandmarkTask
+from unveil.training.presets import LANDMARK_PRESETS
+from unveil.training.task import LaunchError
+from unveil.training.trainer import fit
 
-TINY = Light(
-    size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
+TINY = GlomFaceLightConfig(
+    input_size=64,
+    dim=16,
+    memory_dim=24,
+    part_dims=(16, 12, 8),
+    patch_spacings_unit=(0.1,),
+    channels=8,
+    width_mult=0.25,
 )
-FEW = Schedule(steps=6, batch=4, warmup=1, decay=2)
+FEW = ScheduleConfig(steps=6, batch=4, warmup_steps=1, decay_steps=2)
 
 
-def config(**changes: object) -> Alignment:
-    base = Alignment(
-        model=TINY, schedule=FEW, held_out_share=0.3, threads=1, validate_every=3, checkpoint_every=3, picture_every=3
+def config(**changes: object) -> LandmarkTrainConfig:
+    base = LandmarkTrainConfig(
+        model=TINY,
+        schedule=FEW,
+        imagenet=False,
+        val_share=0.3,
+        threads=1,
+        validate_every=3,
+        checkpoint_every=3,
+        image_every=3,
     )
     return base.model_copy(update=changes)
 
 
 @pytest.fixture
-def task(drawn_folder: Path) -> AlignmentTask:
-    return AlignmentTask(read_faces(drawn_folder), config())
+def task(drawn_folder: Path) -> LandmarkTask:
+    return LandmarkTask(read_faces(drawn_folder), config())
 
 
-def test_a_face_trains_or_validates_and_never_both(task: AlignmentTask) -> None:
-    training, validation = set(task.slices.training), set(task.slices.validation)
+def test_a_face_trains_or_validates_and_never_both(task: LandmarkTask) -> None:
+    training, validation = set(task.split.train), set(task.split.val)
     assert not training & validation
     assert training | validation == set(range(12))
 
 
 def test_the_held_out_slice_does_not_depend_on_the_other_faces() -> None:
     names = [f"face {i}" for i in range(200)]
-    held = {names[i] for i in split_by_name(names, 0.2).validation}
+    held = {names[i] for i in split_by_name(names, 0.2).val}
     half = names[::2]
-    assert {half[i] for i in split_by_name(half, 0.2).validation} == held & set(half)
+    assert {half[i] for i in split_by_name(half, 0.2).val} == held & set(half)
 
 
 def test_draws_go_on_where_they_stopped() -> None:
     indices, weights = np.arange(10), np.full(10, 0.1)
-    whole, resumed = iter(Draws(indices, weights, 4, 1, 0)), iter(Draws(indices, weights, 4, 1, 3))
+    whole, resumed = iter(BatchSampler(indices, weights, 4, 1, 0)), iter(BatchSampler(indices, weights, 4, 1, 3))
     expected = [next(whole) for _ in range(6)][3:]
     assert [next(resumed) for _ in range(3)] == expected
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
-    schedule = Schedule(steps=100, warmup=10, decay=40)
-    assert [rate_at(step, schedule) for step in (0, 9, 50, 80, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0])
+    schedule = ScheduleConfig(steps=100, warmup_steps=10, decay_steps=40)
+    assert [schedule.lr_factor(step) for step in (0, 9, 50, 80, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0])
 
 
-def test_a_run_writes_weights_that_load(task: AlignmentTask, tmp_path: Path) -> None:
+def test_a_run_writes_weights_that_load(task: LandmarkTask, tmp_path: Path) -> None:
     outcome = fit(task, tmp_path)
     assert outcome.step == 6
-    network, blueprint = load_network(tmp_path / "last.safetensors")
-    assert blueprint.scheme == "ibug68"
+    network, spec = load_network(tmp_path / "last.safetensors")
+    assert spec.scheme == "ibug68"
     assert network(torch.zeros(1, 3, 64, 64)).points_unit.shape == (1, 68, 2)
     assert {"best.safetensors", "best.json", "checkpoint.pt", "config.json"} <= {
         path.name for path in tmp_path.iterdir()
@@ -75,25 +90,25 @@ def test_a_run_writes_weights_that_load(task: AlignmentTask, tmp_path: Path) -> 
 
 def test_a_run_may_have_another_precision_than_the_one_before(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
-    one = FEW.model_copy(update={"steps": 1, "warmup": 0, "decay": 0})
+    one = FEW.model_copy(update={"steps": 1, "warmup_steps": 0, "decay_steps": 0})
     for precision in ("float32", "bfloat16"):
-        outcome = fit(AlignmentTask(faces, config(schedule=one, precision=precision)), tmp_path / precision)
+        outcome = fit(LandmarkTask(faces, config(schedule=one, precision=precision)), tmp_path / precision)
         assert outcome.step == 1
 
 
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
-    fit(AlignmentTask(faces, config()), tmp_path / "whole")
-    short = FEW.model_copy(update={"steps": 3, "decay": 0})
-    assert [rate_at(step, FEW) for step in range(3)] == [rate_at(step, short) for step in range(3)]
-    fit(AlignmentTask(faces, config(schedule=short)), tmp_path / "parts")
-    fit(AlignmentTask(faces, config()), tmp_path / "parts", resume=True)
+    fit(LandmarkTask(faces, config()), tmp_path / "whole")
+    short = FEW.model_copy(update={"steps": 3, "decay_steps": 0})
+    assert [FEW.lr_factor(step) for step in range(3)] == [short.lr_factor(step) for step in range(3)]
+    fit(LandmarkTask(faces, config(schedule=short)), tmp_path / "parts")
+    fit(LandmarkTask(faces, config()), tmp_path / "parts", resume=True)
     whole, parts = (load_network(tmp_path / run / "last.safetensors")[0] for run in ("whole", "parts"))
     for (name, a), b in zip(whole.named_parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4, msg=name)
 
 
-def test_ctrl_c_saves(task: AlignmentTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_saves(task: LandmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = task.losses
 
     def interrupt(*arguments: object) -> dict[str, torch.Tensor]:
@@ -117,8 +132,8 @@ def test_train_and_export_from_the_command_line(
 ) -> None:
     pack, run, model = tmp_path / "faces.npz", tmp_path / "run", tmp_path / "tiny"
     assert main(["prepare", "folder", "--root", str(drawn_folder), "--out", str(pack), "--side", "96"]) == 0
-    sizes = "--size 64 --dim 16 --whole 24 --part-widths 16 12 8 --spacings-unit 0.1 --channels 8 --width 0.25"
-    few = "--no-imagenet --steps 2 --batch 2 --held-out-share 0.3 --threads 1"
+    sizes = "--input-size 64 --dim 16 --memory-dim 24 --part-dims 16 12 8 --patch-spacings-unit 0.1 --channels 8"
+    few = "--width-mult 0.25 --no-imagenet --steps 2 --batch 2 --val-share 0.3 --threads 1"
     assert main(["train", "glomface-light", "--data", str(pack), "--out", str(run), *sizes.split(), *few.split()]) == 0
     assert main(["export", str(run / "last.safetensors"), "--out", str(model)]) == 0
     assert "12 faces" in capsys.readouterr().out
@@ -138,7 +153,7 @@ def test_a_run_that_is_there_is_not_started_over(
     (tmp_path / "checkpoint.pt").touch()
     train = ["train", "glomface-light", "--data", str(drawn_folder), "--out"]
     assert main([*train, str(tmp_path)]) == 2
-    assert "holds a run; add --resume to go on with it, or name another --out" in capsys.readouterr().err
+    assert "holds a run; add --resume to continue it, or name another --out" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert main([*train, str(tmp_path / "file/run")]) == 2
     assert "is a file, not a folder" in capsys.readouterr().err
@@ -167,19 +182,19 @@ def test_settings_out_of_range_and_torn_ones_are_one_line(
 
 
 def test_another_presets_run_is_not_resumed_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "config.json").write_text(PRESETS["glomface-light"].model_dump_json())
+    (tmp_path / "config.json").write_text(LANDMARK_PRESETS["glomface-light"].model_dump_json())
     (tmp_path / "checkpoint.pt").touch()
     assert main(["train", "gan-ia", "--data", str(tmp_path), "--out", str(tmp_path), "--resume"]) == 2
     said = capsys.readouterr().err
-    assert said.endswith("; it is a run of 'glomface-light', resume it with a preset of that network\n")
+    assert said.endswith("it is a run of 'glomface-light'; resume or copy it with a preset of that network\n")
     assert said.count("\n") == 1
 
 
 def test_a_checkpoint_of_another_network_is_one_line_and_stays(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
-    fit(AlignmentTask(faces, config()), tmp_path)
+    fit(LandmarkTask(faces, config()), tmp_path)
     saved = (tmp_path / "checkpoint.pt").read_bytes()
-    wider = AlignmentTask(faces, config(model=TINY.model_copy(update={"whole": 32})))
+    wider = LandmarkTask(faces, config(model=TINY.model_copy(update={"memory_dim": 32})))
     with pytest.raises(LaunchError, match=r"checkpoint\.pt: not of this network or version"):
         fit(wider, tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == saved

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from unveil.training.calibration import calibrate_spread, calibrate_visibility
-from unveil.training.losses import shape_loss, spread_loss, wing
+from unveil.training.losses import shape_loss, uncertainty_loss, wing
+from unveil.training.validation import calibrate_scale, calibrate_visibility
 
 
 def test_wing_is_a_logarithm_below_its_width_and_a_line_above() -> None:
@@ -22,10 +22,10 @@ def test_wing_has_no_jump_at_its_width() -> None:
 
 
 def test_steps_are_summed() -> None:
-    truth, ocular, spread = torch.zeros(2, 5, 2), torch.ones(2), torch.zeros(2, 5)
+    truth, ocular, scale = torch.zeros(2, 5, 2), torch.ones(2), torch.zeros(2, 5)
     one = torch.full((2, 1, 5, 2), 3.0)
-    assert float(shape_loss(one, truth, "l2", ocular, spread)) == pytest.approx(5 * 18)  # equation 3: over landmarks
-    assert float(shape_loss(one.expand(2, 3, 5, 2), truth, "l2", ocular, spread)) == pytest.approx(3 * 5 * 18)
+    assert float(shape_loss(one, truth, "l2", ocular, scale)) == pytest.approx(5 * 18)  # equation 3: over landmarks
+    assert float(shape_loss(one.expand(2, 3, 5, 2), truth, "l2", ocular, scale)) == pytest.approx(3 * 5 * 18)
 
 
 def test_nme_loss_is_the_mean_distance_over_the_eyes_distance() -> None:
@@ -36,21 +36,21 @@ def test_nme_loss_is_the_mean_distance_over_the_eyes_distance() -> None:
     assert float(found) == pytest.approx(0.1, abs=1e-4)
 
 
-def test_the_likelihood_is_best_where_the_spread_is_the_error_and_teaches_less_where_it_is_wide() -> None:
+def test_the_likelihood_is_best_where_the_scale_is_the_error_and_its_gradient_falls_with_the_scale() -> None:
     truth, ocular = torch.zeros(1, 1, 2), torch.ones(1)
 
-    def loss(error: torch.Tensor, spread: float) -> torch.Tensor:
-        return shape_loss(error, truth, "nll", ocular, torch.full((1, 1), math.log(spread)))
+    def loss(error: torch.Tensor, scale: float) -> torch.Tensor:
+        return shape_loss(error, truth, "nll", ocular, torch.full((1, 1), math.log(scale)))
 
     error = torch.full((1, 1, 1, 2), 3.0, requires_grad=True)
-    assert min((1.0, 2.0, 3.0, 4.0, 6.0), key=lambda spread: float(loss(error.detach(), spread))) == 3.0
-    near, far = (torch.autograd.grad(loss(error, spread), error)[0].sum() for spread in (1.0, 4.0))
+    assert min((1.0, 2.0, 3.0, 4.0, 6.0), key=lambda scale: float(loss(error.detach(), scale))) == 3.0
+    near, far = (torch.autograd.grad(loss(error, scale), error)[0].sum() for scale in (1.0, 4.0))
     assert float(near / far) == pytest.approx(4.0)
 
 
-def test_the_best_spread_is_the_mean_error() -> None:
+def test_the_best_scale_is_the_mean_error() -> None:
     error = torch.rand(1, 1000)
-    losses = [float(spread_loss(torch.full((1, 1000), math.log(s)), error)) for s in (0.3, 0.5, 0.8)]
+    losses = [float(uncertainty_loss(torch.full((1, 1000), math.log(s)), error)) for s in (0.3, 0.5, 0.8)]
     assert losses[1] == min(losses)
 
 
@@ -63,6 +63,6 @@ def test_calibration_finds_the_gain_and_offset_that_made_the_labels() -> None:
     assert offset == pytest.approx(0.8, abs=0.06)
 
 
-def test_calibrated_spread_promises_the_mean_error() -> None:
-    spread, error = torch.rand(100), torch.rand(100)
-    assert float((spread * calibrate_spread(spread, error)).mean()) == pytest.approx(float(error.mean()))
+def test_the_calibrated_scale_has_the_mean_error() -> None:
+    scale, error = torch.rand(100), torch.rand(100)
+    assert float((scale * calibrate_scale(scale, error)).mean()) == pytest.approx(float(error.mean()))

@@ -9,21 +9,30 @@ import pytest
 import torch
 
 from unveil.cli import main
-from unveil.data.augment import Augmentation
-from unveil.data.datasets.joined import Joined
+from unveil.data.augment import AugmentConfig
+from unveil.data.datasets.joined import JoinedFaces
 from unveil.data.datasets.registry import DataSet
+from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces, write_pack
 from unveil.data.synthetic import write_drawn_faces
+from unveil.models.glomface import GlomFaceLightConfig
 from unveil.schemes.scheme import SCHEMES
-from unveil.training.batches import Draws
-from unveil.training.config import Alignment, Schedule
-from unveil.training.landmarks import AlignmentTask
-from unveil.training.network_configs import Light
+from unveil.training.batches import BatchSampler
+from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
+from unveil.training.landmarks import LandmarkTask
 
-TINY = Light(
-    size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
+TINY = GlomFaceLightConfig(
+    input_size=64,
+    dim=16,
+    memory_dim=24,
+    part_dims=(16, 12, 8),
+    patch_spacings_unit=(0.1,),
+    channels=8,
+    width_mult=0.25,
 )
-CONFIG = Alignment(model=TINY, schedule=Schedule(steps=1, batch=4), held_out_share=0.3, threads=1, more_share=(0.75,))
+CONFIG = LandmarkTrainConfig(
+    model=TINY, schedule=ScheduleConfig(steps=1, batch=4), imagenet=False, val_share=0.3, threads=1, more_share=(0.75,)
+)
 
 
 @pytest.fixture
@@ -34,31 +43,31 @@ def more_folder(tmp_path: Path) -> Path:
 
 def test_more_faces_leave_what_is_held_out_and_the_start_as_they_are(drawn_folder: Path, more_folder: Path) -> None:
     faces, more = read_faces(drawn_folder), read_faces(more_folder)
-    alone, joined = AlignmentTask(faces, CONFIG), AlignmentTask(faces, CONFIG, [more])
-    np.testing.assert_array_equal(alone.slices.validation, joined.slices.validation)
-    assert set(joined.slices.training) == set(alone.slices.training) | set(range(len(faces), len(faces) + len(more)))
+    alone, joined = LandmarkTask(faces, CONFIG), LandmarkTask(faces, CONFIG, [more])
+    np.testing.assert_array_equal(alone.split.val, joined.split.val)
+    assert set(joined.split.train) == set(alone.split.train) | set(range(len(faces), len(faces) + len(more)))
     assert torch.equal(alone.model.get_buffer("mean_shape"), joined.model.get_buffer("mean_shape"))
 
 
 def test_more_faces_are_drawn_as_often_as_told(drawn_folder: Path, more_folder: Path) -> None:
-    task = AlignmentTask(read_faces(drawn_folder), CONFIG, [read_faces(more_folder)])
-    added = task.slices.training >= len(read_faces(drawn_folder))
+    task = LandmarkTask(read_faces(drawn_folder), CONFIG, [read_faces(more_folder)])
+    added = task.split.train >= len(read_faces(drawn_folder))
     assert task.weights.sum() == pytest.approx(1)
     assert task.weights[added].sum() == pytest.approx(0.75)
-    drawn = [item for batch in islice(Draws(task.slices.training, task.weights, 2, 1, 0), 400) for _, item in batch]
+    drawn = [item for batch in islice(BatchSampler(task.split.train, task.weights, 2, 1, 0), 400) for _, item in batch]
     assert np.mean(np.array(drawn) >= len(read_faces(drawn_folder))) == pytest.approx(0.75, abs=0.1)
 
 
 def test_several_sets_are_drawn_by_a_share_each(drawn_folder: Path, more_folder: Path) -> None:
     config = CONFIG.model_copy(update={"more_share": (0.2, 0.5)})
-    task = AlignmentTask(read_faces(drawn_folder), config, [read_faces(more_folder), read_faces(more_folder)])
+    task = LandmarkTask(read_faces(drawn_folder), config, [read_faces(more_folder), read_faces(more_folder)])
     first, size = len(read_faces(drawn_folder)), len(read_faces(more_folder))
-    places = np.digitize(task.slices.training, [first, first + size])
+    places = np.digitize(task.split.train, [first, first + size])
     assert [task.weights[places == i].sum() for i in range(3)] == pytest.approx([0.3, 0.2, 0.5])
 
 
 def test_a_run_from_when_there_was_one_share_is_read() -> None:
-    assert Alignment.model_validate({"more_share": 0.3}).more_share == (0.3,)
+    assert LandmarkTrainConfig.model_validate({"more_share": 0.3}).more_share == (0.3,)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,7 @@ def test_shares_that_do_not_fit_are_one_line(
 def test_shares_that_leave_no_annotated_face_are_refused(drawn_folder: Path, more_folder: Path) -> None:
     config, more = CONFIG.model_copy(update={"more_share": (0.5, 0.6)}), [read_faces(more_folder)] * 2
     with pytest.raises(ValueError, match=r"--more-share 0\.5 0\.6: together 1 or more"):
-        AlignmentTask(read_faces(drawn_folder), config, more)
+        LandmarkTask(read_faces(drawn_folder), config, more)
 
 
 def test_what_is_covered_in_the_picture_itself_trains_as_hidden(drawn_folder: Path, tmp_path: Path) -> None:
@@ -88,9 +97,13 @@ def test_what_is_covered_in_the_picture_itself_trains_as_hidden(drawn_folder: Pa
     write_pack(covered, tmp_path / "covered.npz", side=64)
     pack = read_faces(tmp_path / "covered.npz")
     config = CONFIG.model_copy(
-        update={"augmentation": Augmentation(rotation=0, shift=0, occlude=0), "more_share": (0.99,)}
+        update={
+            "augment": AugmentConfig(rotation=0, shift=0),
+            "occlusion": OcclusionConfig(occluded_fraction=0.0),
+            "more_share": (0.99,),
+        }
     )
-    task = AlignmentTask(faces, config, [pack])
+    task = LandmarkTask(faces, config, [pack])
     batch = next(task.batches(0))
     hidden = {tuple(np.flatnonzero(~seen)) for seen in batch["visible"].numpy()[:, 36:48]}
     mirrored = {faces.scheme.flip_order[point] - 36 for point in left}
@@ -99,7 +112,7 @@ def test_what_is_covered_in_the_picture_itself_trains_as_hidden(drawn_folder: Pa
 
 def test_a_joined_face_is_that_of_its_own_set(drawn_folder: Path, more_folder: Path) -> None:
     first, more = read_faces(drawn_folder), read_faces(more_folder)
-    joined = Joined(first, more)
+    joined = JoinedFaces(first, more)
     assert len(joined) == len(joined.names) == len(joined.points_px) == len(first) + len(more)
     np.testing.assert_array_equal(joined.image(len(first) + 2), more.image(2))
     np.testing.assert_array_equal(joined.points_px[len(first) + 2], more.points_px[2])
@@ -110,7 +123,7 @@ def test_faces_of_another_scheme_are_refused_by_name(drawn_folder: Path) -> None
     faces = read_faces(drawn_folder)
     assert isinstance(faces, DataSet)
     with pytest.raises(ValueError, match=r"scheme 'cofw29', but .* has 'ibug68'"):
-        Joined(faces, replace(faces, scheme=SCHEMES["cofw29"]))
+        JoinedFaces(faces, replace(faces, scheme=SCHEMES["cofw29"]))
 
 
 def test_only_landmark_networks_take_more_faces(drawn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,37 +9,36 @@ import numpy as np
 import pytest
 import torch
 
-from unveil.baselines.cascade_training import CascadeTask, StageTask
+from unveil.baselines.cascade_training import CASCADE_PRESETS, CascadeTask, CascadeTrainConfig, StageTask
 from unveil.baselines.drn import Drn, RegressionStage
 from unveil.baselines.pfld_attributes import CLASSES
-from unveil.baselines.pfld_training import PfldTask
+from unveil.baselines.pfld_training import PFLD_PRESETS, PfldTask, PfldTrainConfig
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import cascade, sift_at
 from unveil.cli import main
 from unveil.cli.train import parse
 from unveil.data.pack import read_faces
-from unveil.models.checkpoints import load_network
-from unveil.training.config import AnyRun, Cascaded, PoseGuided, Schedule
-from unveil.training.presets import REGRESSORS
+from unveil.registry import PRESETS, load_network
+from unveil.training.config import ScheduleConfig
 from unveil.training.trainer import fit
 
-FEW: dict[str, Any] = {"held_out_share": 0.3, "threads": 1, "precision": "float32"}
+FEW: dict[str, Any] = {"val_share": 0.3, "threads": 1, "precision": "float32"}
 
 
-def posed(**changes: Any) -> PoseGuided:
-    schedule = Schedule(steps=2, batch=2, warmup=1, decay=0, ema=0.5)
-    return PoseGuided.model_validate({"model": {"width": 0.1}, "schedule": schedule, **FEW, **changes})
+def posed(**changes: Any) -> PfldTrainConfig:
+    schedule = ScheduleConfig(steps=2, batch=2, warmup_steps=1, decay_steps=0, ema=0.5)
+    return PfldTrainConfig.model_validate({"model": {"width_mult": 0.1}, "schedule": schedule, **FEW, **changes})
 
 
-def cascaded(**changes: Any) -> Cascaded:
-    schedule = Schedule(steps=3, batch=4, rate=1e-3, warmup=1, decay=0, ema=0.5)
-    sizes = {"size": 64, "hidden": (12, 8), "stages": 2}
-    return Cascaded.model_validate({"model": sizes, "schedule": schedule, "views": 1, **FEW, **changes})
+def cascaded(**changes: Any) -> CascadeTrainConfig:
+    schedule = ScheduleConfig(steps=3, batch=4, lr=1e-3, warmup_steps=1, decay_steps=0, ema=0.5)
+    sizes = {"input_size": 64, "hidden": (12, 8), "stages": 2}
+    return CascadeTrainConfig.model_validate({"model": sizes, "schedule": schedule, "views": 1, **FEW, **changes})
 
 
-@pytest.mark.parametrize("name", REGRESSORS)
+@pytest.mark.parametrize("name", [*CASCADE_PRESETS, *PFLD_PRESETS])
 def test_a_presets_settings_come_back_from_json_and_from_the_command_line(name: str) -> None:
-    preset: AnyRun = REGRESSORS[name]
+    preset = PRESETS[name]
     assert type(preset).model_validate_json(preset.model_dump_json()) == preset
     assert parse([name, "--data", "x"]).config == preset
     changed = parse([name, "--data", "x", "--steps", "7", "--mask", "0"]).config
@@ -50,10 +49,10 @@ def test_pfld_learns_landmarks_and_loads(drawn_folder: Path, tmp_path: Path) -> 
     task = PfldTask(read_faces(drawn_folder), posed())
     outcome = fit(task, tmp_path)
     assert {"nme_ocular_clean", "nme_ocular_occluded", "score"} < outcome.best.keys()
-    network, blueprint = load_network(tmp_path / "last.safetensors")
-    assert (blueprint.network, blueprint.input_size, dict(blueprint.sizes)) == ("pfld", 112, {"width": 0.1})
+    network, spec = load_network(tmp_path / "last.safetensors")
+    assert (spec.network, spec.input_size, dict(spec.sizes)) == ("pfld", 112, {"width_mult": 0.1})
     assert network(torch.zeros(1, 3, 112, 112)).points_unit.shape == (1, 68, 2)
-    picture = task.picture(network, task.prepare(next(task.batches(0)), torch.device("cpu")))
+    picture = task.sample_image(network, task.prepare(next(task.batches(0)), torch.device("cpu")))
     assert picture.shape == (3, 112, 224)
 
 
@@ -62,25 +61,25 @@ def test_pflds_faces_come_with_angles_and_classes_and_rare_ones_weigh_more(drawn
     batch = next(task.batches(0))
     assert (batch["angles"].shape, batch["classes"].shape) == ((2, 3), (2, len(CLASSES)))
     assert float(batch["angles"].abs().max()) < np.pi
-    assert task.shares.shape == (len(CLASSES),)
-    assert 0 < float(task.shares[CLASSES.index("occluded")]) < 1
-    bare = PfldTask(read_faces(drawn_folder), posed(augmentation={"occlude": 0.0}))
-    assert float(bare.shares[CLASSES.index("occluded")]) == 0
+    assert task.class_shares.shape == (len(CLASSES),)
+    assert 0 < float(task.class_shares[CLASSES.index("occluded")]) < 1
+    bare = PfldTask(read_faces(drawn_folder), posed(occlusion={"occluded_fraction": 0.0}))
+    assert float(bare.class_shares[CLASSES.index("occluded")]) == 0
 
 
 def test_every_stage_of_a_cascade_is_trained_where_the_last_one_left_off(drawn_folder: Path, tmp_path: Path) -> None:
     task = CascadeTask(read_faces(drawn_folder), cascaded())
     outcome = task.fit(tmp_path)
-    network, blueprint = load_network(tmp_path / "best.safetensors")
+    network, spec = load_network(tmp_path / "best.safetensors")
     assert isinstance(network, Drn)
-    assert (outcome.step, len(network.stages), blueprint.sizes["stages"]) == (6, 2, 2)
+    assert (outcome.step, len(network.stages), spec.sizes["stages"]) == (6, 2, 2)
     held = task.held_out_views()["clean"]
     shapes = cascade(held.crops, held.shapes, network.as_stages())
     walked = held
     for number, stage in enumerate(network.as_stages(), start=1):
         walked = walked.after(stage, last=number == 2)
         np.testing.assert_allclose(walked.shapes, shapes[number], atol=1e-5)
-    assert outcome.best["nme_ocular_clean"] == pytest.approx(task.figures({"clean": walked})["nme_ocular_clean"])
+    assert outcome.best["nme_ocular_clean"] == pytest.approx(task.metrics({"clean": walked})["nme_ocular_clean"])
 
 
 def test_a_cascade_resumed_in_its_second_stage_ends_like_one_that_was_never_stopped(
@@ -128,7 +127,7 @@ def test_a_linear_stage_says_what_its_closed_form_says() -> None:
 def test_sdm_is_solved_from_the_command_line_and_brings_shapes_nearer(
     drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = "--held-out-share 0.3 --views 4 --size 64 --stages 2 --ridge 1 --batch 4"
+    few = "--val-share 0.3 --views 4 --input-size 64 --stages 2 --ridge 1 --batch 4"
     assert main(["train", "sdm", "--data", str(drawn_folder), "--out", str(tmp_path), *few.split()]) == 0
     assert "best nme_ocular_clean" in capsys.readouterr().out
     network, _ = load_network(tmp_path / "best.safetensors")

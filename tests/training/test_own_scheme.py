@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 
 from unveil.cli import main
 from unveil.cli.train import parse
-from unveil.data.datasets.samples import read_image
 from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces
 from unveil.geometry import tight_box
-from unveil.inference.aligner import AlignmentModel, ModelError
+from unveil.inference.aligner import AlignmentModel
+from unveil.inference.onnx_model import ModelError
 from unveil.io.annotations import read_pts, write_pts
+from unveil.io.images import read_image
 from unveil.metrics import normaliser_lengths, normaliser_names
-from unveil.models.checkpoints import Blueprint, load_network, weights_bytes
+from unveil.models.checkpoints import NetworkSpec, load_network, weights_bytes
+from unveil.models.glomface import GlomFaceLightConfig
 from unveil.schemes.scheme import IBUG68, SCHEMES
 from unveil.schemes.scheme_file import read_scheme
-from unveil.training.config import Alignment, Schedule
-from unveil.training.landmarks import AlignmentTask
-from unveil.training.network_configs import Light
-from unveil.training.normaliser import face_lengths, training_normaliser
+from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
+from unveil.training.landmarks import LandmarkTask
+from unveil.training.validation import face_lengths, training_normaliser
 
 POINTS = """
 points = ["left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner"]
@@ -50,8 +51,8 @@ mouth = [3, 4]
 BARE = f'name = "bare"\n{POINTS}'
 OF_68 = (tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,))
 
-SIZES = "--size 64 --dim 16 --whole 24 --part-widths 16 12 8 --spacings-unit 0.1 --channels 8 --width 0.25"
-FEW = "--no-imagenet --steps 2 --batch 2 --held-out-share 0.3 --threads 1"
+SIZES = "--input-size 64 --dim 16 --memory-dim 24 --part-dims 16 12 8 --patch-spacings-unit 0.1 --channels 8"
+FEW = "--width-mult 0.25 --no-imagenet --steps 2 --batch 2 --val-share 0.3 --threads 1"
 
 
 def scheme_file(folder: Path, text: str) -> Path:
@@ -157,10 +158,18 @@ def test_a_model_says_what_is_wrong_with_the_scheme_it_carries(tmp_path: Path) -
         AlignmentModel.load(tmp_path)
 
 
-TINY = Light(
-    size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
+TINY = GlomFaceLightConfig(
+    input_size=64,
+    dim=16,
+    memory_dim=24,
+    part_dims=(16, 12, 8),
+    patch_spacings_unit=(0.1,),
+    channels=8,
+    width_mult=0.25,
 )
-CONFIG = Alignment(model=TINY, schedule=Schedule(steps=2, batch=2), held_out_share=0.3, threads=1)
+CONFIG = LandmarkTrainConfig(
+    model=TINY, schedule=ScheduleConfig(steps=2, batch=2), imagenet=False, val_share=0.3, threads=1
+)
 
 
 def test_occluders_of_the_68_points_fall_on_no_other_scheme() -> None:
@@ -186,20 +195,20 @@ def test_lengths_in_torch_are_those_of_the_metrics(normaliser: str) -> None:
 
 def test_a_face_without_a_length_is_named_before_training(five_folder: Path, tmp_path: Path) -> None:
     eyes = FIVE.replace("ocular = [[0], [1]]", "ocular = [[0], [0]]")
-    with pytest.raises(ValueError, match=r"'face_000'.*the ocular length of its true landmarks is zero; mend them"):
-        AlignmentTask(read_faces(five_folder, read_scheme(scheme_file(tmp_path, eyes))), CONFIG)
+    with pytest.raises(ValueError, match=r"'face_000'.*the ocular length of its ground truth is zero; fix the landmarks"):
+        LandmarkTask(read_faces(five_folder, read_scheme(scheme_file(tmp_path, eyes))), CONFIG)
 
 
 def test_weights_carry_their_scheme_and_old_ones_without_it_still_load(five_folder: Path, tmp_path: Path) -> None:
     scheme = read_scheme(scheme_file(tmp_path, FIVE))
-    task = AlignmentTask(read_faces(five_folder, scheme), CONFIG)
-    (tmp_path / "own.safetensors").write_bytes(weights_bytes(task.model, task.blueprint))
-    network, blueprint = load_network(tmp_path / "own.safetensors")
-    assert blueprint.own_scheme == task.blueprint.own_scheme is not None
+    task = LandmarkTask(read_faces(five_folder, scheme), CONFIG)
+    (tmp_path / "own.safetensors").write_bytes(weights_bytes(task.model, task.spec))
+    network, spec = load_network(tmp_path / "own.safetensors")
+    assert spec.own_scheme == task.spec.own_scheme is not None
     assert network(torch.zeros(1, 3, 64, 64)).points_unit.shape == (1, 5, 2)
-    built_in = TINY.blueprint(IBUG68)
+    built_in = TINY.spec(IBUG68)
     assert json.loads(built_in.to_json()).keys() == {"network", "scheme", "input_size", "margin", "sizes"}
-    assert Blueprint(**json.loads(built_in.to_json())).own_scheme is None
+    assert NetworkSpec(**json.loads(built_in.to_json())).own_scheme is None
 
 
 def test_without_torch_training_names_the_extra_on_one_line() -> None:

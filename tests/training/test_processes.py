@@ -14,42 +14,50 @@ from unveil.cli import main
 from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces
 from unveil.models.checkpoints import load_network
-from unveil.training.config import Alignment, Schedule
-from unveil.training.landmarks import AlignmentTask
-from unveil.training.network_configs import Light, Network, Paper
+from unveil.models.glomface import GlomFaceConfig, GlomFaceLightConfig
+from unveil.models.network import NetworkConfig
+from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
+from unveil.training.landmarks import LandmarkTask
 from unveil.training.trainer import fit
 
-LIGHT = Light(
-    size=64, dim=16, whole=24, part_widths=(16, 12, 8), spacings_unit=(0.1,), channels=8, width=0.25, imagenet=False
+LIGHT = GlomFaceLightConfig(
+    input_size=64,
+    dim=16,
+    memory_dim=24,
+    part_dims=(16, 12, 8),
+    patch_spacings_unit=(0.1,),
+    channels=8,
+    width_mult=0.25,
 )
-GLOMFACE = Paper(
-    size=64,
+GLOMFACE = GlomFaceConfig(
+    input_size=64,
     iterations=2,
-    patch_widths=(4, 6, 8),
-    whole=24,
-    hidden_widths=(24, 16, 12),
-    part_widths=(16, 12, 8),
+    patch_channels=(4, 6, 8),
+    memory_dim=24,
+    mlp_dims=(24, 16, 12),
+    part_dims=(16, 12, 8),
     frozen_norm=True,
 )
 TRAIN = """
 import sys, warnings
 from pathlib import Path
 from unveil.data.pack import read_faces
-from unveil.training.landmarks import AlignmentTask
-from unveil.training.config import Alignment
+from unveil.training.landmarks import LandmarkTask
+from unveil.training.config import LandmarkTrainConfig
 from unveil.training.trainer import fit
 folder, config, out = sys.argv[1:]
-fit(AlignmentTask(read_faces(Path(folder)), Alignment.model_validate_json(config)), Path(out))
+fit(LandmarkTask(read_faces(Path(folder)), LandmarkTrainConfig.model_validate_json(config)), Path(out))
 """
 
 
-def config(model: Network, batch: int) -> Alignment:
-    return Alignment.model_validate(
+def config(model: NetworkConfig, batch: int) -> LandmarkTrainConfig:
+    return LandmarkTrainConfig.model_validate(
         {
             "model": model,
-            "schedule": Schedule(steps=2, batch=batch, warmup=1, decay=0),
+            "schedule": ScheduleConfig(steps=2, batch=batch, warmup_steps=1, decay_steps=0),
             "occlusion": OcclusionConfig(mask=0, sunglasses=0),
-            "held_out_share": 0.3,
+            "imagenet": False,
+            "val_share": 0.3,
             "threads": 1,
             "precision": "float32",
         }
@@ -63,7 +71,9 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("model", [LIGHT, GLOMFACE], ids=lambda model: model.network)
-def test_two_processes_train_like_one_with_a_doubled_batch(model: Network, drawn_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_train_like_one_with_a_doubled_batch(
+    model: NetworkConfig, drawn_folder: Path, tmp_path: Path
+) -> None:
     together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     command = [
         sys.executable,
@@ -77,7 +87,7 @@ def test_two_processes_train_like_one_with_a_doubled_batch(model: Network, drawn
         subprocess.Popen(command, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
     ]
     try:
-        fit(AlignmentTask(read_faces(drawn_folder), config(model, 4)), tmp_path / "one")
+        fit(LandmarkTask(read_faces(drawn_folder), config(model, 4)), tmp_path / "one")
         assert [process.wait(timeout=300) for process in processes] == [0, 0]
     finally:
         for process in processes:
@@ -89,7 +99,7 @@ def test_two_processes_train_like_one_with_a_doubled_batch(model: Network, drawn
         torch.testing.assert_close(two["optimiser"]["state"][index]["exp_avg"], state["exp_avg"], atol=1e-5, rtol=1e-3)
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     fresh, *trained = (
-        AlignmentTask(read_faces(drawn_folder), config(model, 4)).model.eval()(images).shapes_unit,
+        LandmarkTask(read_faces(drawn_folder), config(model, 4)).model.eval()(images).shapes_unit,
         *(load_network(tmp_path / run / "last.safetensors")[0](images).shapes_unit for run in ("one", "two")),
     )
     assert not torch.allclose(fresh, trained[0], atol=1e-4)
@@ -102,7 +112,7 @@ def test_more_processes_than_the_faces_allow_are_one_line_and_leave_no_run(
 ) -> None:
     monkeypatch.setattr(Accelerator, "num_processes", 3)
     imagenet = ["--no-imagenet"] if preset == "glomface-light" else []
-    arguments = ["--data", f"{drawn_folder}", "--out", f"{tmp_path / 'run'}", "--batch", "3", "--held-out-share", "0.3"]
+    arguments = ["--data", f"{drawn_folder}", "--out", f"{tmp_path / 'run'}", "--batch", "3", "--val-share", "0.3"]
     assert main(["train", preset, *arguments, *imagenet, "--threads", "1"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")

@@ -8,31 +8,32 @@ import pytest
 import torch
 from torch import nn
 
-from unveil.baselines.cascade_training import ROOM, CascadeTask
+from unveil.baselines.cascade_training import ROOM, CascadeTask, CascadeTrainConfig
 from unveil.baselines.shape_indexed import cascade
 from unveil.cli.train import parse
 from unveil.data.pack import read_faces
-from unveil.models.checkpoints import Blueprint, build, load_network, weights_bytes
-from unveil.training.config import Cascaded, Schedule
+from unveil.models.checkpoints import NetworkSpec, build, weights_bytes
+from unveil.registry import load_network
+from unveil.training.config import ScheduleConfig
 
-SIZES = {"widths": (8, 8), "dilations": (2,), "last": 8, "attention": False}
+SIZES = {"widths": (8, 8), "dilations": (2,), "head_channels": 8, "attention": False}
 
 
-def config(**changes: Any) -> Cascaded:
-    schedule = Schedule(steps=2, batch=4, rate=1e-3, warmup=1, decay=0, ema=0.5)
-    fields = {"model": {"size": 64, "hidden": (8,), "stages": 2}, "schedule": schedule, "views": 1}
-    fields |= {"held_out_share": 0.3, "threads": 1, "precision": "float32"}
-    return Cascaded.model_validate(fields | changes)
+def config(**changes: Any) -> CascadeTrainConfig:
+    schedule = ScheduleConfig(steps=2, batch=4, lr=1e-3, warmup_steps=1, decay_steps=0, ema=0.5)
+    fields = {"model": {"input_size": 64, "hidden": (8,), "stages": 2}, "schedule": schedule, "views": 1}
+    fields |= {"val_share": 0.3, "threads": 1, "precision": "float32"}
+    return CascadeTrainConfig.model_validate(fields | changes)
 
 
 def save_restorer(path: Path, covered: float) -> Path:
     """A generator that paints grey and takes everything, or nothing, for an occluder."""
-    blueprint = Blueprint("gan-ia", "ibug68", 32, 1.15, SIZES)
-    network = build(blueprint)
-    nn.init.zeros_(network.get_parameter("to_picture.weight"))
+    spec = NetworkSpec("gan-ia", "ibug68", 32, 1.15, SIZES)
+    network = build(spec)
+    nn.init.zeros_(network.get_parameter("head.weight"))
     with torch.no_grad():
-        network.get_parameter("to_picture.bias").copy_(torch.tensor([0.0, 0.0, 0.0, covered]))
-    path.write_bytes(weights_bytes(network, blueprint))
+        network.get_parameter("head.bias").copy_(torch.tensor([0.0, 0.0, 0.0, covered]))
+    path.write_bytes(weights_bytes(network, spec))
     return path
 
 
@@ -56,11 +57,14 @@ def test_a_restorer_that_sees_no_occluder_changes_no_view(drawn_folder: Path, se
         assert (seen.pictures.shape[1], seen.crops.shape) == (round(64 * ROOM), bare.crops.shape)
         np.testing.assert_allclose(seen.truth, bare.truth, atol=1e-5)
     bare, seen = plain.held_out_views()["clean"], restored.held_out_views()["clean"]
-    assert np.abs(seen.crops.astype(int) - bare.crops).mean() < 4  # cut out twice
+    assert np.abs(seen.crops.astype(int) - bare.crops).mean() < 4  # resampled twice
 
 
 def test_training_views_are_those_of_a_run_without_a_restorer_but_wider(drawn_folder: Path, sees_nothing: Path) -> None:
-    faces, bare = read_faces(drawn_folder), {"augmentation": {"occlude": 0.0, "colour": 0.0, "blur": 0.0, "shade": 0.0}}
+    faces, bare = read_faces(drawn_folder), {
+        "augment": {"colour": 0.0, "blur": 0.0, "shade": 0.0},
+        "occlusion": {"occluded_fraction": 0.0},
+    }
     plain = CascadeTask(faces, config(**bare)).training_views()
     wide = CascadeTask(faces, config(**bare, restorer=sees_nothing)).training_views()
     np.testing.assert_allclose(wide.truth, plain.truth, atol=1e-4)
@@ -87,7 +91,7 @@ def test_every_stage_sees_the_faces_restored_round_its_own_shape(
 
 def test_the_restorer_is_a_setting_of_the_run(drawn_folder: Path, sees_nothing: Path) -> None:
     given = parse(["drn", "--data", "x", "--restorer", str(sees_nothing)]).config
-    assert isinstance(given, Cascaded)
+    assert isinstance(given, CascadeTrainConfig)
     assert given.restorer == sees_nothing
     with pytest.raises(ValueError, match=r"gone\.safetensors: no such file"):
         CascadeTask(read_faces(drawn_folder), config(restorer=sees_nothing.with_name("gone.safetensors")))

@@ -1,6 +1,7 @@
 """`unveil train`: a preset or a run's settings, a pack or folder of faces, and any setting changed by its option."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,11 @@ class Options:
     resume: bool
 
 
+@dataclass(frozen=True)
+class _Nothing:
+    """A second type of settings, which is never used."""
+
+
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line.
 
@@ -60,9 +66,12 @@ def parse(arguments: Sequence[str]) -> Options:
             raise SystemExit(0 if rest else 2)
         raise ValueError(f"name a preset first: unveil train PRESET --data PATH; there are {names}")
 
+    # tyro passes on the error of a setting only if the settings are one of several types.
+    Settings = type(config) | _Nothing  # noqa: N806
+
     def options(
         data: Annotated[Path, tyro.conf.arg(metavar="PATH")],
-        settings: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[type(config)]] = config,  # type: ignore[misc]
+        settings: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[Settings]] = config,  # type: ignore[valid-type]
         config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
         more: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...")] = (),
         scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
@@ -105,8 +114,8 @@ def _peek(arguments: Sequence[str]) -> argparse.Namespace:
 def _settings(found: "TrainConfig", path: Path, preset: "TrainConfig | None") -> "TrainConfig":
     """Return a file's settings; ValueError if they are of another kind of network than the preset."""
     if preset is not None and type(preset) is not type(found):
-        fix = f"use a preset of that network instead of one of {preset.model.network!r}"
-        raise ValueError(f"{path}: settings of {found.model.network!r}; {fix}")
+        network = found.model.network
+        raise ValueError(f"{path}: it is a run of {network!r}; resume or copy it with a preset of that network")
     return found
 
 
@@ -124,7 +133,7 @@ def run(options: Options) -> int:
     from rich.console import Console
 
     from unveil.data.pack import read_faces
-    from unveil.schemes.scheme_file import find_scheme
+    from unveil.schemes.scheme_file import load_scheme
 
     try:
         with _training_libraries():
@@ -135,7 +144,7 @@ def run(options: Options) -> int:
             check_writable(options.out)
             if not options.resume and any(options.out.glob(CHECKPOINTS)):
                 raise ValueError(f"{options.out}: holds a run; add --resume to continue it, or name another --out")
-            scheme = None if options.scheme is None else find_scheme(options.scheme)
+            scheme = None if options.scheme is None else load_scheme(options.scheme)
             faces = read_faces(options.data, scheme)
             more = [read_faces(path, scheme) for path in options.more]
             task = build_task(faces, options.config, more)
@@ -154,8 +163,8 @@ def run(options: Options) -> int:
         if first:  # the others have the same message
             print(f"error: {error}", file=sys.stderr)
         return 2
-    best = ", ".join(f"{name} {value:.3f}" for name, value in result.best.items())
+    best = "best " + ", ".join(f"{name} {value:.3f}" for name, value in result.best.items())
     ended = ", interrupted: continue with --resume" if result.interrupted else ""
     if first:
-        print(f"{options.out}: step {result.step}{ended}; best {best}")
+        print(f"{options.out}: step {result.step}{ended}; {best if math.isfinite(result.best['score']) else 'not validated yet'}")
     return 130 if result.interrupted else 0

@@ -103,9 +103,9 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
             if step % config.checkpoint_every == 0:  # after the validation, so that it holds the best score
                 save()
         if first:
-            if "step" not in state.best and state.step:  # interrupted before the first validation
-                validate(state.step)
             save()
+            if "step" not in state.best:  # interrupted before the first validation, which will replace this file
+                save_weights(ema.model, task.spec, out / "best.safetensors")
     if config.tracker:
         accelerator.end_training()
     return FitResult(state.step, state.best, stopped or bool(interrupted))

@@ -4,34 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
+from unveil.io.images import IMAGE_SUFFIXES, read_image
 from unveil.schemes.scheme import Scheme
 from unveil.types import Box, Image, Points
-
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
-
-
-def read_image(path: Path) -> Image:
-    """A picture file as RGB, (H, W, 3); DataError if it is missing or not a picture."""
-    try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    return decode_image(encoded, str(path))
-
-
-def decode_image(encoded: Image, where: str) -> Image:
-    """The bytes of a picture file, (N,), as RGB, (H, W, 3); DataError, naming `where`, if they are not a picture."""
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if encoded.size else None
-    if decoded is None:
-        raise DataError(f"{where}: not a picture, or cut short")
-    return np.asarray(decoded, np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +35,7 @@ class Sample:
         return self.read(self.image)
 
 
+@runtime_checkable
 class Faces(Protocol):
     """Annotated faces to train or to report on, whether they lie in a folder or in a pack."""
 
@@ -165,8 +147,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 def picture_below(root: Path, name: str, where: str) -> Path:
     """The path of a picture that a list names; DataError, naming `where`, if it is none or leads out of `root`."""
     relative = PurePosixPath(name.replace("\\", "/"))
-    if relative.suffix.lower() not in PICTURES:
-        raise DataError(f"{where}: {name!r} is not a picture's path; it ends in none of {', '.join(sorted(PICTURES))}")
+    if relative.suffix.lower() not in IMAGE_SUFFIXES:
+        raise DataError(
+            f"{where}: {name!r} is not a picture's path; it ends in none of {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
     if relative.is_absolute() or ".." in relative.parts:
         raise DataError(f"{where}: {name!r} leads out of {root}; give it relative to that")
     return root / relative

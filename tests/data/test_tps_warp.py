@@ -1,11 +1,11 @@
-"""Faces bent towards other faces' shapes."""
+"""Faces warped towards other faces' shapes."""
 
 import numpy as np
 import pytest
 
-from unveil.data.augment import Augmentation, Example, augmented
+from unveil.data.augment import AugmentConfig, Example, augment
 from unveil.data.synthetic import drawn_face
-from unveil.data.tps_warp import OtherShapes, bent, towards
+from unveil.data.tps_warp import ShapeSampler, interpolate_shape, tps_warp
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Image, Points
@@ -41,8 +41,8 @@ def colours(image: Image, points_unit: Points) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(6))
 def test_landmarks_follow_the_picture(seed: int) -> None:
     points = shape(seed)
-    target = towards(another(seed), points, 0.7)
-    picture, moved = bent(ramps(), points, target)
+    target = interpolate_shape(another(seed), points, 0.7)
+    picture, moved = tps_warp(ramps(), points, target)
     assert np.abs(moved - points).max() > 0.02
     assert np.abs(moved - target).mean() < 0.5 * np.abs(points - target).mean()
     assert np.abs(colours(picture, moved) - colours(ramps(), points)).max() <= 4  # a pixel is two levels
@@ -50,7 +50,7 @@ def test_landmarks_follow_the_picture(seed: int) -> None:
 
 def test_the_crops_edge_stays() -> None:
     points = shape(0)
-    picture, _ = bent(ramps(), points, towards(another(101), points, 0.7))
+    picture, _ = tps_warp(ramps(), points, interpolate_shape(another(101), points, 0.7))
     for side in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         assert np.abs(picture[side].astype(int) - ramps()[side]).max() <= 6
 
@@ -58,43 +58,43 @@ def test_the_crops_edge_stays() -> None:
 def test_a_face_bent_towards_itself_is_itself() -> None:
     points = shape(0)
     turned = points @ np.array([[0.6, 0.8], [-0.8, 0.6]], np.float32) * 3 + 7
-    np.testing.assert_allclose(towards(turned, points, 1.0), points, atol=1e-5)
-    np.testing.assert_allclose(towards(shape(1), points, 0.0), points, atol=1e-6)
-    picture, moved = bent(ramps(), points, points)
+    np.testing.assert_allclose(interpolate_shape(turned, points, 1.0), points, atol=1e-5)
+    np.testing.assert_allclose(interpolate_shape(shape(1), points, 0.0), points, atol=1e-6)
+    picture, moved = tps_warp(ramps(), points, points)
     np.testing.assert_allclose(moved, points, atol=1e-5)
     assert np.abs(picture.astype(int) - ramps()).max() <= 1
 
 
 def test_what_would_fold_is_left_alone() -> None:
     points = shape(0)
-    picture, moved = bent(ramps(), points, -points)
+    picture, moved = tps_warp(ramps(), points, -points)
     np.testing.assert_array_equal(moved, points)
     np.testing.assert_array_equal(picture, ramps())
 
 
-def test_landmarks_that_lie_on_each_other_are_bent_together() -> None:
+def test_landmarks_that_lie_on_each_other_move_together() -> None:
     points = np.repeat(shape(0)[:34], 2, axis=0)
-    _, moved = bent(ramps(), points, towards(another(102), points, 0.3))
+    _, moved = tps_warp(ramps(), points, interpolate_shape(another(102), points, 0.3))
     np.testing.assert_allclose(moved[::2], moved[1::2], atol=1e-5)
 
 
-def view(bend: float, others: OtherShapes | None) -> Example:
+def view(warp: float, shapes: ShapeSampler | None) -> Example:
     image, points_px = drawn_face(np.random.default_rng(0))
-    config = Augmentation(bend=bend)
+    config = AugmentConfig(warp=warp)
     rng = np.random.default_rng(1)
-    return augmented(image, points_px, scheme=IBUG68, size=64, config=config, occlude=None, rng=rng, others=others)
+    return augment(image, points_px, scheme=IBUG68, size=64, config=config, occlude=None, rng=rng, shapes=shapes)
 
 
-def test_views_are_bent_if_that_is_asked_for() -> None:
-    others = OtherShapes(another(103)[None])
+def test_views_are_warped_if_the_config_says_so() -> None:
+    others = ShapeSampler(another(103)[None])
     plain, unasked, asked = view(0.0, None), view(0.0, others), view(1.0, others)
     np.testing.assert_array_equal(unasked.image, plain.image)
     np.testing.assert_array_equal(unasked.points_unit, plain.points_unit)
     assert np.abs(asked.points_unit - plain.points_unit).max() > 0.01
 
 
-def test_faces_without_weight_are_never_bent_towards() -> None:
+def test_faces_without_weight_are_never_warped_towards() -> None:
     shapes = np.stack([shape(seed) for seed in range(3)])
-    others = OtherShapes(shapes, np.array([0.0, 1.0, 0.0]))
+    others = ShapeSampler(shapes, np.array([0.0, 1.0, 0.0]))
     for seed in range(5):
         np.testing.assert_array_equal(others(np.random.default_rng(seed)), shapes[1])
