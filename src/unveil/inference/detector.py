@@ -98,7 +98,7 @@ class FaceDetector:
             image_rgb = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
         images = cv2.dnn.blobFromImage(image_rgb, 1 / 255)
         scores, distances, points = self._session.run(["scores", "distances", "points"], {"images": images})
-        return nms(_decoded(scores[0], distances[0], points[0], image_rgb.shape[1], self.min_score))
+        return nms(decode_cells(scores[0], distances[0], points[0], image_rgb.shape[1], self.min_score))
 
 
 class SlimefaceDetector:
@@ -199,7 +199,7 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
     return SlimefaceDetector(min_score, threads)
 
 
-def _decoded(
+def decode_cells(
     scores: NDArray[np.float32],
     distances: NDArray[np.float32],
     points: NDArray[np.float32],

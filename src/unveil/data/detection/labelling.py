@@ -1,6 +1,7 @@
-"""Labels of group photographs by a teacher: a detector at several turns and scales, and an aligner for the landmarks."""
+"""Labels of group photographs by a teacher: a detector at several turns and scales, and an aligner."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import cv2
@@ -65,7 +66,11 @@ def _views(image: Image, detect: DetectFn, scales: Sequence[float]) -> Iterator[
         if scale != 1:
             large = np.asarray(cv2.resize(image, None, fx=scale, fy=scale), np.uint8)
             for detection in detect(large):
-                yield QUARTER_TURNS + number, _mapped(detection, lambda points: (points + 0.5) / scale - 0.5)
+                yield QUARTER_TURNS + number, _mapped(detection, partial(_unscaled, scale=scale))
+
+
+def _unscaled(points: Points, scale: float) -> Points:
+    return np.asarray((points + 0.5) / scale - 0.5, np.float32)
 
 
 def _turned_back(detection: Detection, turns: int, width: int, height: int) -> Detection:
