@@ -1,4 +1,4 @@
-"""Shards of landmarks: planned, written whole, and neither lost nor doubled when workers and drivers are killed."""
+"""Batches: planned shards that are written completely, continued, extended, and repeated when a worker dies."""
 
 import json
 import os
@@ -16,33 +16,35 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("ray", reason="batches need Ray: pip install 'unveil[batch]'")
-pytest.importorskip("pyarrow", reason="batches need pyarrow: pip install 'unveil[batch]'")
+pytest.importorskip("pyarrow", reason="batches need pyarrow: pip install '.[batch]'")
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unveil.batch.plan import Columns, Plan, Recipe, begin, make_plan, shard_name, tidy
-from unveil.batch.runner import SCHEMA, TRIES, Tally, Worker, tally_of, write_shard
+from unveil.batch.plan import Plan, Recipe, clean_up, open_plan
+from unveil.batch.shards import MAX_ATTEMPTS, BatchJob, ShardWorker, Summary, read_summary, schema_for, write_shard
+from unveil.batch.sources import ParquetColumns
 from unveil.cli import main
 from unveil.data.synthetic import drawn_face
 from unveil.geometry import tight_box
 from unveil.inference.pipeline import Pipeline
 from unveil.io.boxes import BoxFile
 
-PICTURES, BROKEN, SHARD = 500, 7, 10
-IMAGE = Columns()
+IMAGES, BROKEN, SHARD = 500, 7, 10
+IMAGE = ParquetColumns()
+RECIPE = Recipe()
+OUT = Path("out")
 
 
 def png(brightness: int = 90) -> bytes:
-    """A picture of one colour."""
+    """Encode an image of one colour."""
     return bytes(cv2.imencode(".png", np.full((24, 24, 3), brightness, np.uint8))[1].tobytes())
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Seven pictures of one colour in `photos`, below the current folder."""
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write seven images of one colour to `photos` in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for index in range(7):
@@ -52,119 +54,177 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def blind() -> Pipeline:
-    """A pipeline whose detector finds no face."""
+    """Load a pipeline whose detector finds no face."""
     return Pipeline(detector=lambda _: [])
 
 
-def plan_of(*sources: str, size: int = 3, columns: Columns = IMAGE) -> Plan:
-    return make_plan(sources, Path("out"), Recipe(), columns, size)
+def plan_of(
+    *sources: str, size: int | None = 3, columns: ParquetColumns = IMAGE, add: bool = False, recipe: Recipe = RECIPE
+) -> Plan:
+    return open_plan(sources, OUT, recipe, columns, shard_size=size, add=add)
 
 
-def rows(out: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(out).to_pylist()  # as a user would: the folder
-    return found
+def job_of(plan: Plan, boxes: BoxFile | None = None) -> BatchJob:
+    return BatchJob(plan.recipe, plan.columns, OUT.absolute(), Path.cwd(), boxes)
 
 
-def write_all(plan: Plan, pipeline: Pipeline, boxes: BoxFile | None = None) -> list[dict[str, Any]]:
-    begin(plan, Path("out"))
-    for shard in plan.shards:
-        write_shard(shard, plan, Path("out"), Path.cwd(), pipeline, boxes)
-    return rows(Path("out"))
+def read_rows(out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(out).to_pylist()  # the folder, as a user reads it
+    return rows
 
 
-def test_the_same_source_gives_the_same_plan(pictures: Path) -> None:
+def write_missing(plan: Plan, pipeline: Pipeline, boxes: BoxFile | None = None) -> list[dict[str, Any]]:
+    for shard in plan.missing(OUT):
+        write_shard(shard, job_of(plan, boxes), pipeline)
+    return read_rows(OUT)
+
+
+@pytest.mark.usefixtures("images")
+def test_the_same_command_continues_the_same_plan() -> None:
     plan = plan_of("photos")
-    assert [len(shard.paths) for shard in plan.shards] == [3, 3, 1]
-    assert plan == plan_of("photos")
-    (pictures / "0.png").write_bytes(png(200) + b"more")
-    assert plan_of("photos").digest != plan.digest
+    assert [len(shard.entries) for shard in plan.shards] == [3, 3, 1]
+    assert plan == plan_of("photos") == plan_of("photos", size=None)
 
 
-def test_a_run_that_was_begun_otherwise_is_refused(pictures: Path) -> None:
+def test_a_touched_file_changes_nothing_and_a_changed_one_is_refused(images: Path, blind: Pipeline) -> None:
+    write_missing(plan_of("photos"), blind)
+    for path in images.glob("*.png"):
+        os.utime(path, (1, 1))
     plan = plan_of("photos")
-    begin(plan, Path("out"))
-    begin(plan, Path("out"))
-    with pytest.raises(
-        ValueError, match=r"out: begun with min_score 0.6, now 0.5; give it as it was, or another --out"
-    ):
-        begin(replace(plan, recipe=replace(plan.recipe, min_score=0.5)), Path("out"))
-    with pytest.raises(ValueError, match="out: begun with --shard 3, now 4"):
-        begin(plan_of("photos", size=4), Path("out"))
-    (pictures / "7.png").write_bytes(png())
-    with pytest.raises(ValueError, match=r"the source has changed .*7 pictures then, 8 now.*; choose another --out"):
-        begin(plan_of("photos"), Path("out"))
+    assert plan.missing(OUT) == []
+    assert plan == plan_of("photos")  # the new times are stored
+    (images / "0.png").write_bytes(png(200))
+    with pytest.raises(ValueError, match=r"photos/0.png: its content changed after it was aligned; delete out/shard-"):
+        plan_of("photos")
 
 
-def test_every_picture_has_a_row_whatever_becomes_of_it(pictures: Path, blind: Pipeline) -> None:
-    (pictures / "3.png").write_bytes(b"no picture")
+def test_a_file_that_changes_before_its_shard_is_written_is_no_problem(images: Path) -> None:
+    plan_of("photos")
+    (images / "0.png").write_bytes(png(200))
+    assert len(plan_of("photos").missing(OUT)) == 3
+
+
+def test_a_run_with_other_options_or_images_is_refused(images: Path) -> None:
+    plan_of("photos")
+    with pytest.raises(ValueError, match=r"out: started with min_score 0.6, now 0.5; use 0.6, or another --out"):
+        plan_of("photos", recipe=replace(Recipe(), min_score=0.5))
+    with pytest.raises(ValueError, match="out: started with --shard 3, now 4"):
+        plan_of("photos", size=4)
+    (images / "7.png").write_bytes(png())
+    with pytest.raises(ValueError, match=r"1 image is not in this output, photos/7.png .*; give --add"):
+        plan_of("photos")
+    (images / "7.png").unlink()
+    (images / "6.png").unlink()
+    with pytest.raises(ValueError, match=r"1 of its sources were not given, photos/6.png .* --add"):
+        plan_of("photos")
+
+
+def test_new_images_are_added_to_a_finished_output(images: Path, blind: Pipeline) -> None:
+    write_missing(plan_of("photos"), blind)
+    before = {path.name: path.stat().st_mtime_ns for path in OUT.glob("shard-*")}
+    (images / "7.png").write_bytes(png())
+    Path("more").mkdir()
+    Path("more/a.png").write_bytes(png())
+    rows = write_missing(plan_of("photos", "more", add=True), blind)
+    assert Counter(row["path"] for row in rows) == Counter([*(f"photos/{i}.png" for i in range(8)), "more/a.png"])
+    assert {name: (OUT / name).stat().st_mtime_ns for name in before} == before
+    Path("more/b.png").write_bytes(png())
+    rows = write_missing(plan_of("more", size=None, add=True), blind)  # the new folder alone
+    assert len(rows) == 10
+    assert plan_of("photos", "more").missing(OUT) == []
+
+
+def test_every_image_has_a_row_whatever_happens(images: Path, blind: Pipeline) -> None:
+    (images / "3.png").write_bytes(b"no image")
     image_rgb, points_px = drawn_face(np.random.default_rng(0))
     cv2.imwrite("photos/5.png", image_rgb[..., ::-1])
     box = [float(value) for value in tight_box(points_px)]
     entries = {f"photos/{index}.png": [box, box] if index == 5 else [] for index in range(7)}
     Path("boxes.json").write_text(json.dumps(entries))
-    found = write_all(plan_of("photos"), blind, BoxFile.read(Path("boxes.json")))
-    assert Counter(row["path"] for row in found) == Counter(f"photos/{i}.png" for i in (0, 1, 2, 3, 4, 5, 5, 6))
-    assert found[3]["error"] == f"{Path.cwd()}/photos/3.png: not an image that OpenCV knows; save it as JPEG, PNG, " + (
-        "WebP, TIFF or BMP"
-    )
-    assert [row["face"] for row in found if row["path"] == "photos/5.png"] == [0, 1]
-    assert np.shape(found[5]["landmarks"]) == (68, 2)
-    assert np.shape(found[5]["visibility"]) == np.shape(found[5]["uncertainty"]) == (68,)
-    assert set(found[5]["pose"]) == {"yaw", "pitch", "roll"}
-    tallies = [tally_of(path) for path in sorted(Path("out").glob("*.parquet"))]
-    assert sum(tallies, Tally()) == Tally(pictures=7, faces=2, failed=1)
+    rows = write_missing(plan_of("photos"), blind, BoxFile.read(Path("boxes.json")))
+    assert Counter(row["path"] for row in rows) == Counter(f"photos/{i}.png" for i in (0, 1, 2, 3, 4, 5, 5, 6))
+    assert rows[3]["error"].startswith("photos/3.png: not an image")
+    assert (rows[3]["width"], rows[0]["width"], rows[0]["height"], rows[5]["width"]) == (None, 24, 24, 160)
+    assert {(row["model"], row["scheme"]) for row in rows} == {("glomface-light", "ibug68")}
+    assert [row["face"] for row in rows if row["path"] == "photos/5.png"] == [0, 1]
+    assert set(rows[5]["pose"]) == {"yaw", "pitch", "roll"}
+    assert sum(map(read_summary, OUT.glob("shard-*.parquet")), Summary()) == Summary(images=7, faces=2, failed=1)
 
 
-@pytest.mark.usefixtures("pictures")
+def test_numpy_stacks_the_columns_of_all_faces(images: Path, blind: Pipeline) -> None:
+    image_rgb, points_px = drawn_face(np.random.default_rng(0))
+    for index in range(7):
+        cv2.imwrite(f"photos/{index}.png", image_rgb[..., ::-1])
+    boxes = BoxFile(Path("b"), {path.resolve(): [list(map(float, tight_box(points_px)))] for path in images.glob("*")})
+    write_missing(plan_of("photos"), blind, boxes)
+    frame = pq.read_table(OUT).to_pandas()
+    assert np.stack(frame["landmarks"]).reshape(-1, 68, 2).dtype == np.float32
+    assert np.stack(frame["visibility"]).shape == np.stack(frame["uncertainty"]).shape == (7, 68)
+    assert np.stack(frame["box"]).shape == (7, 4)
+    (face,) = blind(image_rgb, [tight_box(points_px)])
+    assert np.array_equal(np.stack(frame["landmarks"])[0].reshape(68, 2), face.landmarks)
+
+
+@pytest.mark.usefixtures("images")
 def test_a_list_of_paths_is_read_once_each(blind: Pipeline) -> None:
-    Path("list.txt").write_text("photos/2.png\n\nphotos/1.png\nphotos/2.png\nphotos/absent.png\n")
-    found = write_all(plan_of("list.txt"), blind)
-    assert [row["path"] for row in found] == ["photos/2.png", "photos/1.png", "photos/absent.png"]
-    assert found[2]["error"].endswith("photos/absent.png: no such file; check the path")
+    Path("list.txt").write_text("photos/2.png\n\n./photos/1.png\nphotos/2.png\nphotos/absent.png\n")
+    rows = write_missing(plan_of("list.txt"), blind)
+    assert [row["path"] for row in rows] == ["photos/2.png", "photos/1.png", "photos/absent.png"]
+    assert rows[2]["error"] == "photos/absent.png: no such file; check the path"
 
 
-@pytest.mark.usefixtures("pictures")
+def test_paths_below_the_current_folder_are_relative(images: Path, blind: Pipeline) -> None:
+    (images / "3.png").write_bytes(b"no image")
+    rows = write_missing(plan_of(str(images.absolute())), blind)
+    assert [row["path"] for row in rows] == [f"photos/{index}.png" for index in range(7)]
+    assert str(Path.cwd()) not in rows[3]["error"] + (OUT / "_manifest.json").read_text()
+
+
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("column", ["jpeg", "image.bytes"])
-def test_parquet_rows_are_shared_out_across_row_groups(column: str, blind: Pipeline) -> None:
-    pixels = [png(index) for index in range(8)]
-    pixels[6] = None  # type: ignore[call-overload]
+def test_parquet_rows_are_divided_across_row_groups(column: str, blind: Pipeline) -> None:
+    pixels: list[bytes | None] = [png(index) for index in range(8)]
+    pixels[6] = None
     names = [f"n{index}" for index in range(8)]
-    table = {"jpeg": pixels, "name": names, "other": names}
+    table: dict[str, Any] = {"jpeg": pixels, "name": names, "other": names}
     if column == "image.bytes":
         table = {"image": [{"bytes": one, "path": None} for one in pixels], "name": names}
-    pq.write_table(pa.table(table), "some.parquet", row_group_size=3)
-    plan = plan_of("some.parquet", columns=Columns(column, "name"))
-    assert [(shard.start, shard.stop) for shard in plan.shards] == [(0, 3), (3, 6), (6, 8)]
-    found = write_all(replace(plan, size=3), blind)
-    assert [row["path"] for row in found] == names
-    assert [row["path"] for row in found if row["error"]] == ["n6"]
+    Path("tables").mkdir()
+    pq.write_table(pa.table(table), "tables/some.parquet", row_group_size=3)
+    plan = plan_of("tables", columns=ParquetColumns(column, "name"))
+    assert [(entry.start, entry.stop) for shard in plan.shards for entry in shard.entries] == [(0, 3), (3, 6), (6, 8)]
+    rows = write_missing(plan, blind)
+    assert [row["path"] for row in rows] == names
+    assert [row["path"] for row in rows if row["error"]] == ["n6"]
+    os.utime("tables/some.parquet", (1, 1))
+    assert plan_of("tables/some.parquet", columns=ParquetColumns(column, "name")).missing(OUT) == []
     with pytest.raises(ValueError, match=r"no column 'picture' among .*name.*; name it with --image-column"):
-        plan_of("some.parquet", columns=Columns("picture"))
+        plan_of("tables/some.parquet", columns=ParquetColumns("picture"))
 
 
-@pytest.mark.usefixtures("pictures")
-def test_without_names_a_parquet_row_is_called_by_its_number(blind: Pipeline) -> None:
+@pytest.mark.usefixtures("images")
+def test_without_names_a_parquet_row_is_named_by_its_number(blind: Pipeline) -> None:
     pq.write_table(pa.table({"image": [png(), png()]}), "some.parquet")
-    assert [row["path"] for row in write_all(plan_of("some.parquet"), blind)] == ["some.parquet#0", "some.parquet#1"]
+    assert [row["path"] for row in write_missing(plan_of("some.parquet"), blind)] == [
+        "some.parquet#0",
+        "some.parquet#1",
+    ]
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 def test_a_shard_that_kills_its_workers_is_given_up() -> None:
-    Path("boxes.json").write_text("{}")
     plan = plan_of("photos")
-    begin(plan, Path("out"))
-    worker = Worker(plan, "out", ".", BoxFile.read(Path("boxes.json")))
-    task = {"number": 0, "paths": ["photos/0.png"], "start": -1, "stop": -1}
-    marks = Path("out") / f".{shard_name(0, plan)}.tries"
-    marks.write_bytes(b"." * TRIES)
-    assert "4 workers died of it" in worker(task)["error"]
-    assert [shard.number for shard in plan.missing(Path("out"))] == [0, 1, 2]
-    tidy(Path("out"))
-    assert worker(task)["error"] == ""
-    assert [shard.number for shard in plan.missing(Path("out"))] == [1, 2]
+    worker = ShardWorker(job_of(plan, BoxFile(Path("b"), {})))
+    marks = OUT / f".{plan.shards[0].file_name}.attempts"
+    marks.write_bytes(b"." * MAX_ATTEMPTS)
+    assert "4 workers died" in str(worker(plan.shards[0]))
+    assert [shard.number for shard in plan.missing(OUT)] == [0, 1, 2]
+    clean_up(OUT)
+    assert worker(plan.shards[0]) is None
+    assert [shard.number for shard in plan.missing(OUT)] == [1, 2]
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -172,39 +232,58 @@ def test_a_shard_that_kills_its_workers_is_given_up() -> None:
         (["absent.parquet"], "absent.parquet: no such file; check the path"),
         (["photos/0.png", "--workers", "0"], "--workers 0: give 1 or more"),
         (["photos/0.png", "--model", "none"], "unknown model 'none'"),
-        (["a.parquet", "--boxes", "b.json"], "--boxes goes with picture files, not with .parquet; leave it out"),
+        (["a.parquet", "--boxes", "b.json"], "--boxes: only for image files, not for .parquet; leave it out"),
+        (["ftpx://host/a.png"], "ftpx://"),
+        (["s3://user:secret@bucket/a.png"], "a password in a URI would be stored with the results"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_before_ray_starts(
+def test_an_impossible_run_is_one_line_and_writes_nothing(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["batch", *arguments, "--out", "out"]) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert line in said
-    assert not Path("out").exists()
+    (message,) = capsys.readouterr().err.splitlines()
+    assert line in message
+    assert "secret" not in message
+    assert not OUT.exists()
+
+
+def test_the_command_names_failed_images_at_the_end(
+    images: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (images / "3.png").write_bytes(b"no image")
+    Path("boxes.json").write_text(json.dumps({f"photos/{index}.png": [] for index in range(7)}))
+    command = ["batch", "photos", "--out", "out", "--boxes", "boxes.json", "--workers", "1"]
+    assert main(command) == 1
+    output = capfd.readouterr()
+    assert output.out == "7 images, 0 faces, 1 failed: 1 of 1 shards in out\n"
+    (line,) = output.err.splitlines()
+    assert line.startswith("error: photos/3.png: not an image")
+    assert (OUT / "_failed.txt").read_text() == "photos/3.png\n"
+    assert main(command) == 1
+    assert "out: 1 of 1 shards are finished already" in capfd.readouterr().err
 
 
 @dataclass(frozen=True)
-class Story:
-    """What a batch left behind whose worker was killed, then its driver, and that was then run to its end."""
+class KilledRun:
+    """The output of a batch whose worker was killed, then its main process, and that was then run to its end."""
 
     out: Path
     killed_workers: int
-    listened_on: set[str]
     before: dict[str, int]
     after: dict[str, int]
     status: int
-    said: str
-    complained: str
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """500 pictures, half of them with a box, seven broken: two workers, of which one is killed, then the driver."""
+def killed_run(tmp_path_factory: pytest.TempPathFactory) -> KilledRun:
+    """Align 500 images, half with a box, seven broken, with two workers; kill a worker, then the main process."""
     root = tmp_path_factory.mktemp("batch")
     (root / "photos").mkdir()
     boxes = {}
-    for index in range(PICTURES):
+    for index in range(IMAGES):
         (root / f"photos/{index:03}.png").write_bytes(b"broken" if index % 80 == 3 else png(index % 256))
         boxes[f"photos/{index:03}.png"] = [[4, 4, 20, 20]] if index % 2 else []
     (root / "boxes.json").write_text(json.dumps(boxes))
@@ -212,72 +291,102 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     command = [sys.executable, "-c", "import sys; from unveil.cli import main; sys.exit(main())", "batch", *options]
     out = root / "out"
 
-    def there() -> dict[str, int]:
+    def finished() -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in out.glob("shard-*.parquet")}
 
     driver = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     family: list[psutil.Process] = []
     try:
-        until(lambda: len(there()) >= 2, driver)
+        wait_for(lambda: len(finished()) >= 2, driver)
         family = psutil.Process(driver.pid).children(recursive=True)
-        workers = [process for process in family if name_of(process).startswith("ray::MapWorker")]
+        workers = [process for process in family if "spawn_main" in command_line(process)]
         os.kill(workers[0].pid, signal.SIGKILL)
-        listened = {c.laddr.ip for p in family for c in connections(p) if c.status == psutil.CONN_LISTEN}
-        seen = len(there())
-        until(lambda: len(there()) >= seen + 3, driver)
+        count = len(finished())
+        wait_for(lambda: len(finished()) >= count + 3, driver)
     finally:
         driver.kill()
         driver.wait()
         _, alive = psutil.wait_procs(family, timeout=20)
         for process in alive:
             process.kill()
-    before = there()
+    before = finished()
     again = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    return Story(out, len(workers[:1]), listened, before, there(), again.returncode, again.stdout, again.stderr)
+    return KilledRun(out, len(workers[:1]), before, finished(), again.returncode, again.stdout, again.stderr)
 
 
-def until(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 300
+def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
     while not condition():
-        assert driver.poll() is None, "the driver ended too early"
+        assert driver.poll() is None, "the main process ended too early"
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def name_of(process: psutil.Process) -> str:
+def command_line(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
 
 
-def connections(process: psutil.Process) -> list[Any]:
+def test_killed_processes_lose_and_duplicate_nothing(killed_run: KilledRun) -> None:
+    assert killed_run.killed_workers == 1
+    rows = read_rows(killed_run.out)
+    assert Counter(row["path"] for row in rows) == Counter(f"photos/{index:03}.png" for index in range(IMAGES))
+    assert sum(row["error"] is not None for row in rows) == BROKEN
+    assert pq.read_schema(next(killed_run.out.glob("shard-*"))).remove_metadata().equals(schema_for(68))
+    assert not list(killed_run.out.glob(".*"))
+
+
+def test_a_killed_run_continues_where_it_stopped(killed_run: KilledRun) -> None:
+    assert 0 < len(killed_run.before) < len(killed_run.after) == IMAGES // SHARD
+    unchanged = {name: killed_run.after[name] for name in killed_run.before}
+    assert unchanged == killed_run.before
+    assert killed_run.status == 1  # some images are broken
+    assert killed_run.stdout.startswith(f"{IMAGES} images, 243 faces, {BROKEN} failed: 50 of 50 shards in out")
+    first, *failed = killed_run.stderr.splitlines()
+    assert first == f"out: {len(killed_run.before)} of 50 shards are finished already"
+    assert len(failed) == BROKEN
+
+
+@pytest.mark.ray
+def test_ray_writes_the_same_rows_without_noise_and_listens_to_this_machine_only(images: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="clusters need Ray: pip install '.[cluster]'")
+    (images / "3.png").write_bytes(b"no image")
+    Path("boxes.json").write_text(json.dumps({f"photos/{i}.png": [[4, 4, 20, 20]] for i in range(7)}))
+    options = ["photos", "--boxes", "boxes.json", "--shard", "2"]
+    program = [sys.executable, "-c", "import sys; from unveil.cli import main; sys.exit(main())", "batch"]
+    assert main(["batch", *options, "--out", "local", "--workers", "1"]) == 1
+    driver = subprocess.Popen(
+        [*program, *options, "--out", "out", "--address", "local", "--workers", "2"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    listening: set[str] = set()
+    while driver.poll() is None:
+        for process in [psutil.Process(driver.pid), *children(driver.pid)]:
+            listening |= listening_addresses(process)
+        time.sleep(0.1)
+    output, errors = driver.communicate()
+    assert output == "7 images, 6 faces, 1 failed: 4 of 4 shards in out\n"
+    assert len(errors.splitlines()) == 1
+    assert listening
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert read_rows(Path("out")) == read_rows(Path("local"))
+
+
+def children(pid: int) -> list[psutil.Process]:
     try:
-        return list(process.net_connections(kind="inet"))
+        return psutil.Process(pid).children(recursive=True)
     except psutil.Error:
         return []
 
 
-@pytest.mark.ray
-def test_killed_workers_and_drivers_lose_nothing_and_double_nothing(story: Story) -> None:
-    assert story.killed_workers == 1
-    found = rows(story.out)
-    assert Counter(row["path"] for row in found) == Counter(f"photos/{index:03}.png" for index in range(PICTURES))
-    assert sum(row["error"] is not None for row in found) == BROKEN
-    assert pq.read_schema(next(story.out.glob("*.parquet"))).remove_metadata().equals(SCHEMA)
-    assert not list(story.out.glob(".*"))
-
-
-@pytest.mark.ray
-def test_a_run_goes_on_where_it_was_killed(story: Story) -> None:
-    assert 0 < len(story.before) < len(story.after) == PICTURES // SHARD
-    assert {name: story.after[name] for name in story.before} == story.before  # none was written again
-    assert story.status == 1  # some pictures are broken
-    assert story.said.startswith(f"{PICTURES} pictures, 243 faces, {BROKEN} failed: 50 of 50 shards in out")
-    assert story.complained == f"out: {len(story.before)} of 50 shards are there already\n"
-
-
-@pytest.mark.ray
-def test_on_one_machine_nothing_listens_to_other_hosts(story: Story) -> None:
-    assert story.listened_on <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
-    assert story.listened_on
+def listening_addresses(process: psutil.Process) -> set[str]:
+    try:
+        connections = process.net_connections(kind="inet")
+    except psutil.Error:
+        return set()
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}

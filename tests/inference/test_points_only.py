@@ -14,7 +14,6 @@ from fastapi.testclient import TestClient
 from unveil.inference.track_files import track_files
 
 from unveil.baselines.pfld import Pfld
-from unveil.batch.plan import Recipe, make_plan
 from unveil.cli import main
 from unveil.data.synthetic import frontal_shape
 from unveil.export.onnx_export import export_model
@@ -171,18 +170,19 @@ def test_the_service_answers_with_null(model: AlignmentModel, portrait: Image, p
 
 
 def test_a_shard_has_null(model: AlignmentModel, portrait: Image, picture: Callable[..., Path], tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow", reason="batches need pyarrow: pip install 'unveil[batch]'")
+    pytest.importorskip("pyarrow", reason="batches need pyarrow: pip install '.[batch]'")
     import pyarrow.parquet as pq
 
-    from unveil.batch.runner import write_shard
+    from unveil.batch.plan import Recipe, open_plan
+    from unveil.batch.shards import BatchJob, write_shard
 
-    plan = make_plan([str(picture("photo.png", portrait))], tmp_path / "out", Recipe(), size=1)
-    (tmp_path / "out").mkdir()
+    plan = open_plan([str(picture("photo.png", portrait))], tmp_path / "out", Recipe())
     (shard,) = plan.missing(tmp_path / "out")
-    write_shard(shard, plan, tmp_path / "out", Path.cwd(), Pipeline(model, Watched()))
-    (path,) = (tmp_path / "out").glob("*.parquet")
+    job = BatchJob(plan.recipe, plan.columns, tmp_path / "out", Path.cwd())
+    write_shard(shard, job, Pipeline(model, Watched()))
+    (path,) = (tmp_path / "out").glob("shard-*.parquet")
     (row,) = pq.read_table(path).to_pylist()
-    assert (row["visibility"], row["uncertainty"], len(row["landmarks"])) == (None, None, 68)
+    assert (row["visibility"], row["uncertainty"], len(row["landmarks"])) == (None, None, 136)
 
 
 def test_evaluation_leaves_out_what_is_said_of_visibility(
@@ -196,7 +196,7 @@ def test_evaluation_leaves_out_what_is_said_of_visibility(
     assert "visibility_ece" not in str(figures)
     (kept,) = (tmp_path / "report").glob("*.npz")
     assert set(np.load(kept).files) == {"names", "truth", "predictions", "visible"}
-    assert main(["evaluate", "--predictions", str(kept), "--truth", str(kept)]) == 0
+    assert main(["evaluate", "--predictions", str(kept), "--ground-truth", str(kept)]) == 0
 
 
 def test_a_config_without_points_is_one_clear_line(pfld_dir: Path, tmp_path: Path) -> None:

@@ -1,27 +1,30 @@
-"""`unveil batch`: very many pictures, on all processors of this machine or of a Ray cluster."""
+"""`unveil batch`: align very many images, on all processors of this machine or on a Ray cluster."""
 
 import hashlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unveil.cli.pictures import FaceOptions, check_writable
-from unveil.cli.progress import Job, reason
+from unveil.cli.images import PipelineOptions, check_writable
+from unveil.cli.progress import Job, error_message
 
-if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
-    from unveil.batch.plan import Plan
+if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
+    from unveil.batch.shards import BatchJob, Summary
+
+MAX_NAMED_FAILURES = 20
+FAILURES = "_failed.txt"
 
 
 @dataclass(frozen=True)
-class Options(FaceOptions):
-    """Aligns very many pictures into parquet shards in --out, on this machine or, with --address, on a Ray cluster.
+class Options(PipelineOptions):
+    """Align very many images and write parquet shards, on this machine or, with --address, on a Ray cluster.
 
-    The same command again goes on after a stop. A picture that fails is a row with its error. Status: 0 all well,
-    1 some pictures failed, 2 nothing could be done, 130 interrupted.
+    The same command continues a run that was stopped. A failed image is a row with its error. Exit status: 0 success,
+    1 some images failed, 2 nothing was done, 130 interrupted.
     """
 
     source: Annotated[
@@ -29,87 +32,137 @@ class Options(FaceOptions):
         tyro.conf.Positional,
         tyro.conf.arg(metavar="SOURCE [SOURCE ...]", help_behavior_hint="(required)"),
     ]
-    """Images, quoted globs, folders, .txt lists of paths, .parquet files or folders with the bytes of pictures."""
+    """Images, quoted globs, folders, .txt lists of names, .parquet files or folders with encoded images; also URIs:
+    s3://, gs://, https://, and other protocols of fsspec."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Where the shards go; on a cluster a folder that all its machines see."""
+    """Folder for the shards. On a cluster all machines must see it."""
+    add: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Add images that are not in the output yet."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Processes, each with a pipeline of one thread; one a processor unless given."""
+    """Processes, each with a pipeline of one thread. Default: one a processor."""
     address: Annotated[str | None, tyro.conf.arg(metavar="ADDR")] = None
-    """Of a Ray cluster: auto, or HOST:PORT. All its machines must see sources and --out under the same paths."""
-    shard: Annotated[int, tyro.conf.arg(metavar="N")] = 500
-    """Pictures a shard, which is what a stopped worker has to do again."""
+    """A Ray cluster: auto or HOST:PORT; local starts Ray on this machine. All machines must see the sources and --out
+    under the same paths."""
+    shard: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Images in a shard, which a worker repeats if it is stopped. Default: 500, fewer if there are few images."""
     image_column: Annotated[str, tyro.conf.arg(metavar="NAME")] = "image"
-    """Column of a parquet file with the bytes of its pictures; image.bytes leads into a struct."""
+    """The column of a parquet file with the encoded images; image.bytes selects a field of a struct."""
     path_column: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Column of a parquet file with their names; FILE#ROW unless given."""
+    """The column of a parquet file with their names. Default: FILE#ROW."""
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """JSON, {image path: [[x0, y0, x1, y1], ...]}: tight landmark boxes in pixels, instead of a detector's."""
+    """JSON, {image path: [[x0, y0, x1, y1], ...]}: tight landmark boxes in pixels, instead of a detector."""
 
 
 def run(options: Options) -> int:
-    """Plans, does what is missing, and says what all shards hold together."""
-    for library in ("pyarrow", "ray"):  # looked for, not imported: Ray reads its switches when it is
+    for library in ("pyarrow", "fsspec", *(("ray",) if options.address else ())):
         if find_spec(library) is None:
-            print(f"error: batches need {library}: pip install 'unveil[batch]'", file=sys.stderr)
+            extra = "cluster" if library == "ray" else "batch"
+            print(f"error: batches need {library}: pip install 'unveil[{extra}]'", file=sys.stderr)
             return 2
     try:
         return _run(options)
     except (ValueError, OSError) as error:
-        print(f"error: {reason(error)}", file=sys.stderr)
+        print(f"error: {error_message(error)}", file=sys.stderr)
         return 2
 
 
 def _run(options: Options) -> int:
-    from unveil.batch.plan import begin, shard_name, tidy
-    from unveil.batch.runner import Tally, run_plan, tally_of
-    from unveil.io.boxes import BoxFile
+    from unveil.batch.plan import clean_up, open_plan
+    from unveil.batch.workers import processor_count, run_local, run_on_ray
 
     _check(options)
-    boxes = BoxFile.read(options.boxes) if options.boxes else None
-    plan = _plan(options)
-    begin(plan, options.out)
-    tidy(options.out)
-    missing = len(plan.missing(options.out))
-    if missing < plan.count:
-        print(f"{options.out}: {plan.count - missing} of {plan.count} shards are there already", file=sys.stderr)
-    with Job(missing, "aligning shards") as progress:
-        for done in run_plan(plan, options.out, workers=options.workers, address=options.address, boxes=boxes):
-            if done.error is None:
-                progress.succeed()
-            else:
-                progress.fail(f"{options.out / shard_name(done.number, plan)}: {done.error}")
-    paths = sorted(options.out.glob("shard-*.parquet"))
-    total = sum(map(tally_of, paths), Tally())
-    counts = f"{total.pictures} pictures, {total.faces} faces, {total.failed} failed"
-    print(f"{counts}: {len(paths)} of {plan.count} shards in {options.out}")
-    return 2 if not paths else 1 if total.failed or len(paths) < plan.count else 0
+    job = _job(options)
+    workers = options.workers or processor_count()
+    plan = open_plan(
+        options.source,
+        options.out,
+        job.recipe,
+        job.columns,
+        shard_size=options.shard,
+        workers=workers,
+        add=options.add,
+    )
+    clean_up(options.out)
+    missing = plan.missing(options.out)
+    if len(missing) < len(plan.shards):
+        finished = len(plan.shards) - len(missing)
+        print(f"{options.out}: {finished} of {len(plan.shards)} shards are finished already", file=sys.stderr)
+    if missing:
+        with Job(len(missing), "aligning shards") as progress:
+            local = options.address is None
+            results = (
+                run_local(missing, job, workers)
+                if local
+                else run_on_ray(missing, job, str(options.address), options.workers)
+            )
+            for result in results:
+                if result.error is None:
+                    progress.succeed()
+                else:
+                    progress.fail(f"{options.out / result.shard.file_name}: {result.error}")
+    return _finish(options, [options.out / shard.file_name for shard in plan.shards])
 
 
-def _plan(options: Options) -> "Plan":
-    """The plan, once model and detector have been loaded here: what they lack is better known before Ray starts."""
-    from unveil.batch.plan import Columns, Recipe, make_plan
-    from unveil.batch.runner import pipeline_of
+def _finish(options: Options, paths: list[Path]) -> int:
+    """Name the failed images and print the counts; return the exit status."""
+    from unveil.batch.shards import Summary, read_failures, read_summary
 
+    finished = [path for path in paths if path.exists()]
+    summaries = {path: read_summary(path) for path in finished}
+    total = sum(summaries.values(), Summary())
+    failures = [failure for path, one in summaries.items() if one.failed for failure in read_failures(path)]
+    for name, error in failures[:MAX_NAMED_FAILURES]:
+        print(f"error: {error if error.startswith(name) else f'{name}: {error}'}", file=sys.stderr)
+    report = options.out / FAILURES
+    if failures:
+        report.write_text("".join(f"{name}\n" for name, _ in failures), encoding="utf-8")
+        if len(failures) > MAX_NAMED_FAILURES:
+            print(f"error: and {len(failures) - MAX_NAMED_FAILURES} more; {report} has all names", file=sys.stderr)
+    else:
+        report.unlink(missing_ok=True)
+    print(f"{_counts(total)}: {len(finished)} of {len(paths)} shards in {options.out}")
+    return 2 if not finished else 1 if total.failed or len(finished) < len(paths) else 0
+
+
+def _counts(total: "Summary") -> str:
+    images, faces = (
+        f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in ((total.images, "image"), (total.faces, "face"))
+    )
+    return f"{images}, {faces}, {total.failed} failed"
+
+
+def _job(options: Options) -> "BatchJob":
+    """Describe the run. Errors of the model and the detector are reported here, before anything is written."""
+    from unveil.batch.plan import Recipe
+    from unveil.batch.shards import BatchJob
+    from unveil.batch.sources import ParquetColumns
+    from unveil.inference.detector import load_detector
+    from unveil.inference.onnx_model import ModelConfig, model_folder, read_config, shipped_models
+    from unveil.io.boxes import BoxFile
+
+    config = read_config(model_folder(options.model, shipped_models()), ModelConfig)
+    if options.boxes is None:
+        load_detector(options.detector, options.detector_model, options.min_score, 1)
     recipe = Recipe(
         model=options.model,
+        model_sha256=config.sha256.get("model.onnx", ""),
         detector=options.detector,
         detector_model=None if options.detector_model is None else str(options.detector_model),
         min_score=options.min_score,
         flip_average=options.flip_average,
         boxes_sha256=hashlib.sha256(options.boxes.read_bytes()).hexdigest() if options.boxes else None,
     )
-    model = pipeline_of(recipe, Path.cwd(), detect=options.boxes is None).model
-    recipe = replace(recipe, model_sha256=model.config.sha256["model.onnx"])
-    columns = Columns(options.image_column, options.path_column)
-    return make_plan(options.source, options.out, recipe, columns, options.shard)
+    columns = ParquetColumns(options.image_column, options.path_column)
+    boxes = BoxFile.read(options.boxes) if options.boxes else None
+    return BatchJob(recipe, columns, options.out.absolute(), Path.cwd(), boxes)
 
 
 def _check(options: Options) -> None:
-    """ValueError, in one line, for options that no batch could be done with."""
+    """Raise ValueError, in one line, for options with which no run is possible."""
     if not options.source:
         raise ValueError("no SOURCE given: name images, a folder, a .txt list or a .parquet file")
     if options.boxes and any(source.endswith(".parquet") for source in options.source):
-        raise ValueError("--boxes goes with picture files, not with .parquet; leave it out")
+        raise ValueError("--boxes: only for image files, not for .parquet; leave it out")
     if not 0 <= options.min_score <= 1:
         raise ValueError(f"--min-score {options.min_score:g}: give a number from 0 to 1")
     for name, number in (("--workers", options.workers), ("--shard", options.shard)):
