@@ -77,6 +77,11 @@ def preset(name: str) -> TrainConfig:
     return PRESETS[name]
 
 
+def build_network(spec: NetworkSpec) -> nn.Module:
+    """Build any network with fresh weights; see `unveil.models.checkpoints.build`."""
+    return checkpoints.build(spec, NETWORKS)
+
+
 def load_network(path: Path) -> tuple[nn.Module, NetworkSpec]:
     """Load any network; see `unveil.models.checkpoints.load_network`."""
     return checkpoints.load_network(path, NETWORKS)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from unveil.models.backbones import context
-from unveil.models.heads import LocalShapes
-from unveil.models.part_whole import PartAttention, PartNonLocal, PartWhole, attention_mixers, non_local_mixers
+from unveil.models.backbones import memory_init
+from unveil.models.heads import LocalShapeHead
+from unveil.models.part_whole import PartAttention, PartNonLocal, PartWholeEncoder, attention_mixers, non_local_mixers
 from unveil.models.patches import Coordinates
-from unveil.models.whole_part import Disentangle, Memory, ParseLevel, Recall
+from unveil.models.whole_part import DecoderLevel, GRUMemory, RNNMemory, WholePartDecoder
 from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, Scheme
 
 
-def test_a_landmark_hears_its_own_part_and_no_other() -> None:
+def test_a_landmark_attends_to_its_own_part_and_no_other() -> None:
     level = IBUG68.hierarchy.levels[1]
     torch.manual_seed(0)
     mixer = PartAttention(level, 16).eval()
@@ -25,7 +25,7 @@ def test_a_landmark_hears_its_own_part_and_no_other() -> None:
 
 def test_the_whole_is_reached_through_the_levels() -> None:
     torch.manual_seed(0)
-    mixing = PartWhole(attention_mixers(IBUG68.hierarchy, 16)).eval()
+    mixing = PartWholeEncoder(attention_mixers(IBUG68.hierarchy, 16)).eval()
     tokens = torch.randn(1, 68, 16)
     changed = tokens.clone()
     changed[0, 0] = torch.randn(16)
@@ -33,7 +33,7 @@ def test_the_whole_is_reached_through_the_levels() -> None:
 
 
 def test_every_neighbourhood_gets_a_vector_of_the_last_width() -> None:
-    parse = Disentangle(IBUG68.hierarchy, 24, (16, 12, 8))
+    parse = WholePartDecoder(IBUG68.hierarchy, 24, (16, 12, 8))
     parts, regions = parse(torch.randn(2, 24))
     assert (parts.shape, regions.shape) == ((12, 2, 8), (6, 2, 12))
 
@@ -41,7 +41,7 @@ def test_every_neighbourhood_gets_a_vector_of_the_last_width() -> None:
 def test_children_come_from_their_part_its_partner_and_its_parent_alone() -> None:
     """Equations 4 and 5: what the left jaw is hangs on both cheeks and their group, not on the mouth."""
     torch.manual_seed(0)
-    parse = ParseLevel(IBUG68.hierarchy, 0, 12, 16, 8, 8)
+    parse = DecoderLevel(IBUG68.hierarchy, 0, 12, 16, 8, 8)
     regions, groups = torch.randn(6, 1, 12), torch.randn(3, 1, 16)
     names = [part.name for part in IBUG68.hierarchy.levels[1].parts]
 
@@ -63,9 +63,9 @@ def test_children_come_from_their_part_its_partner_and_its_parent_alone() -> Non
 
 def test_a_memory_does_not_fill_when_features_grow() -> None:
     torch.manual_seed(0)
-    begin, recall = context(8, 24), Recall(68, 16, 4, 24)
+    begin, memory = memory_init(8, 24), GRUMemory(68, 16, 4, 24)
     coarse, tokens = torch.randn(3, 8, 5, 5), torch.randn(3, 68, 16)
-    small, large = (recall(grow * tokens, begin(grow * coarse)) for grow in (1.0, 1000.0))
+    small, large = (memory(grow * tokens, begin(grow * coarse)) for grow in (1.0, 1000.0))
     assert torch.allclose(small, large, atol=1e-2)
     assert large.abs().max() < 0.95
     assert large.std(dim=0).min() > 0
@@ -82,8 +82,8 @@ def test_a_parts_patches_exchange_by_a_non_local_block_of_its_own(scheme: Scheme
         expected = torch.empty_like(tokens)
         for p, part in enumerate(level.parts):
             own = tokens[:, list(part.points)].reshape(2, -1, channels)
-            x1, x2, x3 = (own @ block.embed.weight[p] + block.embed.bias[p]).chunk(3, dim=-1)
-            mixed = (x1 @ x2.mT).softmax(dim=-1) @ x3 @ block.merge.weight[p] + block.merge.bias[p]
+            x1, x2, x3 = (own @ block.qkv.weight[p] + block.qkv.bias[p]).chunk(3, dim=-1)
+            mixed = (x1 @ x2.mT).softmax(dim=-1) @ x3 @ block.proj.weight[p] + block.proj.bias[p]
             expected[:, list(part.points)] = mixed.reshape(2, len(part.points), -1)
         torch.testing.assert_close(block(tokens), expected, atol=1e-5, rtol=1e-4)
 
@@ -91,7 +91,7 @@ def test_a_parts_patches_exchange_by_a_non_local_block_of_its_own(scheme: Scheme
 def test_what_faces_differ_in_survives_the_papers_five_levels() -> None:
     torch.manual_seed(0)
     mixed = 0.6 * torch.randn(8, 1, 4 * 128) + 0.2 * torch.randn(8, 68, 4 * 128)
-    for mixer in non_local_mixers(IBUG68.hierarchy, 4, 128):
+    for mixer in non_local_mixers(IBUG68.hierarchy, 4, 128, patch_level=True):
         mixed = mixer(mixed)
         assert float(mixed.detach().std(dim=0).mean()) > 0.03
 
@@ -99,8 +99,8 @@ def test_what_faces_differ_in_survives_the_papers_five_levels() -> None:
 def test_a_local_shape_comes_from_its_neighbourhood_the_siblings_and_their_region_alone() -> None:
     torch.manual_seed(0)
     smallest, regions = IBUG68.hierarchy.levels[:2]
-    local = LocalShapes(IBUG68.hierarchy, 6, 5)
-    torch.nn.init.normal_(local.decide.weight)
+    local = LocalShapeHead(IBUG68.hierarchy, 6, 5)
+    torch.nn.init.normal_(local.fc.weight)
     parts, above = torch.randn(len(smallest.parts), 1, 6), torch.randn(len(regions.parts), 1, 5)
     changed = parts.clone()
     changed[0] += 1
@@ -114,9 +114,9 @@ def test_a_local_shape_comes_from_its_neighbourhood_the_siblings_and_their_regio
 
 
 def test_the_papers_memory_is_a_tanh_of_features_and_of_itself() -> None:
-    memory = Memory(6, 4)
+    memory = RNNMemory(6, 4)
     tokens, before = torch.randn(2, 3, 2), torch.randn(2, 4)
-    by_hand = torch.tanh(memory.remember(torch.cat([tokens.reshape(2, 6), before], dim=1)))
+    by_hand = torch.tanh(memory.fc(torch.cat([tokens.reshape(2, 6), before], dim=1)))
     torch.testing.assert_close(memory(tokens, before), by_hand)
 
 

@@ -51,7 +51,7 @@ class StackedHourglass(LandmarkNetwork):
         if config.boundaries and not scheme.contours:
             raise ValueError(f"scheme {scheme.name!r} has no contours for boundary maps; add them or use hourglass")
         channels, stacks = config.channels, config.stacks
-        self.landmarks, self.boundaries = scheme.points, config.boundaries
+        self.points, self.boundaries = scheme.points, config.boundaries
         maps = scheme.points + len(scheme.contours) * config.boundaries
         self.backbone = PyramidBackbone(channels, config.width_mult)
         self.hourglasses = nn.ModuleList(Hourglass(channels, config.depth) for _ in range(stacks))
@@ -68,12 +68,12 @@ class StackedHourglass(LandmarkNetwork):
         for stack, (hourglass, projection, head) in enumerate(stacks):
             projected = projection(hourglass(features))
             maps = head(projected)
-            heat = maps[:, : self.landmarks].flatten(2).softmax(dim=-1).unflatten(2, maps.shape[2:])  # (B, L, H, W)
+            heat = maps[:, : self.points].flatten(2).softmax(dim=-1).unflatten(2, maps.shape[2:])  # (B, L, H, W)
             shapes.append(mean_position(heat))
-            boundaries.append(maps[:, self.landmarks :])
+            boundaries.append(maps[:, self.points :])
             if stack < len(self.feedback):
                 features = features + projected + self.feedback[stack](maps)
-        aux = self.aux_head(projected).unflatten(1, (2, self.landmarks))
+        aux = self.aux_head(projected).unflatten(1, (2, self.points))
         visibility_logit, log_scale = (aux * heat[:, None]).sum(dim=(-2, -1)).unbind(dim=1)  # where the heatmap lies
         boundary_logits = torch.stack(boundaries, dim=1) if self.boundaries else None
         return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale + INITIAL_LOG_SCALE, boundary_logits)

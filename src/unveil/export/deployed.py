@@ -8,17 +8,17 @@ from unveil.baselines.pfld import Pfld
 from unveil.inference.onnx_model import DETECTOR_OUTPUTS, OUTPUTS, RESTORER_OUTPUTS
 from unveil.models.detector import FaceDetectorNetwork
 from unveil.models.generator import Generator, GeneratorOutput
-from unveil.models.glomface import Prediction
+from unveil.models.network import LandmarkNetwork, Prediction
 
 
 class DeployedLandmarks(nn.Module):
     """A landmark network with calibrated outputs, as the ONNX file contains it.
 
     Args:
-        network: A network with a buffer `calibration`.
+        network: A network that predicts visibility and uncertainty.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: LandmarkNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -34,19 +34,21 @@ class DeployedLandmarks(nn.Module):
             Landmarks in crop units, probability of visibility, expected error in crop units.
         """
         prediction: Prediction = self.network(images)
-        gain, offset, scale = self.network.get_buffer("calibration")
-        visibility = torch.sigmoid(prediction.visibility * gain + offset)
-        return prediction.points_unit, visibility, torch.exp(prediction.log_spread) * scale
+        assert prediction.visibility_logit is not None
+        assert prediction.log_scale is not None
+        gain, offset, scale = self.network.calibration
+        visibility = torch.sigmoid(prediction.visibility_logit * gain + offset)
+        return prediction.points_unit, visibility, torch.exp(prediction.log_scale) * scale
 
 
 class DeployedPoints(nn.Module):
-    """PFLD as the ONNX file contains it: the landmarks, without the auxiliary pose network.
+    """A network that predicts landmarks alone, as the ONNX file contains it: PFLD without its auxiliary pose network.
 
     Args:
         network: The trained network.
     """
 
-    def __init__(self, network: Pfld) -> None:
+    def __init__(self, network: Pfld | LandmarkNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -125,9 +127,10 @@ def deploy(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         return DeployedRestorer(network).eval(), RESTORER_OUTPUTS
     if isinstance(network, FaceDetectorNetwork):
         return DeployedDetector(network).eval(), DETECTOR_OUTPUTS
-    if isinstance(network, Pfld):
-        return DeployedPoints(network).eval(), ("points_unit",)
-    return DeployedLandmarks(network).eval(), OUTPUTS
+    if isinstance(network, LandmarkNetwork) and network.has_aux:
+        return DeployedLandmarks(network).eval(), OUTPUTS
+    assert isinstance(network, Pfld | LandmarkNetwork)
+    return DeployedPoints(network).eval(), OUTPUTS[:1]
 
 
 def input_channels(network: nn.Module) -> int:
@@ -145,4 +148,4 @@ def is_deployable(network: nn.Module) -> bool:
     Args:
         network: Any network.
     """
-    return isinstance(network, Generator | Pfld | FaceDetectorNetwork) or "calibration" in dict(network.named_buffers())
+    return isinstance(network, Generator | Pfld | FaceDetectorNetwork | LandmarkNetwork)

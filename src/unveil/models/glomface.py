@@ -78,6 +78,7 @@ class GlomFace(LandmarkNetwork):
     def __init__(self, scheme: Scheme, config: GlomFaceConfig) -> None:
         super().__init__(scheme)
         hierarchy = scheme.hierarchy
+        self.has_aux = config.aux_heads
         part_dims = dims_below_whole(scheme, hierarchy, config.part_dims, "part_dims")
         mlp_dims = dims_below_whole(scheme, hierarchy, config.mlp_dims, "mlp_dims")
         self.config = config

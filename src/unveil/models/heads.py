@@ -74,4 +74,5 @@ class LocalShapeHead(nn.Module):
         """Return offsets in unit coordinates."""
         outputs = self.fc(self.relations(parts, parents)).reshape(parts.shape[0], -1, self.max_part_size, 2)
         padded = outputs.transpose(0, 1).flatten(1, 2)  # (B, P M, 2)
-        return OFFSET_SCALE_UNIT * padded[:, self.slots]
+        offsets: Tensor = OFFSET_SCALE_UNIT * padded[:, self.slots]
+        return offsets

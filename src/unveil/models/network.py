@@ -133,11 +133,18 @@ class LandmarkNetwork(nn.Module):
 
     mean_shape: Tensor
     calibration: Tensor
+    has_aux: bool = True
+    """Whether it predicts visibility and uncertainty."""
 
     def __init__(self, scheme: Scheme) -> None:
         super().__init__()
         self.register_buffer("mean_shape", torch.zeros(scheme.points, 2))
         self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))
+
+    def landmarks(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B L 2"]:
+        """Return the landmarks alone, in unit coordinates, from RGB in [0, 1]."""
+        prediction: Prediction = self(images)
+        return prediction.points_unit
 
     def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
         """Set the shape that refinement starts from, in unit coordinates."""

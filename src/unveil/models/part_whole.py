@@ -55,7 +55,7 @@ class PartAttention(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         landmarks, dim = tokens.shape[1:]
-        x = tokens.flatten(0, 1)  # two axes: ONNX then has one operation for a matrix product with its bias
+        x: Tensor = tokens.flatten(0, 1)  # two axes: ONNX then has one operation for a matrix product with its bias
         qkv = self.qkv(self.norm(x)).reshape(-1, landmarks, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()  # (B, heads, L, D / heads) each
         scores = query @ key.transpose(-1, -2) * (dim // self.heads) ** -0.5 + self.attn_bias
@@ -113,7 +113,8 @@ class PartNonLocal(nn.Module):
         x1, x2, x3 = self.qkv(own).reshape(parts, -1, size * self.places, 3 * self.channels).chunk(3, dim=-1)
         weights = (x1 @ x2.transpose(-1, -2) + self.padding_mask).softmax(dim=-1)  # (P, B, M S, M S)
         mixed = self.proj((weights @ x3).reshape(parts, -1, self.channels)).reshape(parts, -1, size, dim)
-        return mixed.transpose(0, 1).reshape(-1, parts * size, dim)[:, self.slots]
+        in_order: Tensor = mixed.transpose(0, 1).reshape(-1, parts * size, dim)[:, self.slots]
+        return in_order
 
 
 def non_local_mixers(hierarchy: Hierarchy, places: int, channels: int, *, patch_level: bool = False) -> list[nn.Module]:
