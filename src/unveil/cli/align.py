@@ -1,7 +1,7 @@
 """`unveil align`: find the landmarks of the faces in images."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -21,9 +21,13 @@ class Options(ImageOptions):
     done, 1 some images failed, 2 nothing could be done, 130 interrupted. An image without a face is not a failure.
     """
 
-    save: tuple[Literal["json", "pts", "csv", "overlay", "aligned"], ...] = ("json", "overlay")
-    """json: one file per image; pts: iBUG's format, one file per face; csv: faces.csv, one row per face; overlay: the
-    image with its landmarks drawn; aligned: each face upright, at 112 and 256 px."""
+    save: tuple[Literal["json", "pts", "csv", "coco", "dlib", "cvat", "label-studio", "overlay", "aligned"], ...] = (
+        "json",
+        "overlay",
+    )
+    """json: one file per image; pts: iBUG's format, one file per face; csv: faces.csv, one row per face; coco, dlib,
+    cvat, label-studio: one file for that tool; overlay: the image with its landmarks drawn; aligned: each face
+    upright, at 112 and 256 px."""
 
 
 def run(options: Options) -> int:
@@ -33,23 +37,21 @@ def run(options: Options) -> int:
 
 @contextmanager
 def _aligner(options: Options) -> Iterator[ProcessImage]:
-    from unveil.cli.outputs import align_writers, check_outputs
+    from unveil.cli.outputs import align_writers, check_outputs, shared_files
     from unveil.io.files import atomic_write_all
-    from unveil.io.results import CSV_NAME, csv_table, image_json
+    from unveil.io.results import image_json
 
     pipeline = load_pipeline(options)
-    scheme = pipeline.model.scheme
+    scheme, model = pipeline.model.scheme, pipeline.model.config.name
     check_outputs(options.save, scheme)
-    table = csv_table(options.out / CSV_NAME, scheme.points) if "csv" in options.save else nullcontext()
-    with table as add_rows:
+    with shared_files(options.out, scheme, model, options.save) as add_image:
 
         def align(source: "Source", image_rgb: "Image", boxes: "list[Box] | None") -> int:
             faces = pipeline(image_rgb, boxes, flip_average=options.flip_average)
-            text = image_json(str(source.path), image_rgb, pipeline.model.config.name, scheme.name, faces)
+            text = image_json(str(source.path), image_rgb, model, scheme.name, faces)
             base = options.out / source.output
             atomic_write_all(align_writers(base, image_rgb, text, faces, scheme, options.save))
-            if add_rows:
-                add_rows(str(source.path), faces)
+            add_image(source, image_rgb, faces)
             return len(faces)
 
         yield align

@@ -1,6 +1,8 @@
 """The files that `unveil align` and `unveil restore` write for one image."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -12,11 +14,16 @@ from unveil.inference.drawing import ALIGNED_SIZES, aligned_crop, draw_faces, si
 from unveil.inference.restorer import Restored
 from unveil.io.annotations import write_pts
 from unveil.io.files import Writer
+from unveil.io.formats import FORMATS, FormatName, ImageAnnotation, annotate
+from unveil.io.image_sources import Source
 from unveil.io.images import write_png
+from unveil.io.results import CSV_NAME, csv_table
 from unveil.schemes.scheme import Scheme
 from unveil.types import Face, Image
 
-AlignOutput: TypeAlias = Literal["json", "pts", "csv", "overlay", "aligned"]
+AlignOutput: TypeAlias = FormatName | Literal["overlay", "aligned"]
+AddImage: TypeAlias = Callable[[Source, Image, Sequence[Face]], None]
+"""Adds the faces of one image to the files that hold all images."""
 RestoreOutput: TypeAlias = Literal["restored", "mask", "overlay", "comparison"]
 
 
@@ -30,10 +37,11 @@ def check_outputs(outputs: Sequence[AlignOutput], scheme: Scheme) -> None:
 def align_writers(
     base: Path, image_rgb: Image, json_text: str, faces: Sequence[Face], scheme: Scheme, outputs: Sequence[AlignOutput]
 ) -> dict[Path, Writer]:
-    """Return the files of one image and how each is written.
+    """Return the files of one image and how each is written; files that all images share are not among them.
 
     Args:
-        base: The path of the files without a suffix: `base.json`, `base.0.pts`, `base.overlay.png` and so on.
+        base: The path of the files without a suffix: `base.json`, `base.overlay.png` and so on; `base.pts` for one
+            face, `base.0.pts`, `base.1.pts`, … for several.
         image_rgb: The image, (H, W, 3).
         json_text: The content of the JSON file.
         faces: The faces in the image.
@@ -54,13 +62,47 @@ def align_writers(
         writers[_with_suffix(base, ".overlay.png")] = partial(write_png, pixels=draw_faces(image_rgb, faces, scheme))
     for i, face in enumerate(faces):
         if "pts" in outputs:
-            writers[_with_suffix(base, f".{i}.pts")] = partial(write_pts, points_px=face.landmarks)
+            suffix = ".pts" if len(faces) == 1 else f".{i}.pts"
+            writers[_with_suffix(base, suffix)] = partial(write_pts, points_px=face.landmarks)
         if "aligned" in outputs and face.five_points is not None:
             crop = aligned_crop(face.five_points)
             for size in ALIGNED_SIZES:
                 path = _with_suffix(base, f".{i}.aligned-{size}.png")
                 writers[path] = partial(write_png, pixels=crop.extract(image_rgb, size))
     return writers
+
+
+@contextmanager
+def shared_files(out: Path, scheme: Scheme, model: str, outputs: Sequence[AlignOutput]) -> Iterator[AddImage]:
+    """Write the files that hold all images: `faces.csv`, `faces.coco.json` and so on.
+
+    Args:
+        out: The folder.
+        scheme: The scheme of the landmarks.
+        model: The name of the model.
+        outputs: The kinds of files; those with a file per image are ignored.
+
+    Yields:
+        A function that adds one image. The files appear when the block ends without an exception.
+    """
+    kinds = [kind for kind, form in FORMATS.items() if kind in outputs and kind != "csv" and not form.in_folder]
+    images: dict[FormatName, list[ImageAnnotation]] = {kind: [] for kind in kinds}
+    with csv_table(out / CSV_NAME, scheme.points) if "csv" in outputs else nullcontext() as add_rows:
+
+        def add(source: Source, image_rgb: Image, faces: Sequence[Face]) -> None:
+            if add_rows is not None:
+                add_rows(str(source.path), faces)
+            size = image_rgb.shape[1], image_rgb.shape[0]
+            for kind, collected in images.items():
+                # dlib resolves paths from its XML file, the other tools from the folder of the images.
+                below = (source.output.parent / source.path.name).as_posix()
+                name = Path(os.path.relpath(source.path, out)).as_posix() if kind == "dlib" else below
+                annotations = [annotate(face, name, i, scheme.name, size) for i, face in enumerate(faces)]
+                collected.append(ImageAnnotation(name, tuple(annotations), size, model))
+
+        yield add
+        for kind, collected in images.items():
+            FORMATS[kind].write(out / f"faces{FORMATS[kind].suffix}", collected, scheme)
 
 
 def restore_writers(

@@ -1,4 +1,4 @@
-"""Landmark files in iBUG's `.pts` format. L landmarks.
+"""Landmark files in iBUG's `.pts` format, and the check whether landmarks can be true. L landmarks.
 
 A `.pts` file counts pixels from 1. The rest of the package counts from 0; the conversion is here.
 """
@@ -14,6 +14,9 @@ from unveil.types import Points
 
 HEADER = re.compile(r"(version|n_points)\s*:\s*(.*)", re.IGNORECASE)
 COMMENT = re.compile(r"(#|//).*")
+PLACEHOLDERS = (0.0, -1.0, -2.0)  # both coordinates of a missing landmark, counted from 0 or from 1
+OUTSIDE = 0.25  # of the image's longer side: how far outside the image a landmark of a cut-off face may be
+OUTLIER = 10.0  # median distances from the median landmark; the largest in 300W is 3.6
 
 
 def read_pts(path: Path, scheme: Scheme | None = None) -> Points:
@@ -93,6 +96,40 @@ def write_pts(path: Path, points_px: Points) -> None:
         raise ValueError(f"{path}: {error}; nothing was written") from None
     with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode("ascii"))
+
+
+def implausible(points_px: Points, image_size: tuple[int, int] | None = None) -> str | None:
+    """Return why landmarks cannot be true.
+
+    Args:
+        points_px: The landmarks of a face in pixels counted from 0, (L, 2).
+        image_size: Width and height of the image in pixels, if known.
+
+    Returns:
+        One line that names the landmark: it is not finite, a placeholder such as (0, 0) or (-1, -1), far outside the
+        image or far from all others, or all landmarks are equal. None if the landmarks are plausible.
+    """
+    points = points_px.astype(np.float64)
+    if len(bad := np.flatnonzero(~np.isfinite(points).all(axis=1))):
+        return f"landmark {bad[0]} is not a finite number"
+    first = _place(points[0])
+    if len(points) > 1 and (points == points[0]).all():
+        return f"all {len(points)} landmarks are at {first}"
+    if len(bad := np.flatnonzero((points[:, 0] == points[:, 1]) & np.isin(points[:, 0], PLACEHOLDERS))):
+        return f"landmark {bad[0]} is at {_place(points[bad[0]])}, which marks a missing one"
+    if image_size is not None:
+        margin, last = OUTSIDE * max(image_size), np.array(image_size) - 1
+        if len(bad := np.flatnonzero(((points < -margin) | (points > last + margin)).any(axis=1))):
+            place = f"{_place(points[bad[0]])}, far outside the image of {image_size[0]}x{image_size[1]} pixels"
+            return f"landmark {bad[0]} is at {place}"
+    distances = np.linalg.norm(points - np.median(points, axis=0), axis=1)
+    if len(bad := np.flatnonzero(distances > OUTLIER * np.median(distances))):
+        return f"landmark {bad[0]} is at {_place(points[bad[0]])}, far from all others"
+    return None
+
+
+def _place(point: Points) -> str:
+    return f"({point[0]:g}, {point[1]:g})"
 
 
 def _count(text: str, where: str) -> int:

@@ -88,7 +88,10 @@ def csv_table(path: Path, points: int) -> Iterator[AddRows]:
         A function that adds the faces of one image.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         table = csv.writer(file)
         table.writerow(csv_header(points))
 

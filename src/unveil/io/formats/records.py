@@ -16,7 +16,7 @@ from unveil.geometry import tight_box
 from unveil.io.files import DataError
 from unveil.io.images import IMAGE_SUFFIXES
 from unveil.schemes.scheme import SCHEMES, Scheme
-from unveil.types import Box, Points, Pose
+from unveil.types import Box, Face, Points, Pose
 
 KNOWN_SUFFIXES = (*IMAGE_SUFFIXES, ".pts", ".json")
 SUFFIX = re.compile(rf"({'|'.join(map(re.escape, KNOWN_SUFFIXES))})$", re.IGNORECASE)
@@ -157,6 +157,35 @@ def face_annotation(
         None if corners is None else Box(*corners.tolist()),
         None if confidence is None else float(confidence),
         pose,
+        image_size,
+    )
+
+
+def annotate(face: Face, image: str, number: int, scheme: str, image_size: tuple[int, int]) -> FaceAnnotation:
+    """Turn an aligned face into an annotation.
+
+    Args:
+        face: The face.
+        image: The path of its image.
+        number: The number of the face in the image.
+        scheme: The name of the landmark scheme.
+        image_size: Width and height of the image in pixels.
+
+    Returns:
+        The annotation, with the predicted visibility and uncertainty.
+    """
+    return FaceAnnotation(
+        image,
+        f"{image}: face {number}",
+        face.landmarks,
+        number,
+        scheme,
+        None,
+        face.visibility,
+        face.uncertainty,
+        face.box,
+        float(face.score),
+        face.pose,
         image_size,
     )
 
