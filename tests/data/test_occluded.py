@@ -38,7 +38,7 @@ def test_a_seed_gives_the_same_pictures_and_another_gives_others(drawn_folder: P
         (("--kind", "sprite", "--library", "nowhere"), "nowhere"),
         (("--kind", "mask", "--coverage", "0.5"), "'mask' has a fixed size"),
         (("--kind", "mask", "--templates", "N95"), "--templates N95: is for template, not for mask"),
-        (("--kind", "noise", "--library", "x"), "--library x: is for template and sprite, not for noise"),
+        (("--kind", "noise", "--library", "x"), "--library x: is for template, sprite, hand, haircut, not for noise"),
         (("--kind", "noise", "--seed", "-1"), "--seed -1: give 0 or more"),
     ],
 )

@@ -1,6 +1,8 @@
 """Occluders: what they cover, what they leave alone, and that a seed decides everything."""
 
 import math
+from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -9,15 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from unveil.data.occlusion import KINDS, Library, Occluded, face_region, is_occluded, occluder
+from unveil.cli.occlude import Kind
+from unveil.data.datasets.registry import folder
+from unveil.data.occlusion import KINDS, Library, Occluded, OcclusionConfig, face_region, is_occluded, occluder
 from unveil.data.occlusion.compose import Window
-from unveil.data.occlusion.library import Sprite, Template
+from unveil.data.occlusion.haircut import cut_hair
+from unveil.data.occlusion.library import HairCutout, Sprite, Template, write_hair
 from unveil.data.occlusion.mask_shape import MaskFit, coons, fit_patch, spline
+from unveil.data.occlusion.sheet import contact_sheet
 from unveil.data.occlusion.template import six_points
 from unveil.data.occlusion.textures import PATTERNS, image_patch
 from unveil.types import Image, Points
 
-SOFT_EDGE = 6  # pixels round the mask that blending and a shadow may change
+SOFT_EDGE = 12  # pixels around the mask that blending, motion blur and a shadow may change
+THIN = ("hair", "haircut", "beard", "glasses")  # kinds with strands, stubble and reflections that are not in the mask
 JAW, NOSE, EYES, MOUTH = slice(0, 17), slice(27, 36), slice(36, 48), slice(48, 68)
 
 
@@ -61,7 +68,13 @@ def drawn_library() -> Library:
     names = ("plain", "plain_left", "plain_right")
     templates = tuple(Template(name, cut_out(100, 120, (200, 220, 240)), anchors) for name in names)
     hand = Sprite("palm", "hands", cut_out(80, 60, (220, 180, 150)))
-    return Library(templates, (hand, Sprite("ball", "objects", cut_out(64, 64, (250, 30, 30)))))
+    hair = cut_out(192, 192, (60, 40, 30))
+    hair[90:] = 0
+    return Library(
+        templates,
+        (hand, Sprite("ball", "objects", cut_out(64, 64, (250, 30, 30)))),
+        (HairCutout("long", hair, face_at((96, 110), 45)),),
+    )
 
 
 LIBRARY = drawn_library()
@@ -118,7 +131,8 @@ def test_occluder_never_leaves_the_crop(
 @pytest.mark.parametrize("seed", range(12))
 def test_pixels_away_from_the_mask_stay_as_they_were(kind: str, seed: int) -> None:
     result = occlude(kind, seed)
-    assert changed_far_from(result.mask, picture(), result.image) == 0
+    allowed = 0.12 * result.mask.size if kind in THIN else 0
+    assert changed_far_from(result.mask, picture(), result.image) <= allowed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,8 +149,7 @@ def test_another_seed_gives_another_picture(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_covered_pixels_are_changed(kind: str) -> None:
-    result = occlude(kind, 3)
-    assert result.mask.any()
+    result = next(found for found in (occlude(kind, seed) for seed in range(3, 30)) if found.mask.any())
     assert (result.image != picture()).any(axis=2)[result.mask].mean() > 0.8
 
 
@@ -222,28 +235,119 @@ def test_the_face_region_holds_the_landmarks_and_the_forehead() -> None:
     assert not region[0, 0]
 
 
-@pytest.mark.parametrize("kind", ["noise", "polygon", "sprite"])
+def covered_parts(kind: str, seeds: int = 40) -> NDArray[np.float64]:
+    """How often each landmark of the frontal face is occluded, (68,)."""
+    flags = np.stack([is_occluded(FACE, occlude(kind, seed).mask) for seed in range(seeds)])
+    return np.asarray(flags.mean(axis=0), np.float64)
+
+
+@pytest.mark.parametrize(
+    ("kind", "often", "never"),
+    [
+        ("hair", slice(17, 27), slice(48, 68)),
+        ("haircut", slice(17, 27), slice(48, 68)),
+        ("hat", slice(17, 27), slice(31, 68)),
+        ("hood", (0, 1, 15, 16), slice(30, 36)),
+        ("scarf", slice(6, 11), slice(17, 27)),
+        ("beard", slice(5, 12), slice(17, 31)),
+        ("glasses", (17, 26, 27, 28, 39, 42), slice(48, 68)),
+        ("hand", slice(0, 68), ()),
+        ("held", slice(48, 68), (19, 24)),
+    ],
+)
+def test_each_kind_occludes_the_landmarks_that_it_lies_on(kind: str, often: object, never: object) -> None:
+    share = covered_parts(kind)
+    assert share[np.r_[often]].mean() > 0.12
+    assert never == () or share[np.r_[never]].mean() < 0.12
+    assert share.max() < 1
+
+
+def test_clear_lenses_leave_the_eyes_visible() -> None:
+    eyes = [is_occluded(FACE, occlude("glasses", seed).mask)[36:48].mean() for seed in range(40)]
+    assert np.median(eyes) < 0.2
+
+
+def test_a_hand_has_an_arm_that_leaves_the_image() -> None:
+    borders = [occlude("hand", seed).mask for seed in range(12)]
+    assert all(np.concatenate([m[0], m[-1], m[:, 0], m[:, -1]]).any() for m in borders)
+
+
+def test_hair_is_cut_out_above_the_face_and_not_on_it() -> None:
+    image, points_px = drawn_head()
+    cutout = cut_hair("a", image, points_px)
+    assert cutout is not None
+    alpha = cutout.pixels[..., 3] > 127
+    assert not is_occluded(cutout.points, alpha)[27:].any()
+    rows, _ = np.nonzero(alpha)
+    assert np.median(rows) < cutout.points[17:27, 1].mean()
+    colour = cutout.pixels[alpha][:, :3].mean(axis=0)
+    assert np.abs(colour - (60, 40, 30)).max() < 30
+
+
+def test_a_bald_head_or_one_that_is_cut_off_gives_no_hair() -> None:
+    image, points_px = drawn_head(hair=(225, 175, 145))
+    assert cut_hair("a", image, points_px) is None
+    image, points_px = drawn_head()
+    assert cut_hair("a", image[120:], points_px - (0, 120)) is None
+
+
+def test_hair_is_written_and_read_as_a_part_of_a_library(tmp_path: Path) -> None:
+    cutout = cut_hair("a", *drawn_head())
+    assert cutout is not None
+    write_hair(tmp_path / "hair", [cutout])
+    (read,) = Library.read(tmp_path).hair
+    assert read.name == "a"
+    np.testing.assert_allclose(read.points, cutout.points, atol=0.01)
+    assert np.abs(read.pixels[..., 3].astype(int) - cutout.pixels[..., 3]).mean() < 3
+    assert is_occluded(
+        FACE, occluder("haircut", Library.read(tmp_path))(picture(), FACE, np.random.default_rng(2)).mask
+    ).any()
+
+
+def test_a_contact_sheet_has_a_row_for_each_kind_that_can_be_drawn(drawn_folder: Path) -> None:
+    sheet, left_out = contact_sheet(folder(drawn_folder), ("hat", "haircut"), Library())
+    assert sheet.shape == (224, 7 * 224, 3)
+    assert left_out == ("haircut",)
+    with pytest.raises(ValueError, match="no occluder can be drawn of sprite"):
+        contact_sheet(folder(drawn_folder), ("sprite",), Library())
+
+
+def test_the_command_line_and_the_config_have_every_kind() -> None:
+    assert get_args(Kind) == KINDS
+    assert set(KINDS) <= OcclusionConfig.model_fields.keys()
+
+
+def drawn_head(hair: tuple[int, int, int] = (60, 40, 30)) -> tuple[Image, Points]:
+    """A face of one colour with hair above it, before a background of another."""
+    image = np.full((320, 320, 3), (90, 140, 190), np.uint8)
+    cv2.ellipse(image, (160, 160), (76, 98), 0, 0, 360, hair, -1)
+    cv2.ellipse(image, (160, 190), (62, 78), 0, 0, 360, (225, 175, 145), -1)
+    noise = np.random.default_rng(0).normal(0, 4, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8), face_at((160, 192), 60)
+
+
+@pytest.mark.parametrize("kind", ["noise", "polygon", "sprite", "hand"])
 @pytest.mark.parametrize("count", [29, 98, 5])
 def test_other_schemes_are_occluded_where_no_scheme_is_needed(kind: str, count: int) -> None:
     points_px = np.random.default_rng(0).uniform(50, 140, (count, 2)).astype(np.float32)
     assert occlude(kind, 0, points_px).mask.any()
 
 
-@pytest.mark.parametrize("kind", ["mask", "template", "sunglasses", "flat"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("noise", "polygon", "sprite", "hand")])
 def test_a_drawn_kind_names_itself_and_the_points_it_cannot_use(kind: str) -> None:
     with pytest.raises(ValueError, match=f"'{kind}': 98 points"):
         occlude(kind, 0, np.zeros((98, 2), np.float32))
 
 
-@pytest.mark.parametrize("kind", ["template", "sprite"])
+@pytest.mark.parametrize("kind", ["template", "sprite", "hand", "haircut"])
 def test_an_empty_library_has_no_cut_outs(kind: str) -> None:
-    with pytest.raises(ValueError, match=r"Library\.read"):
+    with pytest.raises(ValueError, match=r"Library\.read|prepare-hair"):
         occluder(kind)
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown occluder 'scarf'"):
-        occluder("scarf")
+    with pytest.raises(ValueError, match="unknown occluder 'veil'"):
+        occluder("veil")
 
 
 def test_a_share_outside_the_face_is_refused() -> None:

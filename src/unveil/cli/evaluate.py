@@ -60,7 +60,7 @@ class Options:
     coverage: Annotated[tuple[float, ...], tyro.conf.arg(metavar="F [F ...]")] = ()
     """Fraction of the face to cover, for noise, polygon and sprite; several give a sweep."""
     library: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of occluder images, for template and sprite."""
+    """Folder of occluder images, for template, sprite, hand and haircut."""
     templates: tuple[str, ...] = ()
     """Use only templates whose name begins with one of these."""
     seed: int = 0

@@ -12,9 +12,27 @@ from unveil.cli.images import check_writable
 from unveil.cli.progress import error_message
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV
+    from unveil.data.datasets.registry import DataSet
     from unveil.data.occlusion import Library
 
-Kind: TypeAlias = Literal["noise", "polygon", "mask", "template", "sunglasses", "sprite", "flat"]
+Kind: TypeAlias = Literal[
+    "noise",
+    "polygon",
+    "mask",
+    "template",
+    "sunglasses",
+    "sprite",
+    "flat",
+    "hair",
+    "haircut",
+    "hat",
+    "hood",
+    "scarf",
+    "beard",
+    "glasses",
+    "hand",
+    "held",
+]
 
 
 @dataclass(frozen=True)
@@ -25,14 +43,17 @@ class Options:
     """300w: the official release; folder: any folder of images with .pts files beside them."""
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder of the data set."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """The folder to write to."""
-    kind: Kind
+    kind: Kind | None = None
     """The kind of occluder."""
+    sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Instead of a data set, write a contact sheet: a row of faces for each kind, or for --kind alone. Landmarks that
+    are occluded are red."""
     split: str = "common"
     """Faces of 300w: train, common, challenging or full."""
     library: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of RGBA images, for template and sprite; templates are in masks/ with anchors.json."""
+    """Folder of RGBA images, for template, sprite, hand and haircut; templates are in masks/ with anchors.json."""
     templates: tuple[str, ...] = ()
     """Use only templates whose name begins with one of these."""
     coverage: float | None = None
@@ -54,13 +75,19 @@ def run(options: Options) -> int:
     from unveil.evaluation import check_coverage
 
     try:
-        check_writable(options.out)
+        if (options.sheet is None) == (options.out is None or options.kind is None):
+            raise ValueError("give --out and --kind for a data set, or --sheet for a contact sheet")
+        check_writable(options.out if options.out is not None else options.sheet.parent)  # type: ignore[union-attr]
         if options.seed < 0:
             raise ValueError(f"--seed {options.seed}: give 0 or more")
         if options.dataset == "folder":
             faces = folder(options.root)
         else:
             faces = read_data_set(f"{options.dataset}/{options.split}", options.root, partial=options.partial)
+        if options.sheet is not None:
+            return _write_sheet(options, faces)
+        assert options.kind is not None
+        assert options.out is not None
         library = read_library(options.kind, options.library, options.templates)
         coverages = check_coverage(options.kind, () if options.coverage is None else (options.coverage,))
         sampler = OcclusionSampler.of_kind(options.kind, library, *coverages)
@@ -81,6 +108,20 @@ def run(options: Options) -> int:
     return 0
 
 
+def _write_sheet(options: Options, faces: "DataSet") -> int:
+    from unveil.data.occlusion import KINDS, Library
+    from unveil.data.occlusion.sheet import contact_sheet
+    from unveil.io.images import write_png
+
+    assert options.sheet is not None
+    kinds = KINDS if options.kind is None else (options.kind,)
+    sheet, left_out = contact_sheet(faces, kinds, Library.read(options.library).only(options.templates), options.seed)
+    write_png(options.sheet, sheet)
+    without = f"; without {', '.join(left_out)}, which need a --library" if left_out else ""
+    print(f"{options.sheet}: {len(kinds) - len(left_out)} kinds{without}")
+    return 0
+
+
 def read_library(kind: str | None, folder: Path | None, templates: Sequence[str]) -> "Library":
     """Return the images of a kind of occluder.
 
@@ -94,8 +135,8 @@ def read_library(kind: str | None, folder: Path | None, templates: Sequence[str]
     """
     from unveil.data.occlusion import Library
 
-    if folder is not None and kind not in ("template", "sprite"):
-        raise ValueError(f"--library {folder}: is for template and sprite, not for {kind}; leave it out")
+    if folder is not None and kind not in (with_images := ("template", "sprite", "hand", "haircut")):
+        raise ValueError(f"--library {folder}: is for {', '.join(with_images)}, not for {kind}; leave it out")
     if templates and kind != "template":
         raise ValueError(f"--templates {' '.join(templates)}: is for template, not for {kind}; leave it out")
     return Library.read(folder).only(templates)

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import (
     MIN_THICKNESS,
-    Alpha,
     Occluded,
     Paint,
     Window,
@@ -19,6 +18,7 @@ from unveil.data.occlusion.compose import (
 from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
 from unveil.data.occlusion.frame import FaceFrame, require_ibug68
 from unveil.data.occlusion.mask_shape import ACROSS, DOWN, MaskFit, Patch, fit_patch, spline
+from unveil.data.occlusion.scene import scene_light
 from unveil.data.occlusion.textures import Colour
 from unveil.schemes.ibug68 import LEFT_EAR, RIGHT_EAR
 from unveil.types import Image, Points
@@ -52,7 +52,7 @@ def face_mask(image: Image, points_px: Points, rng: np.random.Generator) -> Occl
     paint = _lay_fabric(patch_px, window, fabric(rng))
     _trim(patch_px, window, paint, frame.size, rng)
     level = face_brightness(image, frame)
-    paint *= _light(image, level, window, rng)[..., None]
+    paint *= scene_light(image, level, window, rng)[..., None]
     if straps:
         colour = (STRAP if rng.random() < 0.7 else base_colour(rng)) * min(level / 150, 1.0)
         lines = window.stroke(*straps, thickness=max(MIN_THICKNESS, frame.size * rng.uniform(0.01, 0.035)))
@@ -108,16 +108,6 @@ def _trim(patch: Patch, window: Window, paint: Paint, size: float, rng: np.rando
     else:
         trim: Colour = base_colour(rng)
         paint += band[..., None] * (trim - paint)
-
-
-def _light(image: Image, level: float, window: Window, rng: np.random.Generator) -> Alpha:
-    """Return the image's light on the mask, (h, w): its brightness, and its gradient from side to side."""
-    dim = min(level / 150, 1.15) ** rng.uniform(0.2, 0.9)
-    small = cv2.resize(window.crop(image), (5, 5), interpolation=cv2.INTER_AREA).mean(axis=2).astype(np.float32)
-    spread = cv2.resize(
-        small / max(float(small.mean()), 8.0), (window.width, window.height), interpolation=cv2.INTER_CUBIC
-    )
-    return np.asarray(dim * (1 + np.float32(rng.uniform(0, 0.6)) * (np.clip(spread, 0.5, 1.5) - 1)), np.float32)
 
 
 def _finish(paint: Paint, rng: np.random.Generator) -> Paint:

@@ -5,9 +5,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from unveil.data.occlusion.beard import beard
 from unveil.data.occlusion.compose import Occluder
 from unveil.data.occlusion.facemask import face_mask
 from unveil.data.occlusion.flatmask import flat_mask
+from unveil.data.occlusion.glasses import glasses
+from unveil.data.occlusion.hair import hair
+from unveil.data.occlusion.haircut import haircut_occluder
+from unveil.data.occlusion.hand import hand_occluder
+from unveil.data.occlusion.headwear import hat, hood, scarf
+from unveil.data.occlusion.held import held_object
 from unveil.data.occlusion.library import Library
 from unveil.data.occlusion.noise import noise_occluder
 from unveil.data.occlusion.polygon import polygon_occluder
@@ -15,7 +22,7 @@ from unveil.data.occlusion.sprite import sprite_occluder
 from unveil.data.occlusion.sunglasses import sunglasses
 from unveil.data.occlusion.template import template_occluder
 
-Images: TypeAlias = Literal["templates", "sprites"]
+Images: TypeAlias = Literal["templates", "sprites", "hair"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,15 @@ REGISTRY: Mapping[str, Kind] = MappingProxyType(
             images="sprites",
         ),
         "flat": _drawn(flat_mask),
+        "hair": _drawn(hair),
+        "haircut": Kind(lambda library, _: haircut_occluder(library.hair), images="hair"),
+        "hat": _drawn(hat),
+        "hood": _drawn(hood),
+        "scarf": _drawn(scarf),
+        "beard": _drawn(beard),
+        "glasses": _drawn(glasses),
+        "hand": Kind(lambda library, _: hand_occluder(library.sprites), any_scheme=True, images="sprites"),
+        "held": _drawn(held_object),
     }
 )
 """Every kind of occluder by its name."""

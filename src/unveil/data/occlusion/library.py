@@ -1,7 +1,7 @@
 """The images that occluders are made of, read from disk once: mask templates with their anchors, and sprites."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.io.files import atomic_write
 from unveil.types import Points
 
 SUFFIXES = (".png", ".webp")
 LONGEST = 256  # pixels; larger cut-outs are shrunk on reading, since none is drawn larger on a crop
+HAIR_LANDMARKS = "landmarks.json"
 ANCHOR_NAMES = ("a", "b", "c", "d", "e", "f")
 TEST_TEMPLATES = ("surgical", "N95", "cloth")
 """Names of templates, or beginnings of names, that are for evaluation: training does not use them by default."""
@@ -51,24 +53,41 @@ class Template:
 
 
 @dataclass(frozen=True, eq=False)
+class HairCutout:
+    """Hair that is cut out of a portrait.
+
+    Args:
+        name: The file's name without suffix.
+        pixels: RGBA with premultiplied colours, (h, w, 4).
+        points: The 68 landmarks of the face below it, (68, 2), in the cut-out's pixels.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    points: Points
+
+
+@dataclass(frozen=True, eq=False)
 class Library:
     """Images for occluders. The kinds that need images which it lacks are not available.
 
     Args:
         templates: Mask templates.
         sprites: Cut-out hands and objects.
+        hair: Hair of portraits.
     """
 
     templates: tuple[Template, ...] = ()
     sprites: tuple[Sprite, ...] = ()
+    hair: tuple[HairCutout, ...] = ()
 
     @classmethod
     def read(cls, folder: Path | str | None, exclude: Collection[str] = ()) -> Self:
         """Read a folder of images.
 
         Args:
-            folder: A folder with an `anchors.json` (`masks/` or the folder itself) holds templates, every other one
-                sprites. None gives an empty library.
+            folder: A folder with an `anchors.json` (`masks/` or the folder itself) holds templates, one with a
+                `landmarks.json` hair, every other one sprites. None gives an empty library.
             exclude: Templates whose name starts with one of these are left out.
 
         Returns:
@@ -86,18 +105,21 @@ class Library:
         folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
         templates: list[Template] = []
         sprites: list[Sprite] = []
+        hair: list[HairCutout] = []
         for place in folders:
             if (place / "anchors.json").is_file():
                 templates += _templates(place, tuple(exclude))
+            elif (place / HAIR_LANDMARKS).is_file():
+                hair += _hair(place)
             elif place.name != "masks":
                 sprites += [Sprite(path.stem, place.name, _shrink(_read(path))) for path in _image_files(place)]
-        return cls(tuple(templates), tuple(sprites))
+        return cls(tuple(templates), tuple(sprites), tuple(hair))
 
     def has(self, images: str | None) -> bool:
         """Return whether the library has images of a sort.
 
         Args:
-            images: "templates" or "sprites"; None is always true.
+            images: "templates", "sprites" or "hair"; None is always true.
         """
         return images is None or bool(getattr(self, images))
 
@@ -143,6 +165,36 @@ def _templates(folder: Path, exclude: tuple[str, ...]) -> list[Template]:
         scale = min(LONGEST / max(pixels.shape[:2]), 1.0)
         found.append(Template(path.stem, _shrink(pixels), (points + 0.5) * scale - 0.5))
     return found
+
+
+def _hair(folder: Path) -> list[HairCutout]:
+    places = json.loads((folder / HAIR_LANDMARKS).read_text())
+    found = []
+    for path in _image_files(folder):
+        if path.stem not in places:
+            raise ValueError(f"{path}: no landmarks in {HAIR_LANDMARKS}; make the hair again")
+        found.append(HairCutout(path.stem, _read(path), np.array(places[path.stem], np.float32)))
+    return found
+
+
+def write_hair(folder: Path, hair: Sequence[HairCutout]) -> None:
+    """Write hair as a folder of a library.
+
+    Args:
+        folder: Created if it is missing.
+        hair: The cut-outs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for cutout in hair:
+        alpha = cutout.pixels[..., 3:].astype(np.float32) / 255
+        rgb = np.clip(cutout.pixels[..., :3] / np.maximum(alpha, 1 / 255), 0, 255)
+        bgra = np.concatenate([rgb[..., ::-1], cutout.pixels[..., 3:]], axis=2).astype(np.uint8)
+        content = cv2.imencode(".webp", bgra, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
+        with atomic_write(folder / f"{cutout.name}.webp") as temporary:
+            temporary.write_bytes(content)
+    places = {cutout.name: np.round(cutout.points, 2).tolist() for cutout in hair}
+    with atomic_write(folder / HAIR_LANDMARKS) as temporary:
+        temporary.write_text(json.dumps(places) + "\n")
 
 
 def _shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -47,6 +47,24 @@ class OcclusionConfig(BaseModel):
     """Cut-out hands and objects; needs a library."""
     flat: Weight = 0.0
     """Drawn masks that are cut flat and laid on the face as templates are."""
+    hair: Weight = 0.0
+    """Drawn fringes, curtains and loose locks."""
+    haircut: Weight = 0.0
+    """Hair cut out of portraits; needs a library with hair."""
+    hat: Weight = 0.0
+    """Drawn beanies, caps, brimmed hats and helmets."""
+    hood: Weight = 0.0
+    """Drawn hoods and headscarves around the face."""
+    scarf: Weight = 0.0
+    """Drawn scarves, collars and turtlenecks."""
+    beard: Weight = 0.0
+    """Drawn beards, moustaches and goatees."""
+    glasses: Weight = 0.0
+    """Clear glasses: frames and reflections."""
+    hand: Weight = 0.0
+    """Cut-out hands with drawn arms; needs a library with a folder `hands`."""
+    held: Weight = 0.0
+    """Drawn microphones, phones, cups and food, with fingers."""
     occluded_fraction: Fraction = 0.7
     """Fraction of faces that get an occluder."""
     second_fraction: Fraction = 0.25

@@ -73,14 +73,21 @@ def _placed(
     """Draw a sprite and the 3x3 matrix that lays its middle on the mouth, an eye, a cheek or anywhere on the face."""
     group = groups[rng.integers(len(groups))]
     sprite = group[rng.integers(len(group))]
-    centre = np.clip(_target(points_px, rng, frame), 0, np.array(image.shape[1::-1]) - 1.0)
+    centre = np.clip(target_on_face(points_px, rng, frame), 0, np.array(image.shape[1::-1]) - 1.0)
     longest = frame.size * (rng.uniform(1.8, 3.4) if sprite.group == HANDS else rng.uniform(1.0, 2.8))
     upright = rng.random() < 0.6
     angle = rng.normal(0, 0.5) if upright else rng.uniform(-math.pi, math.pi)
-    return sprite, _matrix(sprite, centre, longest, angle, mirrored=bool(rng.integers(2)))
+    return sprite, place_sprite(sprite, centre, longest, angle, mirrored=bool(rng.integers(2)))
 
 
-def _target(points_px: Points, rng: np.random.Generator, frame: FaceFrame) -> NDArray[np.float64]:
+def target_on_face(points_px: Points, rng: np.random.Generator, frame: FaceFrame) -> NDArray[np.float64]:
+    """Return a place on the face, (2,) in pixels: an eye, the nose, the mouth or any landmark, off by a little.
+
+    Args:
+        points_px: Landmarks (L, 2) in pixels.
+        rng: The random generator.
+        frame: Where the face lies.
+    """
     scheme = SCHEME_OF_COUNT.get(len(points_px))
     if scheme is None or scheme.five_points is None or rng.random() < 0.4:
         place = points_px[rng.integers(len(points_px))]
@@ -90,10 +97,18 @@ def _target(points_px: Points, rng: np.random.Generator, frame: FaceFrame) -> ND
     return np.asarray(place + rng.normal(0, 0.2 * frame.size, 2), np.float64)
 
 
-def _matrix(
+def place_sprite(
     sprite: Sprite, centre: NDArray[np.float64], longest: float, angle: float, mirrored: bool
 ) -> NDArray[np.float64]:
-    """Return the matrix that brings the visible part's middle to `centre` and its longer side to `longest` pixels."""
+    """Return the 3x3 matrix that places a sprite.
+
+    Args:
+        sprite: The sprite.
+        centre: Where the middle of its visible part comes to lie, (2,) in pixels.
+        longest: Its longer side in pixels.
+        angle: Its rotation in radians.
+        mirrored: Mirror it first.
+    """
     rows, columns = np.flatnonzero(sprite.pixels[..., 3].max(axis=1)), np.flatnonzero(sprite.pixels[..., 3].max(axis=0))
     if not len(rows):
         rows, columns = np.arange(2), np.arange(2)

@@ -46,9 +46,9 @@ def sunglasses(image: Image, points_px: Points, rng: np.random.Generator) -> Occ
     """
     require_ibug68("sunglasses", points_px)
     shape = list(SHAPES)[rng.integers(len(SHAPES))]
-    lenses, axes = _lenses(points_px, rng, shape)
+    lenses, axes = lens_outlines(points_px, rng, shape)
     size = float(np.linalg.norm(axes[0]))
-    temples = _temples(points_px, lenses, size)
+    temples = temple_bars(points_px, lenses, size)
     everything = np.concatenate([*lenses, *temples])
     window = Window.around(everything, image, margin=6)
     if window.empty:
@@ -59,14 +59,14 @@ def sunglasses(image: Image, points_px: Points, rng: np.random.Generator) -> Occ
     thickness = size * rng.uniform(0.015, 0.08)
     rims = [np.concatenate([lens, lens[:1]]) for lens in lenses]
     bars = window.stroke(*rims, thickness=thickness)
-    bars = np.maximum(bars, window.stroke(*_bridge(lenses, rng), thickness=max(thickness, MIN_THICKNESS)))
+    bars = np.maximum(bars, window.stroke(*bridge_bars(lenses, rng), thickness=max(thickness, MIN_THICKNESS)))
     bars = np.maximum(bars, window.stroke(*temples, thickness=max(MIN_THICKNESS, size * rng.uniform(0.03, 0.09))))
     paint += bars[..., None] * (rim - paint)
     alpha = soften(np.maximum(alpha, bars), rng.uniform(0.3, 0.8))
     return paste(image, window, match_saturation(image, paint), alpha, shadow=rng.uniform(0, 0.3))
 
 
-def _lenses(
+def lens_outlines(
     points_px: Points, rng: np.random.Generator, shape: str
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """Return the two outlines (64, 2) in pixels, left first, and the axes (2, 2) between the eyes and down.
@@ -99,13 +99,13 @@ def _lenses(
     return lenses, np.stack([across, down])
 
 
-def _bridge(lenses: list[NDArray[np.float64]], rng: np.random.Generator) -> list[NDArray[np.float64]]:
+def bridge_bars(lenses: list[NDArray[np.float64]], rng: np.random.Generator) -> list[NDArray[np.float64]]:
     """Return one or two bars (2, 2) from lens to lens. Index 32 is a lens's inner end."""
     bars = [np.stack([lenses[0][32 + step], lenses[1][32 + step]]) for step in ((4,) if rng.random() < 0.7 else (2, 9))]
     return [bar for bar in bars if np.isfinite(bar).all()]
 
 
-def _temples(points_px: Points, lenses: list[NDArray[np.float64]], size: float) -> list[NDArray[np.float64]]:
+def temple_bars(points_px: Points, lenses: list[NDArray[np.float64]], size: float) -> list[NDArray[np.float64]]:
     """Return bars (2, 2) from the lenses' outer ends to the ears, on the sides where the cheek is visible."""
     temples = []
     for lens, ear in zip(lenses, (points_px[LEFT_EAR], points_px[RIGHT_EAR]), strict=True):

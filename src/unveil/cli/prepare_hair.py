@@ -1,0 +1,61 @@
+"""`unveil prepare-hair`: cut hair out of portraits and add it to a library of occluders."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from unveil.cli.images import check_writable
+from unveil.cli.progress import Job, error_message
+
+
+@dataclass(frozen=True)
+class Options:
+    """Cut hair out of portraits by GrabCut, for the occluder haircut.
+
+    The whole head must be in the image. Portraits with too little hair, or hair of the skin's colour, are left out.
+    """
+
+    source: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
+    """Portraits: images, quoted globs, or folders."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of the hair, for example LIBRARY/hair."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
+    """The landmark model."""
+
+
+def run(options: Options) -> int:
+    """Cut the hair and return the exit status."""
+    from unveil import Pipeline
+    from unveil.data.occlusion.haircut import cut_hair
+    from unveil.data.occlusion.library import HairCutout, write_hair
+    from unveil.io.image_sources import find_sources
+    from unveil.io.images import read_image
+
+    try:
+        check_writable(options.out)
+        paths = [source.path for source in find_sources(options.source, options.out).images]
+        pipeline = Pipeline(options.model)
+    except (ValueError, OSError) as error:
+        print(f"error: {error_message(error)}", file=sys.stderr)
+        return 2
+    found: list[HairCutout] = []
+    with Job(len(paths), "cutting hair") as job:
+        for path in paths:
+            try:
+                image = read_image(path)
+                faces = pipeline(image)
+            except (ValueError, OSError) as error:
+                job.fail(error_message(error))
+                continue
+            if len(faces) == 1 and (cutout := cut_hair(path.stem, image, faces[0].landmarks)) is not None:
+                found.append(cutout)
+            job.succeed()
+    if not found:
+        print("error: no portrait has hair that can be cut out; give images of whole heads", file=sys.stderr)
+        return 2
+    write_hair(options.out, found)
+    print(f"{options.out}: hair of {len(found)} of {len(paths)} images")
+    return job.status
