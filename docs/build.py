@@ -3,12 +3,14 @@
 `make docs` calls it. The generator reads `mkdocs.yml`; a warning is an error.
 """
 
+import contextlib
+import io
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from posixpath import normpath, relpath
 from typing import Any
@@ -16,12 +18,16 @@ from typing import Any
 import yaml
 
 from unveil.cli import COMMANDS
+from unveil.cli import main as unveil_command
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "unveil"
 PAGES = ROOT / "build" / "docs"
 SITE = ROOT / "build" / "site"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+# One preset of each kind of training; the presets of a kind have the same settings.
+PRESETS = {"train": ("glomface-light", "pfld", "drn")}
 
 # Pages that are copies of files outside `docs/`: the page's path in the site, and the file's path in the repository.
 COPIES = {
@@ -41,6 +47,7 @@ def main() -> int:
     Returns:
         The exit status: 0 if there was no warning.
     """
+    os.environ["COLUMNS"] = "100"  # the width of the help texts
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.copytree(ROOT / "docs", PAGES, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for path, content in generated_pages().items():
@@ -88,14 +95,38 @@ def _link_rewriter(source_folder: Path, page_folder: Path) -> Callable[[re.Match
 
 def command_reference() -> str:
     """Return the page with the help text of every command, as the parsers print it."""
-    import tyro
-
     parts = ["# Command line", "", "Generated from the parsers: `unveil COMMAND --help` prints the same.", ""]
     for name, summary in COMMANDS.items():
-        module = import_module(f"unveil.cli.{name.replace('-', '_')}")
-        text = tyro.extras.get_parser(module.Options, prog=f"unveil {name}").format_help()
+        text = help_text(name)
         parts += [f"## {name}", "", f"{summary[0].upper()}{summary[1:]}.", "", "```text", text, "```", ""]
+        for subcommand in subcommands(name, text):
+            parts += [f"### {name} {subcommand}", "", "```text", help_text(name, subcommand), "```", ""]
     return "\n".join(parts)
+
+
+def help_text(*command: str) -> str:
+    """Return what a command prints for `--help`.
+
+    Args:
+        command: The command and its subcommand.
+    """
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        unveil_command([*command, "--help"])
+    return re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue()).rstrip()
+
+
+def subcommands(name: str, text: str) -> list[str]:
+    """Return the subcommands of a command.
+
+    Args:
+        name: The command.
+        text: Its help text.
+    """
+    if name in PRESETS:
+        return [*PRESETS[name]]
+    found = re.search(r"\{([^}]*)\}", text) if "─ subcommands" in text else None
+    return found[1].split(",") if found else []
 
 
 def card_index() -> str:
