@@ -4,11 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from unveil.data.synthetic import frontal_shape
 from unveil.metrics import (
+    contour_errors,
     degenerate_faces,
     nme,
     nme_by_region,
@@ -18,6 +20,7 @@ from unveil.metrics import (
     nrmse,
     point_errors,
     summarise,
+    yaw_bins,
 )
 from unveil.schemes.scheme import COFW29, IBUG68, SCHEMES, Scheme
 
@@ -70,6 +73,7 @@ def test_errors_stay_when_face_and_prediction_are_scaled_and_moved(
         np.testing.assert_allclose(moved, point_errors(predicted_px, true_px, scheme, normaliser), rtol=1e-5, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.permutations(range(6)))
 def test_a_summary_does_not_depend_on_the_order_of_the_faces(seed: int, order: list[int]) -> None:
     predicted_px, true_px = random_faces(seed, 6)
@@ -169,3 +173,56 @@ def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
         summarise(true_px, true_px, IBUG68, visible=np.ones(68, bool))
     with pytest.raises(ValueError, match="no landmark is chosen"):
         nme_over(np.zeros((1, 68)), np.zeros((1, 68), bool))
+
+
+def test_an_error_along_the_jaw_is_not_one_across_it() -> None:
+    shape = frontal_shape().astype(np.float64) * 60 + 100
+    true_px = np.stack([shape, shape])
+    jaw = slice(1, 16)
+    tangents = np.gradient(shape[:17], axis=0)[jaw]
+    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+    predicted_px = true_px.copy()
+    predicted_px[0, jaw] += 5 * tangents
+    predicted_px[1, jaw] += 5 * tangents[:, ::-1] * (-1, 1)
+    split = contour_errors(predicted_px, true_px, IBUG68)
+    assert split is not None
+    length = normaliser_lengths(true_px, IBUG68, "ocular")[0]
+    along, across = (values.mean(axis=1) * length for values in split)
+    np.testing.assert_allclose(along, [5 * 15 / 17, 0], atol=0.01)
+    np.testing.assert_allclose(across, [0, 5 * 15 / 17], atol=0.01)
+    percent = summarise(predicted_px, true_px, IBUG68).percent
+    assert percent["nme_ocular_outline_across"] == pytest.approx(100 * across.mean() / length)
+    assert contour_errors(np.zeros((1, 29, 2)), np.random.default_rng(0).normal(size=(1, 29, 2)), COFW29) is None
+
+
+def test_errors_are_told_apart_by_yaw() -> None:
+    frontal, turned = frontal_shape() * 60 + 100, frontal_shape() * 60 + 100
+    turned[27:36, 0] += 15  # the nose moves to a side
+    true_px = np.stack([frontal, turned]).astype(np.float64)
+    bins = yaw_bins(true_px, IBUG68)
+    assert list(bins) == ["0_15", "15_30", "30_45", "45_up"]
+    assert sum(bins.values()).tolist() == [1, 1]
+    assert bins["0_15"].tolist() == [True, False]
+    predicted_px = true_px + np.array([[[1.0, 0]], [[4.0, 0]]])
+    percent = summarise(predicted_px, true_px, IBUG68).percent
+    found = [percent[name] for name in percent if name.startswith("nme_ocular_yaw_")]
+    assert len(found) == 2
+    assert found[0] == pytest.approx(100 / normaliser_lengths(true_px, IBUG68, "ocular")[0])
+
+
+def test_occlusion_is_measured_by_region_and_without_the_outline() -> None:
+    _, true_px = random_faces(0, 3)
+    visible = np.ones((3, 68), bool)
+    visible[:, 48:] = False  # the mouths
+    visible[0, :9] = False
+    visibility = np.where(visible, 0.9, 0.8)
+    visibility[:, 48:58] = 0.1
+    percent = summarise(true_px, true_px, IBUG68, visible=visible, visibility=visibility).percent
+    assert percent["occlusion_recall50_region_mouth"] == pytest.approx(50)
+    assert percent["occlusion_precision50_region_mouth"] == percent["occlusion_precision50"] == 100
+    assert percent["occlusion_recall50"] == pytest.approx(100 * 30 / 69)
+    assert percent["occlusion_recall50_without_outline"] == pytest.approx(50)
+    assert percent["occlusion_auroc"] == percent["occlusion_auroc_without_outline"] == 100
+    assert percent["occlusion_recall50_region_left_cheek"] == 0
+    assert "occlusion_auroc_region_mouth" not in percent  # all of it is occluded
+    assert "occlusion_precision50_region_nose" not in percent

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from unveil.metrics import (
     auc,
     auc_contribution,
+    auroc,
     bootstrap_counts,
     bootstrap_interval,
     ced,
+    error_deciles,
     failure_rate,
     failures,
+    precision_recall,
     recall_at_precision,
     reliability,
 )
@@ -100,3 +103,36 @@ def test_what_has_no_curve_no_recall_and_no_calibration_is_refused() -> None:
         recall_at_precision(np.zeros(3, bool), np.zeros(3))
     with pytest.raises(ValueError, match="not a number from 0 to 1"):
         reliability(np.zeros(1, bool), np.array([1.5]))
+
+
+@given(judgements)
+def test_auroc_counts_the_pairs_that_are_in_order(judged: tuple[Floats, Floats]) -> None:
+    true, score = judged[0].astype(bool), np.round(judged[1], 1)
+    if true.any() and not true.all():
+        pairs = score[true][:, None] - score[~true][None]
+        assert auroc(true, score) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+        assert auroc(true, 3 * score - 1) == auroc(true, score)
+    else:
+        with pytest.raises(ValueError, match="no ROC curve"):
+            auroc(true, score)
+
+
+def test_precision_and_recall_are_absent_where_nothing_is_predicted_or_true() -> None:
+    true, none = np.array([1, 1, 0, 0], bool), np.zeros(4, bool)
+    assert precision_recall(true, np.array([1, 0, 1, 0], bool)) == (0.5, 0.5)
+    assert precision_recall(true, none) == (None, 0)
+    assert precision_recall(none, true) == (0, None)
+
+
+def test_calibrated_errors_have_no_deviation_by_decile() -> None:
+    rng = np.random.default_rng(0)
+    actual = rng.uniform(1, 9, (50, 68))
+    assert error_deciles(actual, actual).deviation == 0
+    twice = error_deciles(2 * actual, actual)
+    assert twice.deviation == pytest.approx(1)
+    assert (np.diff(twice.predicted) > 0).all()
+    assert error_deciles(rng.permutation(actual.ravel()).reshape(actual.shape), actual).actual == pytest.approx(
+        5, abs=0.5
+    )
+    with pytest.raises(ValueError, match="give 10 or more"):
+        error_deciles(np.ones(3), np.ones(3))

@@ -12,6 +12,7 @@ from unveil.metrics.distribution import (
     failures,
 )
 from unveil.metrics.errors import (
+    contour_errors,
     degenerate_faces,
     nme,
     nme_by_region,
@@ -19,23 +20,36 @@ from unveil.metrics.errors import (
     normaliser_lengths,
     normaliser_names,
     nrmse,
+    outline_landmarks,
     point_errors,
 )
-from unveil.metrics.summary import THRESHOLDS, Summary, metric_key, summarise
-from unveil.metrics.visibility import Reliability, recall_at_precision, reliability
+from unveil.metrics.summary import THRESHOLDS, Summary, metric_key, summarise, yaw_bins
+from unveil.metrics.visibility import (
+    Deciles,
+    Reliability,
+    auroc,
+    error_deciles,
+    precision_recall,
+    recall_at_precision,
+    reliability,
+)
 
 __all__ = [
     "THRESHOLDS",
     "Ced",
+    "Deciles",
     "Interval",
     "Reliability",
     "Summary",
     "auc",
     "auc_contribution",
+    "auroc",
     "bootstrap_counts",
     "bootstrap_interval",
     "ced",
+    "contour_errors",
     "degenerate_faces",
+    "error_deciles",
     "failure_rate",
     "failures",
     "metric_key",
@@ -45,8 +59,11 @@ __all__ = [
     "normaliser_lengths",
     "normaliser_names",
     "nrmse",
+    "outline_landmarks",
     "point_errors",
+    "precision_recall",
     "recall_at_precision",
     "reliability",
     "summarise",
+    "yaw_bins",
 ]

@@ -19,6 +19,7 @@ Names: TypeAlias = Sequence[str] | None
 """The faces' names for error messages; None: they are numbered."""
 
 BOX = "box"
+OUTLINE_PARTS = ("left cheek", "right cheek", "cheeks", "left jaw", "right jaw", "jaw")
 MIN_LENGTH = 1e-6  # of the box's diagonal: below it, points that coincide differ by rounding only
 
 
@@ -104,6 +105,53 @@ def nme_by_region(errors: Floats, scheme: Scheme, level: str = "regions") -> dic
     """
     parts = (part for found in scheme.hierarchy.levels if found.name == level for part in found.parts)
     return {part.name: nme(errors[:, list(part.points)]) for part in parts}
+
+
+def outline_landmarks(scheme: Scheme) -> tuple[int, ...]:
+    """Return the landmarks on the outline of the face, jaw and cheeks, in rising order; none if the scheme names none.
+
+    Args:
+        scheme: The landmark scheme.
+    """
+    parts = [part for level in scheme.hierarchy.levels for part in level.parts if part.name in OUTLINE_PARTS]
+    return tuple(sorted({point for part in parts for point in part.points}))
+
+
+def contour_errors(
+    predicted_px: AnyFloats, ground_truth_px: AnyFloats, scheme: Scheme, normaliser: str = "ocular", names: Names = None
+) -> tuple[Floats, Floats] | None:
+    """Split the errors of the face's outline into their components along and across the contour.
+
+    Annotators agree across the contour; along it a landmark's place is a convention.
+
+    Args:
+        predicted_px: (N, L, 2).
+        ground_truth_px: (N, L, 2).
+        scheme: The landmark scheme.
+        normaliser: One of `normaliser_names(scheme)`.
+        names: The faces' names.
+
+    Returns:
+        Absolute errors along and across, (N, K) each, for the K landmarks of the outline; None if the scheme has no
+        contour there.
+
+    Raises:
+        ValueError: As for `point_errors`.
+    """
+    outline = set(outline_landmarks(scheme))
+    contour = next(
+        (list(line.points) for line in scheme.contours if len(line.points) > 2 and outline >= set(line.points)), None
+    )
+    if contour is None:
+        return None
+    lengths_px = normaliser_lengths(ground_truth_px, scheme, normaliser, names)
+    line = ground_truth_px[:, contour].astype(np.float64)
+    tangents = np.gradient(line, axis=1)
+    tangents /= np.maximum(np.linalg.norm(tangents, axis=-1, keepdims=True), 1e-9)
+    offsets = (predicted_px[:, contour] - line) / lengths_px[:, None, None]
+    along: Floats = np.abs((offsets * tangents).sum(axis=-1))
+    across: Floats = np.abs(offsets[..., 1] * tangents[..., 0] - offsets[..., 0] * tangents[..., 1])
+    return along, across
 
 
 def normaliser_names(scheme: Scheme) -> tuple[str, ...]:

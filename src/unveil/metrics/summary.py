@@ -7,6 +7,7 @@ Names contain the normaliser and the threshold: `nme_ocular`, `fr10_ocular` (fra
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,17 +19,22 @@ from unveil.metrics.errors import (
     Flags,
     Floats,
     Names,
+    contour_errors,
     nme,
     nme_by_region,
     normaliser_names,
     nrmse,
+    outline_landmarks,
     point_errors,
 )
-from unveil.metrics.visibility import recall_at_precision, reliability
+from unveil.metrics.visibility import auroc, precision_recall, recall_at_precision, reliability
+from unveil.schemes.pose import five_points, head_pose
 from unveil.schemes.scheme import Scheme
 
 THRESHOLDS = (0.08, 0.10)
 PRECISION = 0.80
+OCCLUDED_ABOVE = 0.5  # 1 - visibility above which a landmark counts as occluded
+YAW_BINS_DEG = (0, 15, 30, 45)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,9 @@ def summarise(
         normalisers: None: all of the scheme.
         thresholds: Of failure rate and AUC, as fractions of the normaliser.
         visible: Ground truth of visibility, (N, L); adds the NME over visible and over occluded landmarks.
-        visibility: Predicted visibility, (N, L), 0 to 1; with `visible` it adds the recall of occluded landmarks at
-            80 % precision and the calibration error.
+        visibility: Predicted visibility, (N, L), 0 to 1; with `visible` it adds the calibration error, and of
+            all landmarks, without the outline and by region: AUROC of occlusion, precision and recall at 0.5, recall at
+            80 % precision.
         names: The faces' names for messages.
         rng: Adds bootstrap intervals.
         repeats: R.
@@ -97,19 +104,41 @@ def summarise(
         if given.shape != ground_truth_px.shape[:2]:
             raise ValueError(f"visibility of shape {given.shape}, but landmarks of shape {ground_truth_px.shape}")
     means: dict[str, _Mean] = {}
+    turned = yaw_bins(ground_truth_px, scheme)
     for normaliser in normaliser_names(scheme) if normalisers is None else normalisers:
-        errors = point_errors(predicted_px, ground_truth_px, scheme, normaliser, names)
-        means |= dict(_means(errors, scheme, metric_key(normaliser), thresholds, visible))
+        means |= dict(_means((predicted_px, ground_truth_px), scheme, normaliser, thresholds, visible, names, turned))
     percent = {name: 100 * float(np.average(mean.values, weights=mean.weights)) for name, mean in means.items()}
     if visible is not None:
-        percent |= _visibility(visible, visibility)
+        percent |= _visibility(visible, visibility, scheme)
     return Summary(len(ground_truth_px), MappingProxyType(percent), MappingProxyType(_intervals(means, rng, repeats)))
 
 
+def yaw_bins(ground_truth_px: AnyFloats, scheme: Scheme) -> dict[str, Flags]:
+    """Return which faces are turned by how much, (N,) by bin: `0_15`, `15_30`, `30_45` and `45_up` degrees.
+
+    Args:
+        ground_truth_px: (N, L, 2).
+        scheme: The landmark scheme; one without five points has no bins.
+    """
+    if scheme.five_points is None:
+        return {}
+    yaws = np.abs([head_pose(five_points(scheme, face.astype(np.float32))).yaw for face in ground_truth_px])
+    ends = [*YAW_BINS_DEG, np.inf]
+    bins = pairwise(ends)
+    return {f"{low:g}_{'up' if high == np.inf else f'{high:g}'}": (yaws >= low) & (yaws < high) for low, high in bins}
+
+
 def _means(
-    errors: Floats, scheme: Scheme, by: str, thresholds: Sequence[float], visible: Flags | None
+    landmarks: tuple[AnyFloats, AnyFloats],
+    scheme: Scheme,
+    normaliser: str,
+    thresholds: Sequence[float],
+    visible: Flags | None,
+    names: Names,
+    turned: Mapping[str, Flags],
 ) -> Iterator[tuple[str, _Mean]]:
-    """Yield the metrics of one normaliser's errors (N, L) that are means over faces."""
+    """Yield the metrics of one normaliser that are means over faces; `landmarks` are predicted and ground truth."""
+    errors, by = point_errors(*landmarks, scheme, normaliser, names), metric_key(normaliser)
     face_errors = nme(errors)
     yield f"nme_{by}", _Mean(face_errors)
     yield f"nrmse_{by}", _Mean(nrmse(errors))
@@ -118,22 +147,47 @@ def _means(
         yield f"auc{100 * threshold:g}_{by}", _Mean(auc_contribution(face_errors, threshold))
     for region, values in nme_by_region(errors, scheme).items():
         yield f"nme_{by}_region_{metric_key(region)}", _Mean(values)
+    if (split := contour_errors(*landmarks, scheme, normaliser)) is not None:
+        for name, values in zip(("along", "across"), split, strict=True):
+            yield f"nme_{by}_outline_{name}", _Mean(nme(values))
+    for name, chosen in turned.items():
+        if chosen.any():
+            yield f"nme_{by}_yaw_{name}", _Mean(face_errors, chosen.astype(np.float64))
     for name, chosen in () if visible is None else (("visible", visible), ("occluded", ~visible)):
         if chosen.any():
             count = chosen.sum(axis=1).astype(np.float64)
             yield f"nme_{by}_{name}", _Mean((errors * chosen).sum(axis=1) / np.maximum(count, 1), count)
 
 
-def _visibility(visible: Flags, visibility: AnyFloats | None) -> dict[str, float]:
-    """Return the metrics of visibility alone; recall only where something is occluded."""
+def _visibility(visible: Flags, visibility: AnyFloats | None, scheme: Scheme) -> dict[str, float]:
+    """Return the metrics of visibility alone, of all landmarks, without the outline and by region."""
     percent = {"occluded_fraction": 100 * float((~visible).mean())}
     if visibility is None:
         return percent
     percent["visibility_ece"] = 100 * reliability(visible, visibility).ece
-    if not visible.all():
-        recall = recall_at_precision(~visible, 1 - visibility, PRECISION)
-        percent[f"occlusion_recall_at_precision{100 * PRECISION:g}"] = 100 * recall
+    outline = outline_landmarks(scheme)
+    inner = [point for point in range(scheme.points) if point not in outline]
+    regions = next((level.parts for level in scheme.hierarchy.levels if level.name == "regions"), ())
+    groups = {"": list(range(scheme.points))}
+    if outline and inner:
+        groups["_without_outline"] = inner
+    groups |= {f"_region_{metric_key(part.name)}": list(part.points) for part in regions}
+    for name, points in groups.items():
+        percent |= dict(_occlusion(~visible[:, points], 1 - visibility[:, points], name))
     return percent
+
+
+def _occlusion(occluded: Flags, score: AnyFloats, name: str) -> Iterator[tuple[str, float]]:
+    """Yield the metrics of a group of landmarks, as far as they are defined."""
+    precision, recall = precision_recall(occluded, score > OCCLUDED_ABOVE)
+    for metric, value in (("precision50", precision), ("recall50", recall)):
+        if value is not None:
+            yield f"occlusion_{metric}{name}", 100 * value
+    if occluded.any():
+        recall = recall_at_precision(occluded, score, PRECISION)
+        yield f"occlusion_recall_at_precision{100 * PRECISION:g}{name}", 100 * recall
+        if not occluded.all():
+            yield f"occlusion_auroc{name}", 100 * auroc(occluded, score)
 
 
 def _intervals(means: Mapping[str, _Mean], rng: np.random.Generator | None, repeats: int) -> dict[str, Interval]:
