@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from unveil.cli import main
 from unveil.inference import pipeline
 from unveil.inference.tracking import TrackedFace, Tracker
-from unveil.io.video import Video, VideoError, open_video, video_file
+from unveil.io.video import Video, open_video
+from unveil.io.video_sources import VideoError
+from unveil.io.video_writer import write_video
 from unveil.types import Box, Detection, Image
 
 Track = Callable[..., int]
@@ -48,7 +50,7 @@ def clip(tmp_path: Path) -> Path:
 
 def write_clip(path: Path, brightness: int = 90) -> Path:
     rng = np.random.default_rng(0)
-    with video_file(path, FPS) as write:
+    with write_video(path, FPS) as write:
         for i in range(COUNT):
             frame = rng.integers(brightness, brightness + 9, (HEIGHT, WIDTH, 3)) * (brightness > 0)
             write(frame.astype(np.uint8), i / FPS)
@@ -71,8 +73,8 @@ def written(folder: Path) -> list[str]:
 @pytest.mark.usefixtures("clip")
 def test_a_video_gives_a_drawn_video_and_a_line_a_frame(track: Track, tmp_path: Path, capsys: Any) -> None:
     assert track("clip.avi") == 0
-    assert written(tmp_path / "out") == ["clip.jsonl", "clip.mp4"]
-    assert len(frames(tmp_path / "out/clip.mp4")) == COUNT
+    assert written(tmp_path / "out") == ["clip.jsonl", "clip.webm"]
+    assert len(frames(tmp_path / "out/clip.webm")) == COUNT
     found = lines(tmp_path / "out/clip.jsonl")
     assert [line["frame"] for line in found] == list(range(COUNT))
     assert [line["time_s"] for line in found] == pytest.approx([i / FPS for i in range(COUNT)], abs=1e-3)
@@ -100,10 +102,10 @@ def test_the_table_says_what_the_lines_say(track: Track, tmp_path: Path) -> None
 def stop_after_five_frames(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     follow = Tracker.__call__
 
-    def stopped(self: Tracker, image_rgb: Image, time_s: float) -> list[TrackedFace]:
+    def stopped(self: Tracker, image_rgb: Image, time_s: float, flip_average: bool) -> list[TrackedFace]:
         if time_s > 4.5 / FPS:
             raise error
-        return follow(self, image_rgb, time_s)
+        return follow(self, image_rgb, time_s, flip_average=flip_average)
 
     monkeypatch.setattr(Tracker, "__call__", stopped)
 
@@ -114,8 +116,8 @@ def test_an_interrupted_run_leaves_readable_files(
 ) -> None:
     stop_after_five_frames(monkeypatch, KeyboardInterrupt())
     assert track("clip.avi", "--save", "video", "json", "csv") == 130
-    assert written(tmp_path / "out") == ["clip.csv", "clip.jsonl", "clip.mp4"]
-    assert len(frames(tmp_path / "out/clip.mp4")) == len(lines(tmp_path / "out/clip.jsonl")) == 5
+    assert written(tmp_path / "out") == ["clip.csv", "clip.jsonl", "clip.webm"]
+    assert len(frames(tmp_path / "out/clip.webm")) == len(lines(tmp_path / "out/clip.jsonl")) == 5
     assert len((tmp_path / "out/clip.csv").read_text().splitlines()) == 6
     assert capsys.readouterr().err == "interrupted; files that were written are complete\n"
 
@@ -137,7 +139,7 @@ def test_trouble_in_the_middle_is_one_line_and_keeps_what_is_there(
         ("text.mp4", b"some text", "not a video"),
         ("empty.mp4", b"", "the file is empty"),
         ("photo.png", b"\x89PNG", "use unveil align"),
-        ("folder", None, "a folder, not a video"),
+        ("folder", None, "no images"),
         ("99", None, "cannot be opened"),
         ("99999999999", None, "no camera has that number"),
     ],
@@ -169,7 +171,7 @@ def test_a_broken_frame_is_left_out_and_counted(track: Track, clip: Path, tmp_pa
     content[start : start + 200] = bytes(200)
     clip.write_bytes(content)
     assert track("clip.avi", "--save", "json") == 1
-    assert capfd.readouterr().err == "error: clip.avi: 1 of 12 frames could not be decoded and were left out\n"
+    assert capfd.readouterr().err == "error: clip.avi: 1 of 12 frames could not be decoded and were left out: 4\n"
     times = [round(line["time_s"] * FPS) for line in lines(tmp_path / "out/clip.jsonl")]
     assert times == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
 
@@ -195,7 +197,7 @@ def test_a_video_without_a_face_is_a_warning(track: Track, tmp_path: Path, capsy
         (("--out", "a.avi"), ["a.avi", "a.jsonl"]),
         (("--out", "new/a.mp4"), ["new/a.jsonl", "new/a.mp4"]),
         (("--out", "a.jsonl", "--save", "json"), ["a.jsonl"]),
-        (("--out", "."), ["clip.jsonl", "clip.mp4"]),
+        (("--out", "."), ["clip.jsonl", "clip.webm"]),
     ],
 )
 def test_files_go_where_out_says(track: Track, tmp_path: Path, arguments: tuple[str, ...], expected: list[str]) -> None:
@@ -252,7 +254,7 @@ def test_a_camera_that_is_gone_is_told_and_what_it_gave_is_kept(
 ) -> None:
     monkeypatch.setattr("cv2.VideoCapture", lambda _: Camera([0.0] * 7))
     assert track("0", "--save", "json") == 1
-    assert capsys.readouterr().err.startswith("error: camera 0: gave no more frames after 7")
+    assert capsys.readouterr().err.startswith("error: camera 0: no more frames after 7")
     found = lines(tmp_path / "out/camera-0.jsonl")
     times = [line["time_s"] for line in found]
     assert len(times) == 7
@@ -275,7 +277,7 @@ def test_times_are_the_files_own_where_they_make_sense(stamps_ms: list[float], t
 
 
 def test_a_written_video_keeps_the_speed_of_a_source_whose_rate_varies(tmp_path: Path) -> None:
-    with video_file(tmp_path / "a.avi", 10.0) as write:
+    with write_video(tmp_path / "a.avi", 10.0) as write:
         for time_s, grey in ((5.0, 10), (5.1, 60), (5.4, 110), (5.41, 160), (5.6, 210)):
             write(np.full((HEIGHT, WIDTH, 3), grey, np.uint8), time_s)
     greys = [round(float(frame.mean()), -1) for frame in frames(tmp_path / "a.avi")]
@@ -286,10 +288,10 @@ def test_a_written_video_keeps_the_speed_of_a_source_whose_rate_varies(tmp_path:
 
 def test_a_video_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     def write_nothing() -> None:
-        with video_file(tmp_path / "a.mp4", 25.0) as write:
+        with write_video(tmp_path / "a.mp4", 25.0) as write:
             write(np.zeros((0, 0, 3), np.uint8), 0.0)
 
-    with pytest.raises(VideoError, match="cannot write this video"):
+    with pytest.raises(VideoError, match="this video cannot be written"):
         write_nothing()
     assert written(tmp_path) == []
 

@@ -211,7 +211,10 @@ def test_a_covered_face_is_held_for_a_second_and_lost_after_it(
     assert [face.state for (face,) in hidden] == ["covered"] * 30 + ["lost"] * 30
     for (face,) in hidden:
         assert np.array_equal(face.face.landmarks, before.landmarks)
+        assert face.face.visibility is not None
         assert not face.face.visibility.any()
+        assert face.face.uncertainty is not None
+        assert before.uncertainty is not None
         assert face.face.uncertainty.mean() > 5 * before.uncertainty.mean()
 
 

@@ -1,4 +1,4 @@
-"""What `unveil track` writes, frame by frame, so that hours need no more memory than seconds. L landmarks."""
+"""The files that `unveil track` writes, frame by frame, so that memory does not grow with the length. L landmarks."""
 
 import csv
 import json
@@ -13,30 +13,55 @@ import numpy as np
 from unveil.inference.drawing import LINE_COLOUR, OCCLUDED_COLOUR, OUTLINE_COLOUR, VISIBLE_COLOUR, draw_faces
 from unveil.inference.tracking import TrackedFace
 from unveil.io.results import face_json
-from unveil.io.video import Frame, kept, video_file
+from unveil.io.video import Frame
+from unveil.io.video_writer import keep_partial, write_video
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image
 
 Save: TypeAlias = Literal["video", "json", "csv"]
 AddFrame: TypeAlias = Callable[[Frame, Sequence[TrackedFace]], None]
-LABEL_HEIGHT = 0.09  # of a face's box
+LABEL_HEIGHT = 0.09  # in heights of the face's box
+CAPITAL_PX = 22  # height of OpenCV's capital letters at scale 1
 
 
-def track_paths(out: Path, save: Sequence[Save]) -> dict[Save, Path]:
-    """Where each of the files goes: `out` itself is the video, or would be, and the others lie beside it."""
-    paths: dict[Save, Path] = {"video": out, "json": out.with_suffix(".jsonl"), "csv": out.with_suffix(".csv")}
+def track_paths(video: Path, save: Sequence[Save]) -> dict[Save, Path]:
+    """Return the path of each file.
+
+    Args:
+        video: The video. The other files have its name and another suffix.
+        save: Kinds of files.
+
+    Returns:
+        The paths by kind.
+    """
+    paths: dict[Save, Path] = {"video": video, "json": video.with_suffix(".jsonl"), "csv": video.with_suffix(".csv")}
     return {kind: paths[kind] for kind in paths if kind in save}
 
 
 @contextmanager
-def track_files(paths: dict[Save, Path], fps: float, scheme: Scheme) -> Iterator[AddFrame]:
-    """Files that appear under their names when the block ends, well or not; gives what adds a frame to them.
+def track_files(
+    paths: dict[Save, Path], fps: float, scheme: Scheme, sound_from: Path | None = None
+) -> Iterator[AddFrame]:
+    """Write the files of one video. They appear under their names when the block ends, with or without an error.
 
-    A frame's line and rows are on the disk before the next frame comes.
+    The lines and rows of a frame are on the disk before the next frame is read.
+
+    Args:
+        paths: Paths by kind.
+        fps: Frame rate of the video.
+        scheme: Scheme of the landmarks.
+        sound_from: A video file whose sound the written video gets, if PyAV is installed.
+
+    Yields:
+        A function that adds a frame and its faces.
     """
-    openers = {"video": _overlays, "json": _lines, "csv": _rows}
+    openers: dict[Save, Callable[[Path], Any]] = {
+        "video": lambda path: _video(path, fps, scheme, sound_from),
+        "json": _json_lines,
+        "csv": lambda path: _csv_rows(path, scheme),
+    }
     with ExitStack() as stack:
-        adders = [stack.enter_context(openers[kind](path, fps, scheme)) for kind, path in paths.items()]
+        adders = [stack.enter_context(openers[kind](path)) for kind, path in paths.items()]
 
         def add(frame: Frame, faces: Sequence[TrackedFace]) -> None:
             for add_to in adders:
@@ -46,14 +71,14 @@ def track_files(paths: dict[Save, Path], fps: float, scheme: Scheme) -> Iterator
 
 
 @contextmanager
-def _overlays(path: Path, fps: float, scheme: Scheme) -> Iterator[AddFrame]:
-    with video_file(path, fps) as write:
+def _video(path: Path, fps: float, scheme: Scheme, sound_from: Path | None) -> Iterator[AddFrame]:
+    with write_video(path, fps, sound_from) as write:
         yield lambda frame, faces: write(draw_tracks(frame.image_rgb, faces, scheme), frame.time_s)
 
 
 @contextmanager
-def _lines(path: Path, _fps: float, _scheme: Scheme) -> Iterator[AddFrame]:
-    with kept(path) as temporary, temporary.open("w", buffering=1, encoding="utf-8") as file:
+def _json_lines(path: Path) -> Iterator[AddFrame]:
+    with keep_partial(path) as temporary, temporary.open("w", buffering=1, encoding="utf-8") as file:
 
         def add(frame: Frame, faces: Sequence[TrackedFace]) -> None:
             file.write(json.dumps(frame_json(frame, faces), allow_nan=False) + "\n")
@@ -62,20 +87,20 @@ def _lines(path: Path, _fps: float, _scheme: Scheme) -> Iterator[AddFrame]:
 
 
 @contextmanager
-def _rows(path: Path, _fps: float, scheme: Scheme) -> Iterator[AddFrame]:
+def _csv_rows(path: Path, scheme: Scheme) -> Iterator[AddFrame]:
     per_point = [f"{name}{i}" for i in range(scheme.points) for name in ("x", "y", "visibility", "uncertainty")]
     header = ["frame", "time_s", "id", "state", "score", "box_x0", "box_y0", "box_x1", "box_y1", "yaw", "pitch", "roll"]
-    with kept(path) as temporary, temporary.open("w", buffering=1, newline="", encoding="utf-8") as file:
+    with keep_partial(path) as temporary, temporary.open("w", buffering=1, newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*header, *per_point])
-        unsaid = [""] * scheme.points
+        absent = [""] * scheme.points
 
         def add(frame: Frame, faces: Sequence[TrackedFace]) -> None:
             for entry in frame_json(frame, faces)["faces"]:
                 pose = entry["pose"].values() if entry["pose"] else ["", "", ""]
-                sure = (entry["visibility"] or unsaid, entry["uncertainty"] or unsaid)
-                points = zip(entry["landmarks"], *sure, strict=True)
-                numbers = [number for (x, y), seen, unsure in points for number in (x, y, seen, unsure)]
+                optional = (entry["visibility"] or absent, entry["uncertainty"] or absent)
+                points = zip(entry["landmarks"], *optional, strict=True)
+                numbers = [number for (x, y), *others in points for number in (x, y, *others)]
                 first = [frame.index, round(frame.time_s, 4), entry["id"], entry["state"], entry["score"]]
                 table.writerow([*first, *entry["box"], *pose, *numbers])
 
@@ -83,18 +108,35 @@ def _rows(path: Path, _fps: float, scheme: Scheme) -> Iterator[AddFrame]:
 
 
 def frame_json(frame: Frame, faces: Sequence[TrackedFace]) -> dict[str, Any]:
-    """One line of the JSON Lines file: a frame, and its faces as `unveil align` writes them, with id and state."""
+    """Return one line of the JSON Lines file.
+
+    Args:
+        frame: The frame.
+        faces: Its faces.
+
+    Returns:
+        `frame`, `time_s` and `faces`: the entries of `unveil align`, with `id` and `state`.
+    """
     entries = [{"id": tracked.id, "state": tracked.state, **face_json(tracked.face)} for tracked in faces]
     return {"frame": frame.index, "time_s": round(frame.time_s, 4), "faces": entries}
 
 
 def draw_tracks(image_rgb: Image, faces: Sequence[TrackedFace], scheme: Scheme) -> Image:
-    """A copy of the frame with its faces and their ids; of a covered face where it was last, of a lost one nothing."""
+    """Draw the faces of a frame with their ids.
+
+    Args:
+        image_rgb: RGB frame (H, W, 3).
+        faces: Its faces. A covered face is drawn where it was last, a lost one is not drawn.
+        scheme: Scheme of the landmarks.
+
+    Returns:
+        A copy of the frame with the drawing.
+    """
     shown = [tracked for tracked in faces if tracked.state != "lost"]
     canvas = draw_faces(image_rgb, [tracked.face for tracked in shown], scheme)
     for tracked in shown:
         box = tracked.face.box
-        scale = max(0.4, LABEL_HEIGHT * (box.y1 - box.y0) / 22)  # OpenCV's capitals are 22 pixels high
+        scale = max(0.4, LABEL_HEIGHT * (box.y1 - box.y0) / CAPITAL_PX)
         text = str(tracked.id) if tracked.state == "tracked" else f"{tracked.id} {tracked.state}"
         place = (round(box.x0), round(box.y0 - 8 * scale))
         colour = VISIBLE_COLOUR if tracked.state == "tracked" else OCCLUDED_COLOUR

@@ -1,44 +1,49 @@
-"""Video in and out: frames and their times from a file or a camera, and files that outlive Ctrl-C."""
+"""Video input: frames and their times from files, image sequences, streams and cameras. H and W the size of a frame."""
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import TypeAlias
-from uuid import uuid4
 
 import cv2
 import numpy as np
 
-from unveil.io.images import IMAGE_SUFFIXES
 from unveil.io.opencv_log import quiet_opencv
+from unveil.io.video_sources import (
+    DEFAULT_FPS,
+    Capture,
+    SequenceCapture,
+    VideoError,
+    check_file,
+    is_camera,
+    is_sequence,
+    is_url,
+    source_name,
+    stdin_path,
+)
 from unveil.types import Image
 
-CODECS = MappingProxyType({".mp4": "mp4v", ".avi": "MJPG"})
-"""What a video is written as, by its suffix: OpenCV's wheels bring both on every system."""
-
-STILL_SUFFIXES = IMAGE_SUFFIXES - {".gif"}
-COUNTED = frozenset((".mp4", ".m4v", ".mov", ".avi"))  # say how many frames they hold; of others FFmpeg guesses it
-USUAL_FPS = 30.0  # of a camera or file that does not say
-LONGEST_GAP_S = 10.0  # between two frames: a timestamp farther ahead is taken for damaged
-MOST_CAMERAS = 1000  # OpenCV's own numbering goes on to name its readers
-TRIES = 3  # reads that may fail in a row before a camera is taken to be gone
-CUT_SHORT = 0.02  # of the frames that a file promises: so many may be missing from a file that is whole
-
-WriteFrame: TypeAlias = Callable[[Image, float], None]
-
-
-class VideoError(ValueError):
-    """A video that cannot be read or written; the message is one line that names it and the mend."""
+COUNTED = frozenset((".mp4", ".m4v", ".mov", ".avi"))  # state their number of frames; for others FFmpeg estimates it
+LONGEST_GAP_S = 10.0  # between two frames: a timestamp farther ahead is damaged
+TRIES = 3  # reads that may fail in a row before a camera counts as disconnected
+MOST_DAMAGED = 300  # the same for a file that does not state its number of frames
+TRUNCATED_SHARE = 0.02  # of the stated frames: so many may be missing at the end of a file that is complete
+STREAM_TIMEOUT_MS = 15_000
+LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A frame, RGB, (H, W, 3), upright as its metadata say, its number among those read, and its time in seconds."""
+    """A frame of a video.
+
+    Args:
+        index: Its number in the video, from 0. Frames that cannot be decoded are counted, so numbers may be missing.
+        time_s: Its time in seconds.
+        image_rgb: RGB image (H, W, 3) with square pixels, upright as the metadata say.
+    """
 
     index: int
     time_s: float
@@ -46,149 +51,168 @@ class Frame:
 
 
 class Video:
-    """An open file or camera; iterate over it for its frames. `expected` is None where their number is not known."""
+    """An open video. Iterate over it for its frames.
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, live: bool) -> None:
+    Args:
+        name: Name of the source in messages.
+        capture: OpenCV's capture, or an object with the same methods.
+        live: Whether it is a camera or a stream, whose times come from the clock.
+
+    Attributes:
+        fps: Frames per second.
+        expected: Number of frames that the source states, or None.
+        read: Number of frames read so far.
+        damaged: Numbers of the frames that could not be decoded so far.
+    """
+
+    def __init__(self, name: str, capture: Capture, live: bool) -> None:
         self.name, self.live = name, live
         fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.fps = fps if math.isfinite(fps) and 0.01 < fps < 1000 else USUAL_FPS
+        self.fps = fps if math.isfinite(fps) and 0.01 < fps < 1000 else DEFAULT_FPS
         self.expected = int(count) if not live and 0 < count < 2**31 else None
-        self.read = self._gaps = 0
-        self._capture = capture
+        self.read = self._position = 0
+        self.damaged: list[int] = []
+        self._capture, self._aspect = capture, _pixel_aspect(capture)
 
     def __iter__(self) -> Iterator[Frame]:
         started_s, last_s = time.monotonic(), -1 / self.fps
         while (image_bgr := self._next()) is not None:
-            time_s = time.monotonic() - started_s if self.live else self._stamp(last_s)
-            self._gaps += 0 if self.live else max(0, round((time_s - last_s) * self.fps) - 1)
+            time_s = time.monotonic() - started_s if self.live else self._timestamp(last_s)
+            if (
+                Path(self.name).suffix.lower() == ".avi"
+            ):  # of constant rate; FFmpeg skips damaged frames without an error
+                self._skip(max(0, round(time_s * self.fps) - self._position))
             last_s = time_s
             self.read += 1
-            yield Frame(self.read - 1, time_s, np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), np.uint8))
+            self._position += 1
+            image_rgb = np.asarray(cv2.cvtColor(self._square(image_bgr), cv2.COLOR_BGR2RGB), np.uint8)
+            yield Frame(self._position - 1, time_s, image_rgb)
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong with the frames read so far, one line each; to be asked once they are at an end."""
-        counted = self.expected is not None and Path(self.name).suffix.lower() in COUNTED
-        missing = max(0, (self.expected or 0) - self.read) if counted else 0
-        broken = min(missing, self._gaps)
-        found = []
-        if broken:
-            found.append(f"{self.name}: {broken} of {self.expected} frames could not be decoded and were left out")
-        if missing - broken > max(2, CUT_SHORT * (self.expected or 0)):
-            found.append(
-                f"{self.name}: ends after {self.read} of {self.expected} frames; copy or download the rest again"
+        """What was wrong with the frames, one line for each problem. Complete after the last frame."""
+        counted = self.expected is not None and (Path(self.name).suffix.lower() in COUNTED or "%" in self.name)
+        missing = max(0, (self.expected or 0) - self._position) if counted else 0
+        problems = []
+        if self.damaged:
+            total = self.expected if counted else self._position
+            numbers = f"{len(self.damaged)} of {total} frames could not be decoded and were left out"
+            problems.append(f"{self.name}: {numbers}: {_ranges(self.damaged)}")
+        if missing > max(2, TRUNCATED_SHARE * (self.expected or 0)):
+            problems.append(
+                f"{self.name}: ends after {self._position} of {self.expected} frames; copy or download the rest again"
             )
         if self.live:
-            found.append(f"{self.name}: gave no more frames after {self.read}; check its cable and who else uses it")
-        return found
+            problems.append(f"{self.name}: no more frames after {self.read}; check the connection and other programs")
+        return problems
 
     def _next(self) -> Image | None:
-        """The next frame, BGR. FFmpeg steps over what it cannot decode by itself, other backends fail a read."""
-        for _ in range(TRIES):
-            done, image_bgr = self._capture.read()
-            if done:
+        """Return the next frame that can be decoded, BGR, or None at the end."""
+        remaining = MOST_DAMAGED if self.expected is None else self.expected - self._position
+        for failed in range(TRIES if self.live else max(TRIES, remaining)):
+            success, image_bgr = self._capture.read()
+            if success:
+                self._skip(0 if self.live else failed)
                 return np.asarray(image_bgr, np.uint8)
         return None
 
-    def _stamp(self, last_s: float) -> float:
-        """The frame's own timestamp, or a frame's length after the one before where it makes no sense."""
+    def _skip(self, count: int) -> None:
+        self.damaged += range(self._position, self._position + count)
+        self._position += count
+
+    def _timestamp(self, last_s: float) -> float:
+        """Return the frame's timestamp, or, if that is implausible, the time that its number gives."""
         stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        sane = math.isfinite(stamp_s) and last_s < stamp_s < last_s + LONGEST_GAP_S
-        return stamp_s if sane else last_s + 1 / self.fps
+        plausible = math.isfinite(stamp_s) and last_s < stamp_s < last_s + LONGEST_GAP_S
+        return stamp_s if plausible else last_s + 1 / self.fps
+
+    def _square(self, image_bgr: Image) -> Image:
+        """Stretch a frame whose pixels are not square."""
+        if self._aspect == 1:
+            return image_bgr
+        height, width = image_bgr.shape[:2]
+        size = (round(width * max(self._aspect, 1)), round(height * max(1 / self._aspect, 1)))
+        return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 @contextmanager
-def open_video(source: str) -> Iterator[Video]:
-    """A video file, or the camera of that number; VideoError if it is neither."""
-    path = Path(source)
-    live = source.isdecimal() and not path.exists()
-    if not live:
-        _check_file(path)
-    elif int(source) >= MOST_CAMERAS:
-        raise VideoError(f"camera {source}: no camera has that number; they count from 0")
-    _quiet_ffmpeg()
-    with quiet_opencv():
-        capture = cv2.VideoCapture(int(source)) if live else cv2.VideoCapture(source, _reader())
-        try:
-            if not capture.isOpened():
-                raise VideoError(_unopened(source, path, live))
-            yield Video(f"camera {source}" if live else source, capture, live)
-        finally:
-            capture.release()
+def open_video(source: str, fps: float | None = None) -> Iterator[Video]:
+    """Open a video.
 
+    Args:
+        source: A video file; an image sequence, as a folder, a glob or a numbered pattern such as `%04d.png`; a URL
+            (`rtsp://`, `http://`, ...); a camera's number; or `-` for a video on standard input.
+        fps: Frame rate of an image sequence, 30 if None. Ignored for other sources.
 
-def _quiet_ffmpeg() -> None:
-    """Keeps FFmpeg's own lines off stderr, unless the environment asks for them; OpenCV reads this once a process."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    Yields:
+        The open video, which is closed at the end of the block.
 
+    Raises:
+        VideoError: The source cannot be opened.
 
-def _reader() -> int:
-    """FFmpeg where OpenCV has it, as its wheels do: others take sound for video and complain on stderr."""
-    return int(cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends() else cv2.CAP_ANY)
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise VideoError(f"{path}: a folder, not a video; name one file in it")
-    if not path.exists():
-        raise VideoError(f"{path}: no such file; check the path (a camera is named by its number: 0, 1, ...)")
-    if path.suffix.lower() in STILL_SUFFIXES:
-        raise VideoError(f"{path}: a picture, not a video; use unveil align")
-    if not os.access(path, os.R_OK):
-        raise VideoError(f"{path}: cannot be read (Permission denied)")
-
-
-def _unopened(source: str, path: Path, live: bool) -> str:
-    if live:
-        return (
-            f"camera {source}: cannot be opened; check that it is plugged in, allowed, and not used by another program"
-        )
-    if not path.stat().st_size:
-        return f"{source}: the file is empty (0 bytes); copy or download it again"
-    return f"{source}: not a video that OpenCV can read, cut short, or without frames; convert it to .mp4"
-
-
-@contextmanager
-def kept(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends, well or not: what is there is kept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}.part{path.suffix}")
-    try:
-        yield temporary
-    finally:
-        if temporary.exists():
-            temporary.replace(path)
-
-
-@contextmanager
-def video_file(path: Path, fps: float) -> Iterator[WriteFrame]:
-    """A video under its name when the block ends, well or not; gives what adds an RGB frame taken at a time.
-
-    The file has one frame rate, so a frame stands until the next one's time has come: a source whose rate varies keeps
-    its speed. VideoError if OpenCV cannot write it.
+    Example:
+        >>> with open_video("talk.mp4") as video:
+        ...     for frame in video:
+        ...         print(frame.index, frame.time_s, frame.image_rgb.shape)
     """
-    _quiet_ffmpeg()
-    with kept(path) as temporary:
-        writer: cv2.VideoWriter | None = None
-        size, start_s, written = (0, 0), 0.0, 0
+    if is_sequence(source):
+        yield Video(source, SequenceCapture(source, fps or DEFAULT_FPS), live=False)
+        return
+    name, camera = source_name(source), is_camera(source)
+    if not camera and not is_url(source) and source != "-":
+        check_file(Path(source))
+    # FFmpeg's own lines do not name the file. OpenCV reads this variable once in a process.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    with ExitStack() as stack:
+        path = stack.enter_context(stdin_path()) if source == "-" else source
+        stack.enter_context(quiet_opencv())
+        capture = _capture(path, camera)
+        stack.callback(capture.release)
+        if not capture.isOpened():
+            raise VideoError(_not_opened(source, name))
+        scheme = source.split("://")[0].lower() if is_url(source) else ""
+        endless = scheme in LIVE_SCHEMES or (scheme != "" and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
+        yield Video(name, capture, live=camera or endless)
 
-        def add(image_rgb: Image, time_s: float) -> None:
-            nonlocal writer, start_s, written, size
-            if writer is None:
-                size, start_s = (image_rgb.shape[1], image_rgb.shape[0]), time_s
-                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*CODECS[path.suffix]), fps, size)
-                if not writer.isOpened():
-                    raise VideoError(f"{path}: OpenCV cannot write this video; try --out NAME.avi, or leave video out")
-            if image_rgb.shape[1::-1] != size:  # OpenCV would drop the frame and say nothing
-                image_rgb = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-            due = math.floor((time_s - start_s) * fps + 0.5) + 1
-            image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
-            for _ in range(due - written):
-                writer.write(image_bgr)
-            written = max(written, due)
 
-        try:
-            yield add
-        finally:
-            if writer is not None:
-                writer.release()
+def _capture(path: str, camera: bool) -> cv2.VideoCapture:
+    if camera:
+        return cv2.VideoCapture(int(path))
+    # Other backends than FFmpeg take sound for video and print complaints.
+    backend = int(cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends() else cv2.CAP_ANY)
+    if not is_url(path):
+        return cv2.VideoCapture(path, backend)
+    timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+    return cv2.VideoCapture(path, backend, [number for key in timeouts for number in (key, STREAM_TIMEOUT_MS)])
+
+
+def _not_opened(source: str, name: str) -> str:
+    if is_camera(source):
+        return f"{name}: cannot be opened; check that it is connected, allowed, and not used by another program"
+    if is_url(source):
+        return f"{name}: cannot be opened; check the address, the password and the network"
+    if source == "-":
+        return "standard input: not a video that OpenCV can read; pipe in a whole file, Matroska or MPEG-TS"
+    if not Path(source).stat().st_size:
+        return f"{source}: the file is empty (0 bytes); copy or download it again"
+    return f"{source}: not a video that OpenCV can read, truncated, or without frames; convert it to .mp4"
+
+
+def _pixel_aspect(capture: Capture) -> float:
+    """Return the width of a pixel over its height; 1 if the source does not state it."""
+    width, height = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    if not (width > 0 and height > 0 and 0.1 < width / height < 10):
+        return 1.0
+    turned = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90  # OpenCV has turned the frame already
+    return height / width if turned else width / height
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return sorted numbers as text: `3, 68-76`."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
