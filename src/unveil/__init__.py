@@ -1,12 +1,18 @@
 """Facial landmarks on occluded faces, their visibility and uncertainty, and restoration of what is occluded."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime reads this when it is imported. Without it, onnxruntime 1.32 writes a device ID and a database to ~/.cache
+# and uploads events.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from unveil.inference.pipeline import Pipeline
     from unveil.inference.restorer import Restored, Restorer
     from unveil.inference.smoothing import OneEuroConfig
     from unveil.inference.tracking import TrackedFace, Tracker
+    from unveil.io.conversions import to_pandas, to_supervision
     from unveil.io.images import read_image
     from unveil.types import Box, Detection, Face, Pose
 
@@ -25,6 +31,8 @@ __all__ = [
     "Tracker",
     "__version__",
     "read_image",
+    "to_pandas",
+    "to_supervision",
 ]
 
 _MODULES = {
@@ -39,6 +47,8 @@ _MODULES = {
     "TrackedFace": "unveil.inference.tracking",
     "Tracker": "unveil.inference.tracking",
     "read_image": "unveil.io.images",
+    "to_pandas": "unveil.io.conversions",
+    "to_supervision": "unveil.io.conversions",
 }
 
 

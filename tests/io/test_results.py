@@ -2,11 +2,14 @@
 
 import csv
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import unveil
 from unveil.cli.outputs import align_writers
 from unveil.io.annotations import read_pts
 from unveil.io.files import atomic_write_all
@@ -105,3 +108,40 @@ def test_an_interrupted_csv_leaves_nothing(faces: list[Face], tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_faces_become_key_points_of_supervision(faces: list[Face]) -> None:
+    supervision = pytest.importorskip("supervision")
+    key_points = unveil.to_supervision(faces)
+    assert isinstance(key_points, supervision.KeyPoints)
+    np.testing.assert_array_equal(key_points.xy, [face.landmarks for face in faces])
+    np.testing.assert_array_equal(key_points.keypoint_confidence, [face.visibility for face in faces])
+    np.testing.assert_allclose(key_points.detection_confidence, [0.9, 0.9])
+    np.testing.assert_array_equal(key_points.data["uncertainty"], [face.uncertainty for face in faces])
+    assert len(unveil.to_supervision(faces[:1])) == 1
+    assert unveil.to_supervision([]).is_empty()
+    bare = [replace(face, visibility=None, uncertainty=None) for face in faces]
+    assert "uncertainty" not in unveil.to_supervision(bare).data
+
+
+def test_faces_become_a_frame_with_the_columns_of_the_csv(faces: list[Face], tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = unveil.to_pandas({"a.jpg": faces, "none.jpg": [], "b.jpg": [replace(faces[0], visibility=None, pose=None)]})
+    with csv_table(tmp_path / "faces.csv", 68) as add_rows:
+        add_rows("a.jpg", faces)
+    read = pandas.read_csv(tmp_path / "faces.csv")
+    pandas.testing.assert_frame_equal(frame[:2], read, check_dtype=False)
+    assert frame["image"].tolist() == ["a.jpg", "a.jpg", "b.jpg"]
+    assert np.isnan(frame.loc[2, ["yaw", "visibility0"]].astype(float)).all()
+    assert frame["x0"].dtype == float
+    assert len(unveil.to_pandas(faces)) == 2
+    assert unveil.to_pandas([]).empty
+
+
+@pytest.mark.parametrize("name", ["pandas", "supervision"])
+def test_a_library_that_is_not_installed_is_named(
+    faces: list[Face], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=f"this needs {name}; install it with: pip install {name}"):
+        getattr(unveil, f"to_{name}")(faces)
