@@ -28,10 +28,8 @@ def find_face(image_rgb: Image) -> list[Detection]:
 class Uncovering(Pipeline):
     """A pipeline whose restorer paints every face grey."""
 
-    def restore(
-        self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None, **options: Any
-    ) -> Restored:
-        before = self(image_rgb, boxes, **options)
+    def restore(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None, **_: Any) -> Restored:
+        before = self(image_rgb, boxes)
         restored, mask = image_rgb.copy(), np.zeros(image_rgb.shape[:2], np.bool_)
         for face in before:
             x0, y0, x1, y1 = (round(value) for value in face.box)

@@ -122,7 +122,7 @@ def convert(records: list[ImageRecord], kind: FormatName, own_scheme: Scheme, ca
         files = {each.relative_to(folder).as_posix(): each.read_bytes() for each in found}
     if not files:
         raise RequestError(422, "no_face", f"there is no face to write as {kind}")
-    media_type = MEDIA_TYPES[Path(target.suffix).suffix]
+    media_type = MEDIA_TYPES[f".{target.suffix.rpartition('.')[2]}"]
     faces = sum(len(image.faces) for image in images)
     return files_result(files, media_type, f"{stem}{target.suffix}.zip", len(images), faces)
 

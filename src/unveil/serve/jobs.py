@@ -20,7 +20,7 @@ import numpy as np
 from unveil.inference.detector import Detector, YuNetDetector
 from unveil.inference.drawing import draw_faces
 from unveil.inference.pipeline import Pipeline
-from unveil.inference.restorer import Restored
+from unveil.inference.restorer import RESTORED_NOTE, Restored
 from unveil.io.annotations import pts_text
 from unveil.io.images import ImageError, decode_image, encode_png
 from unveil.io.results import csv_header, csv_row, face_json
@@ -30,6 +30,7 @@ from unveil.serve.uploads import Upload, check_header
 from unveil.serve.workers import Cancellation
 from unveil.types import Box, Detection, Face, Image, Points
 
+CHUNK = 16  # faces between two looks at the cancellation, as many as a model runs at once
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these
 
 _decoding_large = threading.Lock()  # images that are scaled down are decoded one at a time, since each is large
@@ -202,7 +203,7 @@ def restore(job: Job, cancellation: Cancellation) -> JobResult:
     files, count = dict[str, bytes](), 0
     for decoded in _decoded(job, cancellation):
         restored = _restored(job, decoded, cancellation)
-        files[f"{_unused(file_stem(decoded.name), files)}.restored.png"] = encode_png(restored.image)
+        files[f"{_unused(file_stem(decoded.name), files)}.restored.png"] = encode_png(restored.image, RESTORED_NOTE)
         count += len(restored.after)
     archive = f"{file_stem(job.uploads[0].name)}.restored.zip"
     return files_result(files, "image/png", archive, len(job.uploads), count)
@@ -247,7 +248,7 @@ def _restore_record(job: Job, decoded: _Decoded, cancellation: Cancellation) -> 
         "scale": decoded.scale,
         "before": [face_json(face) for face in decoded.as_sent(restored.before)],
         "after": [face_json(face) for face in decoded.as_sent(restored.after)],
-        "restored": base64.b64encode(encode_png(restored.image)).decode(),
+        "restored": base64.b64encode(encode_png(restored.image, RESTORED_NOTE)).decode(),
         "mask": base64.b64encode(encode_png(restored.mask.astype(np.uint8) * 255)).decode(),
     }
     return _head(job, decoded) | after, len(restored.after)
@@ -291,19 +292,27 @@ def _decode(job: Job, index: int) -> _Decoded:
 
 def _faces(job: Job, decoded: _Decoded, cancellation: Cancellation) -> list[Face]:
     """The faces in pixels of the image that is processed."""
-    options, boxes = job.options, decoded.boxes_here()
-    faces = job.pipeline(decoded.image_rgb, boxes, flip_average=options.flip_average)
-    cancellation.check()
-    return [face for face in faces if boxes is not None or face.score >= options.min_score]
+    pipeline, boxes, faces = job.pipeline, decoded.boxes_here(), list[Face]()
+    if boxes is not None:
+        detections = [Detection(box, 1.0) for box in boxes]
+    elif pipeline.detector is None:
+        raise RequestError(422, "no_detector", "the service has no detector; give boxes")
+    else:
+        detections = [each for each in pipeline.detector(decoded.image_rgb) if each.score >= job.options.min_score]
+    for start in range(0, len(detections), CHUNK):
+        cancellation.check()
+        batch = detections[start : start + CHUNK]
+        faces += pipeline.align(decoded.image_rgb, batch, job.options.flip_average)
+    return faces
 
 
 def _restored(job: Job, decoded: _Decoded, cancellation: Cancellation) -> Restored:
     options, boxes = job.options, decoded.boxes_here()
     if boxes is None and options.min_score > 0:
         boxes = [face.box for face in _faces(job, decoded, cancellation)]
-    restored = job.pipeline.restore(decoded.image_rgb, boxes, flip_average=options.flip_average)
-    cancellation.check()
-    return restored
+    check = cancellation.check
+    check()
+    return job.pipeline.restore(decoded.image_rgb, boxes, flip_average=options.flip_average, check=check)
 
 
 def files_result(files: dict[str, bytes], media_type: str, archive_name: str, images: int, faces: int) -> JobResult:

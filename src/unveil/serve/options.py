@@ -34,21 +34,18 @@ class Options(BaseModel):
         max_length=MAX_BOXES_LENGTH,
         description="JSON: tight landmark boxes in pixels of the image as it was sent, instead of a detector's: "
         "[[x0, y0, x1, y1], ...]. For several images a list of such lists in their order; null detects the faces.",
-        examples=["[[123, 128, 266, 263]]"],
     )
 
     def merged(self, form: dict[str, str]) -> Self:
-        """Return these options, from the query, with those of the form.
+        """Return these options, from the query, with those of the form, which take precedence.
 
         Args:
             form: The form's fields.
 
         Raises:
-            RequestError: 422 if a field is not an option, is not valid or was also in the query.
+            RequestError: 422 if a field is not an option or not valid.
         """
         given = self.model_dump(by_alias=True, exclude_unset=True)
-        if twice := sorted(given.keys() & form.keys()):
-            raise RequestError(422, "bad_option", f"{twice[0]}: given in the query and in the form; give it once")
         try:
             return type(self).model_validate({**given, **form})
         except ValidationError as error:

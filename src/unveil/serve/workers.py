@@ -67,7 +67,7 @@ class WorkerPool:
         self._waiting: list[str] = []  # clients, the next one first
         self._queues: dict[str, deque[_Job]] = {}
         self._running: list[_Job] = []
-        self._executor = ThreadPoolExecutor(threads, "unveil-worker")
+        self._executor: ThreadPoolExecutor | None = None  # an application may be started again after it has ended
 
     @property
     def slots_in_use(self) -> int:
@@ -133,7 +133,9 @@ class WorkerPool:
 
     def close(self) -> None:
         """Wait for the threads to end."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
 
     def _full(self) -> RequestError:
         message = f"all {self.slots} slots are in use; try again in a moment"
@@ -179,9 +181,11 @@ class WorkerPool:
 
     def _start(self, job: _Job) -> None:
         loop = asyncio.get_running_loop()
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, "unveil-worker")
+        running = self._executor.submit(job.call, job.cancellation)
         job.started = True
         self._running.append(job)
-        running = self._executor.submit(job.call, job.cancellation)
         # Once the loop is closed nobody counts slots any more.
         running.add_done_callback(lambda done: loop.is_closed() or loop.call_soon_threadsafe(self._finish, job, done))
 
