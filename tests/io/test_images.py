@@ -185,6 +185,22 @@ def test_the_orientation_of_every_kind_of_tiff_is_applied(
     np.testing.assert_array_equal(read, TURNS[orientation](ramp))
 
 
+def test_tiff_whose_zero_is_white_or_whose_channels_lie_apart_is_not_misread(ramp: Image) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for scale, dtype in ((1, np.uint8), (257, np.uint16)):
+        white, planar = BytesIO(), BytesIO()
+        deep: np.ndarray = (ramp.astype(np.int64) * scale).astype(dtype)
+        tifffile.imwrite(white, ~deep[..., 0], photometric="miniswhite")
+        np.testing.assert_array_equal(decode_image(white.getvalue()), np.dstack([ramp[..., 0]] * 3))
+        tifffile.imwrite(planar, np.moveaxis(deep, 2, 0), photometric="rgb", planarconfig="separate")
+        if dtype is np.uint8:
+            np.testing.assert_array_equal(decode_image(planar.getvalue()), ramp)
+    with pytest.raises(
+        ImageError, match="a: 16-bit TIFF with its channels in separate planes, which OpenCV cannot"
+    ):
+        decode_image(planar.getvalue(), "a")
+
+
 def test_an_orientation_beside_other_metadata_or_out_of_range_does_no_harm(ramp: Image) -> None:
     jpeg = encoded(".jpg", ramp[..., ::-1])
     block = b"http://ns.adobe.com/xap/1.0/\0<x/>"

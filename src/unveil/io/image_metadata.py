@@ -24,7 +24,9 @@ SIGNATURES = (
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIF_BRANDS: Mapping[bytes, str] = dict.fromkeys(HEIC_BRANDS, "HEIC") | {b"avif": "AVIF", b"avis": "AVIF"}
-SUBFILE, BITS, ORIENTATION, EXTRA_SAMPLES = 0x00FE, 0x0102, 0x0112, 0x0152
+SUBFILE, BITS, PHOTOMETRIC, ORIENTATION = 0x00FE, 0x0102, 0x0106, 0x0112
+PLANAR, EXTRA_SAMPLES = 0x011C, 0x0152
+TIFF_TAGS = (SUBFILE, BITS, PHOTOMETRIC, ORIENTATION, PLANAR, EXTRA_SAMPLES)
 UNASSOCIATED, ASSOCIATED = 2, 1  # alpha: colours as they are, colours multiplied by alpha
 TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 MAX_FRAMES = 10_000
@@ -43,6 +45,8 @@ class ImageMetadata:
         max_value: The largest possible value of a channel, None if the header does not say.
         frames: The number of frames or pages.
         patches: Offset and replacement of bytes that would make the decoder alter the pixels.
+        white_is_zero: Whether a TIFF of more than 8 bits, of which OpenCV ignores this, states that 0 is white.
+        undecodable: A property that OpenCV decodes wrongly, without an error.
     """
 
     format: str | None
@@ -50,6 +54,8 @@ class ImageMetadata:
     max_value: int | None = None
     frames: int = 1
     patches: tuple[tuple[int, bytes], ...] = ()
+    white_is_zero: bool = False
+    undecodable: str | None = None
 
 
 def image_format(data: bytes) -> str | None:
@@ -142,7 +148,7 @@ def _tiff(data: bytes) -> ImageMetadata:
         raise ValueError("not TIFF")
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     (offset,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    orientation, bits, pages = 1, 8, 0
+    orientation, bits, pages, white_is_zero, planar = 1, 8, 0, False, False
     patches: list[tuple[int, bytes]] = []
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) < MAX_FRAMES:
@@ -157,6 +163,8 @@ def _tiff(data: bytes) -> ImageMetadata:
         pages += not reduced
         if len(seen) == 1:
             bits = max(tags.get(BITS, (0, (8,)))[1])
+            white_is_zero = bits > 8 and tags.get(PHOTOMETRIC, (0, (1,)))[1][0] == 0
+            planar = bits > 8 and len(tags[BITS][1]) > 1 and tags.get(PLANAR, (0, (1,)))[1][0] == 2
             orientation = tags.get(ORIENTATION, (0, (1,)))[1][0]
             short = struct.Struct(order + "H")
             if orientation != 1 and ORIENTATION in tags:
@@ -165,7 +173,9 @@ def _tiff(data: bytes) -> ImageMetadata:
                 patches.append((tags[EXTRA_SAMPLES][0], short.pack(ASSOCIATED)))
         offset = following
     orientation = orientation if 1 <= orientation <= 8 else 1
-    return ImageMetadata("TIFF", orientation, _max_value(bits), max(pages, 1), tuple(patches))
+    undecodable = f"{bits}-bit TIFF with its channels in separate planes" if planar else None
+    limit, pages = _max_value(bits), max(pages, 1)
+    return ImageMetadata("TIFF", orientation, limit, pages, tuple(patches), white_is_zero, undecodable)
 
 
 def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[dict[int, tuple[int, tuple[int, ...]]], int]:
@@ -177,7 +187,7 @@ def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[dict[in
     tags: dict[int, tuple[int, tuple[int, ...]]] = {}
     for _ in range(count):
         tag, kind, length = entry.unpack_from(data, offset)
-        if tag in (SUBFILE, BITS, ORIENTATION, EXTRA_SAMPLES) and kind in (1, 3, 4):
+        if tag in TIFF_TAGS and kind in (1, 3, 4):
             place, length = offset + entry.size, min(length, 16)
             if TIFF_SIZES[kind] * length > inline:
                 (place,) = struct.unpack_from(pointer, data, place)

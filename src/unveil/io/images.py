@@ -1,8 +1,10 @@
 """Image files: every format becomes upright RGB of 8 bits. H and W the size of an image."""
 
 import re
+import struct
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +25,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Lower-case suffixes of the files that count as images in a folder."""
 
+PNG_HEADER = 33  # bytes of a PNG file: signature and IHDR
 MIN_SIDE = 8  # pixels; landmarks need a face of about twice that
 DECODE_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 UNCHANGED_FLAGS = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -93,6 +96,8 @@ def decode_image(data: bytes | NDArray[np.uint8], name: str = "image", warn: War
     kind = metadata.format
     if (kind == "JPEG" and not _jpeg_ends(data)) or (kind == "PNG" and b"IEND\xaeB`\x82" not in data):
         raise ImageError(f"{name}: the {kind} is cut short after {len(data)} bytes; copy or download it again")
+    if metadata.undecodable:
+        raise ImageError(f"{name}: {metadata.undecodable}, which OpenCV cannot decode; save it as PNG")
     image_rgb, orientation = _decode(data, metadata, name)
     height, width = image_rgb.shape[:2]
     if min(height, width) < MIN_SIDE:
@@ -104,6 +109,8 @@ def decode_image(data: bytes | NDArray[np.uint8], name: str = "image", warn: War
         frames = "pages" if kind == "TIFF" else "frames"
         notes.append(f"{metadata.frames} {frames}; the first is used")
     image_rgb, note = _to_8_bits(image_rgb, metadata.max_value)
+    if metadata.white_is_zero:
+        image_rgb = 255 - image_rgb
     for text in (*notes, *([note] if note else [])):
         (warn or _issue_warning)(f"{name}: {text}")
     return np.ascontiguousarray(_upright(image_rgb, orientation))
@@ -201,7 +208,8 @@ def _to_8_bits(pixels: NDArray[Any], max_value: int | None) -> tuple[Image, str 
     elif max_value is not None and not floating and largest <= max_value < 65535:
         limit = float(max_value)
     else:
-        limit = next((float(2**bits - 1) for bits in BIT_DEPTHS if largest < 2**bits), largest)
+        depths = (*BIT_DEPTHS[:-1], 15) if pixels.dtype == np.int16 else BIT_DEPTHS
+        limit = next((float(2**bits - 1) for bits in depths if largest < 2**bits), largest)
         limit = 255.0 if floating and largest < 256 else limit
     scaled = np.clip(np.round(values * (255 / limit)), 0, 255).astype(np.uint8)
     if not floating and limit == 65535:
@@ -248,11 +256,12 @@ class PngError(OSError):
     """An image that OpenCV cannot encode as PNG."""
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
     """Encode an image as PNG, without loss.
 
     Args:
         pixels: RGB (H, W, 3) or grey (H, W).
+        text: Keywords and texts, in ASCII, for the file's text chunks.
 
     Returns:
         The content of the file.
@@ -264,12 +273,19 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     encoded, data = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     if not encoded:
         raise PngError("OpenCV could not encode the image as PNG")
-    return data.tobytes()
+    content = data.tobytes()
+    chunks = b"".join(_text_chunk(keyword, value) for keyword, value in (text or {}).items())
+    return content[:PNG_HEADER] + chunks + content[PNG_HEADER:]
 
 
-def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+def _text_chunk(keyword: str, value: str) -> bytes:
+    body = b"tEXt" + keyword.encode("ascii") + b"\0" + value.encode("ascii")
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> None:
     """Write RGB (H, W, 3) or grey (H, W) pixels as a PNG file; PngError, naming the file, if that is not possible."""
     try:
-        path.write_bytes(encode_png(pixels))
+        path.write_bytes(encode_png(pixels, text))
     except PngError as error:
         raise PngError(f"{path}: {error}") from None
