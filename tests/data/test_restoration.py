@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from unveil.baselines.pfld_attributes import CLASSES, attributes_of
 from unveil.cli import main
-from unveil.data.datasets.portraits import prepare_celebamask_hq, prepare_faces
-from unveil.data.datasets.registry import folder, read_image
+from unveil.data.datasets.portraits import prepare_celebamask_hq, prepare_portraits
 from unveil.data.occlusion import OcclusionConfig, OcclusionSampler, coverage_of
 from unveil.data.occlusion.compose import SHADOW_REACH
 from unveil.data.pack import Pack
-from unveil.data.restoration_pairs import Holes, RestorationPair, held_out, restoration_pair
+from unveil.data.restoration_pairs import PairAugmentConfig, RestorationPair, restoration_pair
 from unveil.data.synthetic import drawn_face, frontal_shape
 from unveil.geometry import tight_box
 from unveil.io.files import DataError
+from unveil.io.images import read_image
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Face, Image
 
@@ -34,7 +34,9 @@ def pair(kind: str, seed: int = 0, *, clean: float = 0.0, same: bool = False) ->
     fraction = {"occluded_fraction": 1 - clean, "second_fraction": 0, "coverage": (0.1, 0.5)}
     occlude = OcclusionSampler(OcclusionConfig.of_kinds(**{kind: 1}, **fraction))
     rng = np.random.default_rng((1, seed))
-    return restoration_pair(image, points_px, scheme=IBUG68, size=SIZE, holes=Holes(**still), occlude=occlude, rng=rng)
+    return restoration_pair(
+        image, points_px, scheme=IBUG68, size=SIZE, augment=PairAugmentConfig(**still), occlude=occlude, rng=rng
+    )
 
 
 @pytest.mark.parametrize("kind", ["mask", "polygon", "noise", "sunglasses"])
@@ -58,16 +60,16 @@ def test_light_and_lens_are_those_of_both_pictures() -> None:
 
 
 def test_the_share_is_recorded_and_within_what_was_asked_for() -> None:
-    shares = [pair("polygon", seed).share for seed in range(8)]
+    shares = [pair("polygon", seed).coverage for seed in range(8)]
     assert all(0.05 < share < 0.55 for share in shares)
     assert max(shares) - min(shares) > 0.05
     made = pair("polygon")
-    assert made.share == coverage_of(made.mask, (made.points_unit + 1) * (SIZE / 2) - 0.5)
+    assert made.coverage == coverage_of(made.mask, (made.points_unit + 1) * (SIZE / 2) - 0.5)
 
 
 def test_some_faces_stay_as_they_are() -> None:
     made = pair("mask", clean=1.0)
-    assert (made.kind, made.share, bool(made.mask.any())) == ("none", 0.0, False)
+    assert (made.kind, made.coverage, bool(made.mask.any())) == ("none", 0.0, False)
     np.testing.assert_array_equal(made.clean, made.occluded)
 
 
@@ -80,15 +82,21 @@ def test_the_same_generator_state_gives_the_same_pair() -> None:
     assert (first.occluded != other.occluded).any()
 
 
-def test_held_out_faces_are_never_trained_on(drawn_folder: Path) -> None:
-    faces = folder(drawn_folder)
-    train, test = held_out(faces, 4, seed=2)
-    assert len(test) == 4
-    assert sorted([*train.tolist(), *test.tolist()]) == list(range(12))
-    np.testing.assert_array_equal(test, held_out(faces, 4, seed=2)[1])
-    assert test.tolist() != held_out(faces, 4, seed=3)[1].tolist()
-    with pytest.raises(ValueError, match="12 faces to hold out"):
-        held_out(faces, 12, seed=2)
+@pytest.mark.parametrize("change", ["shadow", "worn", "motion"])
+def test_what_is_no_occluder_changes_both_images_alike_outside_the_mask(change: str) -> None:
+    image, points_px = drawn_face(np.random.default_rng((9, 1)), 160)
+    off = {"colour": 0.0, "shade": 0.0, "blur": 0.0}
+    occlude = OcclusionSampler.of_kind("polygon", coverage=0.2)
+
+    def made(**settings: float) -> RestorationPair:
+        augment, rng = PairAugmentConfig(**{**off, **settings}), np.random.default_rng(5)  # type: ignore[arg-type]
+        return restoration_pair(image, points_px, scheme=IBUG68, size=SIZE, augment=augment, occlude=occlude, rng=rng)
+
+    changed = made(**{change: 1.0})
+    kernel = np.ones((2 * SHADOW_REACH + 13,) * 2, np.uint8)
+    far = ~cv2.dilate(changed.mask.astype(np.uint8), kernel).astype(bool)
+    np.testing.assert_array_equal(changed.clean[far], changed.occluded[far])
+    assert (changed.clean != made().clean).any()
 
 
 def portraits(root: Path) -> dict[bytes, Face]:
@@ -117,7 +125,7 @@ def test_any_folder_becomes_a_pack_with_predicted_landmarks(tmp_path: Path) -> N
         return known.get(image.tobytes())
 
     done: list[tuple[int, int]] = []
-    prepared = prepare_faces(
+    prepared = prepare_portraits(
         tmp_path / "portraits", tmp_path / "faces.npz", face_of, size=96, progress=lambda *step: done.append(step)
     )
     assert (prepared.faceless, prepared.cut_off, prepared.covered) == (("nothing",), ("face 2",), ("face 3",))
@@ -128,7 +136,7 @@ def test_any_folder_becomes_a_pack_with_predicted_landmarks(tmp_path: Path) -> N
     assert pack.image(0).shape == (96, 96, 3)
     assert pack.points_px.shape == (2, 68, 2)
     with pytest.raises(DataError, match="6 pictures, but no whole, bare face in any"):
-        prepare_faces(tmp_path / "portraits", tmp_path / "none.npz", lambda _: None)
+        prepare_portraits(tmp_path / "portraits", tmp_path / "none.npz", lambda _: None)
 
 
 def test_parts_that_are_covered_in_every_picture_are_packed_as_hidden_whatever_the_predictor_saw(
@@ -141,7 +149,7 @@ def test_parts_that_are_covered_in_every_picture_are_packed_as_hidden_whatever_t
     def packed(seen: float, hidden: tuple[str, ...]) -> NDArray[np.bool_] | None:
         visibility = np.where(eyes, seen, 0.9).astype(np.float32)
         face = Face(tight_box(points_px), 1.0, points_px, visibility, np.zeros(68, np.float32), None, None)
-        prepare_faces(tmp_path, tmp_path / "faces.npz", lambda _: face, hidden=hidden)
+        prepare_portraits(tmp_path, tmp_path / "faces.npz", lambda _: face, hidden=hidden)
         return Pack.read(tmp_path / "faces.npz").visible
 
     for seen in (0.1, 0.9):

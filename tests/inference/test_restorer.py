@@ -1,5 +1,4 @@
 import json
-from dataclasses import asdict
 from pathlib import Path
 from shutil import copytree
 
@@ -8,12 +7,12 @@ import pytest
 import torch
 
 from unveil import Pipeline, Restorer
-from unveil.export.onnx_export import export_model, parity
-from unveil.inference import aligner as runtime
-from unveil.inference.aligner import AlignmentModel, ModelError
-from unveil.models.checkpoints import Blueprint, load_network, weights_bytes
-from unveil.models.generator import Generator, GeneratorSizes
-from unveil.models.restorers import load_restorer
+from unveil.export.onnx_export import export_model, onnx_difference
+from unveil.inference.aligner import AlignmentModel
+from unveil.inference.onnx_model import ModelError, shipped_models, shipped_restorers
+from unveil.inference.torch_restorer import load_torch_restorer
+from unveil.models.checkpoints import NetworkSpec, load_network, weights_bytes
+from unveil.models.generator import Generator, GeneratorConfig
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image, Points
 
@@ -37,24 +36,24 @@ def corners(x0: float, y0: float, x1: float, y1: float) -> Points:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The weights of a small generator, and the folder that they are exported to."""
     torch.manual_seed(0)
-    sizes = GeneratorSizes(widths=(8, 16), dilations=(2,), last=8)
-    network = Generator(**asdict(sizes))
+    sizes = GeneratorConfig(input_size=32, widths=(8, 16), dilations=(2,), head_channels=8)
+    network = Generator(sizes)
     with torch.no_grad():
         network(torch.rand(4, 3, 32, 32))
         network.attention.get_parameter("gamma").fill_(0.5)
     folder = tmp_path_factory.mktemp("generator")
-    blueprint = Blueprint("gan-ia", "ibug68", 32, 1.15, asdict(sizes))
-    (folder / "best.safetensors").write_bytes(weights_bytes(network.eval(), blueprint))
+    spec = sizes.spec(IBUG68)
+    (folder / "best.safetensors").write_bytes(weights_bytes(network.eval(), spec))
     export_model(folder / "best.safetensors", folder / "model", "small")
     return folder / "best.safetensors", folder / "model"
 
 
-def test_an_exported_generator_says_what_torch_says(exported: tuple[Path, Path], portrait: Image) -> None:
+def test_an_exported_generator_computes_what_torch_computes(exported: tuple[Path, Path], portrait: Image) -> None:
     weights, folder = exported
     network, _ = load_network(weights)
     content = (folder / "model.onnx").read_bytes()
     for faces in (1, 3):
-        assert max(parity(network, content, 32, faces).values()) < 5e-3  # its weights are float16
+        assert max(onnx_difference(network, content, 32, faces).values()) < 5e-3  # its weights are float16
     assert b".py" not in content  # the exporter notes stack traces, with the paths of the machine
     (found,) = Restorer.load(folder)(portrait, [corners(180, 70, 270, 180)])
     image = torch.from_numpy(found.crop.extract(portrait, 32)).permute(2, 0, 1)[None] / 255
@@ -64,24 +63,24 @@ def test_an_exported_generator_says_what_torch_says(exported: tuple[Path, Path],
     np.testing.assert_allclose(found.mask, expected.mask[0, 0], atol=5e-3)
 
 
-def test_a_guided_restorer_is_told_the_landmarks_alike_by_torch_and_onnx(portrait: Image, tmp_path: Path) -> None:
-    sizes = GeneratorSizes(widths=(8, 16), dilations=(2,), last=8, guided=True)
+def test_a_guided_restorer_draws_the_same_landmark_map_for_torch_and_onnx(portrait: Image, tmp_path: Path) -> None:
+    sizes = GeneratorConfig(input_size=32, widths=(8, 16), dilations=(2,), head_channels=8, guided=True)
     torch.manual_seed(0)
-    network = Generator(**asdict(sizes)).eval()
+    network = Generator(sizes).eval()
     weights = tmp_path / "last.safetensors"
-    weights.write_bytes(weights_bytes(network, Blueprint("gan-ia", "ibug68", 32, 1.15, asdict(sizes))))
+    weights.write_bytes(weights_bytes(network, sizes.spec(IBUG68)))
     restorer = Restorer.load(export_model(weights, tmp_path / "model", "guided").folder)
-    assert restorer.config.guided
+    assert restorer.networks[0].guided
     points_px = AlignmentModel.load("glomface-light")(portrait, [Box(180, 70, 270, 180)])[0].points_px
-    (found,) = restorer(portrait, [points_px], IBUG68.contours)
-    (windows,) = load_restorer(weights)([portrait], [points_px])
+    (found,) = restorer(portrait, [points_px], IBUG68)
+    (windows,) = load_torch_restorer(weights).restore_each([portrait], [points_px], IBUG68)
     np.testing.assert_allclose(found.mask, windows[0].mask, atol=5e-3)
     np.testing.assert_allclose(found.restored.astype(int), windows[0].restored.astype(int), atol=2)
-    (untold,) = restorer(portrait, [points_px])
-    assert np.abs(untold.mask - found.mask).max() > 0.02
+    (unguided,) = restorer(portrait, [points_px])
+    assert np.abs(unguided.mask - found.mask).max() > 0.02
 
 
-def test_a_restorers_folder_says_what_it_is_and_trains_on(exported: tuple[Path, Path]) -> None:
+def test_an_exported_folder_has_its_config_and_weights_to_train_on(exported: tuple[Path, Path]) -> None:
     weights, folder = exported
     config = json.loads((folder / "config.json").read_text())
     assert (config["kind"], config["name"], config["input_size"], config["margin"]) == ("restorer", "small", 32, 1.15)
@@ -94,16 +93,16 @@ def test_a_restorers_folder_says_what_it_is_and_trains_on(exported: tuple[Path, 
 
 
 def test_what_no_command_could_run_is_not_exported(exported: tuple[Path, Path], tmp_path: Path) -> None:
-    network, blueprint = load_network(exported[0])
+    network, spec = load_network(exported[0])
     path = tmp_path / "best.safetensors"
-    mouth = Blueprint(**{**json.loads(blueprint.to_json()), "component": "mouth"})
+    mouth = NetworkSpec(**{**json.loads(spec.to_json()), "component": "mouth"})
     path.write_bytes(weights_bytes(network, mouth))
-    with pytest.raises(ValueError, match=r"best\.safetensors: restores the mouth alone"):
+    with pytest.raises(ValueError, match=r"best\.safetensors: restores only the mouth"):
         export_model(path, tmp_path / "model", "mouth")
     with torch.no_grad():
-        network.get_parameter("to_picture.weight").fill_(1e6)
-    path.write_bytes(weights_bytes(network, blueprint))
-    with pytest.raises(ValueError, match=r"to_picture\.weight holds numbers that float16 does not"):
+        network.get_parameter("head.weight").fill_(1e6)
+    path.write_bytes(weights_bytes(network, spec))
+    with pytest.raises(ValueError, match=r"head\.weight holds numbers that float16 does not"):
         export_model(path, tmp_path / "model", "steep")
     assert not (tmp_path / "model").exists()
 
@@ -111,7 +110,7 @@ def test_what_no_command_could_run_is_not_exported(exported: tuple[Path, Path], 
 def test_models_and_restorers_are_not_taken_for_one_another(model_dir: Path, restorer_dir: Path) -> None:
     with pytest.raises(ModelError, match="a restorer; name it in --restorer"):
         AlignmentModel.load(restorer_dir)
-    with pytest.raises(ModelError, match="no restorer; name it in --restorer"):
+    with pytest.raises(ModelError, match="a landmark model; name it in --model"):
         Restorer.load(model_dir)
 
 
@@ -130,7 +129,7 @@ def test_an_unfit_restorer_is_one_line(
 
 
 def test_shipped_restorers_are_no_landmark_models() -> None:
-    models, restorers = runtime.shipped_models(), runtime.shipped_restorers()
+    models, restorers = shipped_models(), shipped_restorers()
     assert "glomface-light" in models
     assert not models.keys() & restorers.keys()
 

@@ -1,6 +1,5 @@
 """What the networks of GAN-IA and DRDA keep, at reduced width."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,15 @@ from torch import nn
 from unveil.baselines.drda import DecorruptAutoencoder
 from unveil.models.attention import SelfAttention
 from unveil.models.conv_norm import fold_norms
-from unveil.models.discriminators import Discriminators, Judge, cut_patches, patch_corners, random_corners
-from unveil.models.generator import SIZES, Generator, GeneratorSizes, Places, Restoration
-from unveil.schemes.components import COMPONENTS, component_crop
+from unveil.models.discriminators import (
+    Discriminators,
+    DiscriminatorTrunk,
+    extract_patches,
+    patch_corners,
+    random_corners,
+)
+from unveil.models.generator import GENERATORS, Generator, GeneratorConfig, GeneratorOutput, PositionEmbedding
+from unveil.schemes.ibug68 import COMPONENTS, component_crop
 from unveil.schemes.scheme import IBUG68
 from unveil.training.gan_losses import (
     discriminator_loss,
@@ -26,13 +31,13 @@ from unveil.training.gan_losses import (
     structure_loss,
 )
 
-SMALL = SIZES["gan-ia"].times(1 / 8)
-SMALL_LIGHT = SIZES["gan-ia-light"].times(1 / 8)
+SMALL = GENERATORS["gan-ia"].scaled(1 / 8)
+SMALL_LIGHT = GENERATORS["gan-ia-light"].scaled(1 / 8)
 
 
-def generator(sizes: GeneratorSizes = SMALL) -> Generator:
+def generator(sizes: GeneratorConfig = SMALL) -> Generator:
     torch.manual_seed(0)
-    return Generator(**asdict(sizes))
+    return Generator(sizes)
 
 
 def used(network: Generator) -> Generator:
@@ -54,22 +59,22 @@ def pooling(network: nn.Module) -> list[str]:
 
 @pytest.mark.parametrize("sizes", [SMALL, SMALL_LIGHT], ids=["paper", "light"])
 @pytest.mark.parametrize("faces", [1, 3])
-def test_a_generator_restores_faces_and_every_weight_learns(sizes: GeneratorSizes, faces: int) -> None:
+def test_a_generator_restores_faces_and_every_weight_learns(sizes: GeneratorConfig, faces: int) -> None:
     network = generator(sizes)
     images = torch.rand(faces, network.channels, 32, 32)
-    found: Restoration = network(images)
-    assert found.restored.shape == found.composed(images).shape == (faces, 3, 32, 32)
+    found: GeneratorOutput = network(images)
+    assert found.restored.shape == found.composite(images).shape == (faces, 3, 32, 32)
     assert found.mask_logits.shape == (faces, 1, 32, 32)
     assert bool(((found.restored >= 0) & (found.restored <= 1)).all())
     mask = (torch.rand(faces, 1, 32, 32) < 0.3).float()
-    restoration_loss(found, images[:, :3], mask, hole_weight=2, mask_weight=0.1).loss.backward()  # type: ignore[no-untyped-call]
+    restoration_loss(found, images[:, :3], mask, hole_weight=2.0, mask_weight=0.1).loss.backward()  # type: ignore[no-untyped-call]
     assert unreached(network) == []
 
 
 def test_only_what_is_covered_is_replaced() -> None:
     images, restored = torch.full((1, 3, 1, 2), 0.2), torch.full((1, 3, 1, 2), 0.6)
     logits = torch.tensor([-200.0, 200.0]).reshape(1, 1, 1, 2)
-    composed = Restoration(restored, logits).composed(images)
+    composed = GeneratorOutput(restored, logits).composite(images)
     torch.testing.assert_close(composed[0, :, 0, 0], images[0, :, 0, 0], atol=0, rtol=0)
     torch.testing.assert_close(composed[0, :, 0, 1], restored[0, :, 0, 1])
 
@@ -83,7 +88,7 @@ def test_a_face_is_restored_alike_alone_and_in_a_batch() -> None:
 
 
 def test_the_middle_is_dilated_as_the_paper_says_and_nothing_pools() -> None:
-    network = Generator()
+    network = Generator(GeneratorConfig())
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert [conv.dilation[0] for conv in convolutions if conv.dilation != (1, 1)] == [2, 4, 8, 16]
     assert sum(conv.stride == (2, 2) for conv in convolutions) == 2
@@ -131,7 +136,7 @@ def test_self_attention_averages_h_by_the_softmax_of_f_and_g() -> None:
 
 
 def test_a_map_of_places_says_where_in_the_crop_something_lies_at_any_size() -> None:
-    places = Places(2, 4)
+    places = PositionEmbedding(2, 4)
     x = torch.rand(1, 2, 8, 8)
     assert torch.equal(places(x), x)
     with torch.no_grad():
@@ -143,7 +148,7 @@ def test_a_map_of_places_says_where_in_the_crop_something_lies_at_any_size() -> 
 
 
 def test_self_attention_can_be_left_out() -> None:
-    without = generator(GeneratorSizes(SMALL.widths, SMALL.dilations, SMALL.last, attention=False))
+    without = generator(SMALL.model_copy(update={"attention": False}))
     assert not any(isinstance(module, SelfAttention) for module in without.modules())
 
 
@@ -201,7 +206,7 @@ def test_onnx_restores_what_torch_restores_for_any_number_of_faces(tmp_path: Pat
 def test_the_light_generator_keeps_its_budget() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = Generator(**asdict(SIZES["gan-ia-light"])).eval()
+    network = Generator(GENERATORS["gan-ia-light"]).eval()
     assert sum(weight.numel() for weight in network.parameters()) <= 3.9e6  # 8 MB of float16
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.rand(1, network.channels, 128, 128))
@@ -210,27 +215,52 @@ def test_the_light_generator_keeps_its_budget() -> None:
 
 @pytest.mark.parametrize("faces", [1, 3])
 @pytest.mark.parametrize("joint", [False, True], ids=["apart", "joint"])
-def test_two_judges_decide_and_every_weight_learns(faces: int, joint: bool) -> None:
+def test_both_discriminators_have_a_logit_and_every_weight_has_a_gradient(faces: int, joint: bool) -> None:
     network = Discriminators(64, 32, width=1 / 16, joint=joint)
-    verdict = network(torch.rand(faces, 3, 64, 64), torch.rand(faces, 3, 32, 32))
-    assert verdict.whole.shape == verdict.patch.shape == (faces,)
-    assert torch.equal(verdict.whole, verdict.patch) == joint
-    discriminator_loss(verdict, verdict).weighted(1, 1).backward()  # type: ignore[no-untyped-call]
+    output = network(torch.rand(faces, 3, 64, 64), torch.rand(faces, 3, 32, 32))
+    assert output.global_logits.shape == output.local_logits.shape == (faces,)
+    assert torch.equal(output.global_logits, output.local_logits) == joint
+    discriminator_loss(output, output).weighted(1.0, 1.0).backward()  # type: ignore[no-untyped-call]
     assert unreached(network) == []
 
 
 @pytest.mark.parametrize(("size", "channels"), [(256, [64, 128, 256, 512, 512, 512]), (64, [64, 128, 256, 512])])
-def test_a_judge_halves_down_to_four_pixels(size: int, channels: list[int]) -> None:
-    judge = Judge(size, spectral=False, attention=False)
-    convolutions = [module for module in judge.modules() if isinstance(module, nn.Conv2d)]
+def test_a_discriminator_halves_down_to_four_pixels(size: int, channels: list[int]) -> None:
+    trunk = DiscriminatorTrunk(size, spectral=False, attention=False)
+    convolutions = [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
     assert [conv.out_channels for conv in convolutions] == channels
     assert all(conv.kernel_size == (5, 5) and conv.stride == (2, 2) for conv in convolutions)
-    assert [layer.out_features for layer in judge.modules() if isinstance(layer, nn.Linear)] == [1024]
+    assert [layer.out_features for layer in trunk.modules() if isinstance(layer, nn.Linear)] == [1024]
 
 
-def test_a_side_that_is_no_power_of_two_is_one_clear_line() -> None:
-    with pytest.raises(ValueError, match="96 px: the side is a power of two from 16 to 256"):
-        Judge(96)
+def test_a_side_that_cannot_be_halved_is_one_clear_line() -> None:
+    assert DiscriminatorTrunk(96, width=1 / 16)(torch.rand(1, 3, 96, 96))[0].shape == (1, 64)
+    with pytest.raises(ValueError, match="discriminator of 100 px: give 16 to 511 px that halve down to 4 to 7"):
+        DiscriminatorTrunk(100)
+
+
+@pytest.mark.parametrize("faces", [1, 3])
+def test_a_second_stage_starts_as_the_upsampled_first_one_and_learns(faces: int) -> None:
+    sizes = SMALL_LIGHT.model_copy(update={"input_size": 64, "refine_channels": 8, "mirror": True})
+    network = generator(sizes).eval()
+    images = torch.rand(faces, 4, 64, 64)
+    output = network(images)
+    assert output.restored.shape == (faces, 3, 64, 64)
+    halved = torch.nn.functional.avg_pool2d(images, 2)
+    coarse = network(halved, coarse_only=True)
+    assert coarse.restored.shape == (faces, 3, 32, 32)
+    means = [torch.nn.functional.avg_pool2d(logits, 2) for logits in (output.mask_logits,)]
+    torch.testing.assert_close(
+        means[0][..., 1:-1, 1:-1], _blurred(coarse.mask_logits)[..., 1:-1, 1:-1], atol=1e-4, rtol=1e-3
+    )
+    network.train()(images).restored.sum().backward()
+    assert unreached(network) == []
+
+
+def _blurred(maps: torch.Tensor) -> torch.Tensor:
+    """What bilinear upsampling by two and averaging by two do together."""
+    doubled = torch.nn.functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return torch.nn.functional.avg_pool2d(doubled, 2)
 
 
 def test_the_patch_lies_round_the_mask_and_inside_the_picture() -> None:
@@ -242,7 +272,7 @@ def test_the_patch_lies_round_the_mask_and_inside_the_picture() -> None:
 
 def test_a_patch_is_cut_by_whole_pixels_and_lets_gradients_through() -> None:
     images = torch.rand(2, 3, 16, 16, requires_grad=True)
-    patches = cut_patches(images, torch.tensor([[4, 6], [0, 12]]), 4)
+    patches = extract_patches(images, torch.tensor([[4, 6], [0, 12]]), 4)
     assert torch.equal(patches[0], images[0, :, 4:8, 6:10])
     assert torch.equal(patches[1], images[1, :, 0:4, 12:16])
     patches.sum().backward()  # type: ignore[no-untyped-call]
@@ -268,12 +298,12 @@ def test_the_autoencoder_restores_a_component(faces: int) -> None:
     assert widths == [(192, 16), (16, 4), (4, 16), (16, 192)]
 
 
-def test_covered_pixels_can_count_more() -> None:
+def test_occluded_pixels_can_weigh_more() -> None:
     restored, clean = torch.zeros(1, 3, 1, 2), torch.zeros(1, 3, 1, 2)
     restored[..., 0] = 1.0
     mask = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 2)
     assert float(reconstruction_loss(restored, clean, mask)) == pytest.approx(0.5)
-    assert float(reconstruction_loss(restored, clean, mask, hole_weight=3)) == pytest.approx(0.75)
+    assert float(reconstruction_loss(restored, clean, mask, hole_weight=3.0)) == pytest.approx(0.75)
 
 
 def test_structure_is_what_lies_beside_what_and_not_its_colour() -> None:
@@ -293,13 +323,19 @@ def test_a_mask_that_is_right_costs_nothing() -> None:
     assert float(mask_loss(-40 * (mask - 0.5), mask)) > 1
 
 
-def test_judges_and_generator_pull_in_opposite_directions() -> None:
+def test_discriminators_and_generator_pull_in_opposite_directions() -> None:
     network = Discriminators(32, 16, width=1 / 16)
-    verdict = network(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 16, 16))
-    sure, doubting = (verdict._replace(whole=torch.full((1,), x), patch=torch.full((1,), x)) for x in (9.0, 0.0))
-    assert float(generator_loss(sure).whole) < float(generator_loss(doubting).whole) == pytest.approx(np.log(2))
-    assert float(discriminator_loss(doubting, doubting).whole) == pytest.approx(2 * np.log(2))
-    assert float(discriminator_loss(doubting, sure).patch) > 9
+    output = network(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 16, 16))
+    sure, doubting = (
+        output._replace(global_logits=torch.full((1,), x), local_logits=torch.full((1,), x)) for x in (9.0, 0.0)
+    )
+    assert (
+        float(generator_loss(sure).global_loss)
+        < float(generator_loss(doubting).global_loss)
+        == pytest.approx(np.log(2))
+    )
+    assert float(discriminator_loss(doubting, doubting).global_loss) == pytest.approx(2 * np.log(2))
+    assert float(discriminator_loss(doubting, sure).local_loss) > 9
 
 
 def test_the_seven_components_hold_every_landmark_once() -> None:

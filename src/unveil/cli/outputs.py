@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.inference.drawing import ALIGNED_SIZES, aligned_crop, draw_faces, side_by_side
-from unveil.inference.restorer import Restored
+from unveil.inference.restorer import RESTORED_NOTE, Restored
 from unveil.io.annotations import write_pts
 from unveil.io.files import Writer
 from unveil.io.formats import FORMATS, FormatName, ImageAnnotation, annotate
@@ -129,7 +129,12 @@ def restore_writers(
             {"before": image_rgb, "mask": np.repeat(mask[..., None], 3, axis=2), "after": restored.image}
         ),
     }
-    return {_with_suffix(base, f".{kind}.png"): partial(write_png, pixels=pixels[kind]()) for kind in outputs}
+    return {
+        _with_suffix(base, f".{kind}.png"): partial(
+            write_png, pixels=pixels[kind](), text=None if kind == "mask" else RESTORED_NOTE
+        )
+        for kind in outputs
+    }
 
 
 def _with_suffix(base: Path, suffix: str) -> Path:

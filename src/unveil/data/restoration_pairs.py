@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from unveil.data.augment import AugmentConfig, extract_crop, jitter_colour, random_crop, shade
-from unveil.data.distractors import beard, cast_shadow, motion_blur, spectacles
-from unveil.data.occlusion import Occluder, coverage_of
+from unveil.data.distractors import cast_shadow, motion_blur
+from unveil.data.occlusion import Occluder, OcclusionConfig, OcclusionSampler, coverage_of
 from unveil.geometry import Crop, unit_to_crop_px
 from unveil.schemes.hierarchy import Part
 from unveil.schemes.ibug68 import component_crop
@@ -23,6 +23,10 @@ from unveil.schemes.scheme import Scheme
 from unveil.types import Image, Points
 
 NONE = "none"
+WORN = OcclusionSampler(
+    OcclusionConfig.of_kinds(hair=1, hat=1, hood=0.5, beard=2, glasses=2, occluded_fraction=1, second_fraction=0.2)
+)
+"""What people wear; it is not removed."""
 
 Change: TypeAlias = Callable[[Image, np.random.Generator], Image]
 
@@ -47,9 +51,8 @@ class PairAugmentConfig(BaseModel):
     blur: float = 0.25
     shadow: float = 0.0
     """Shadows cast on face and occluder."""
-    frames: float = 0.0
-    """Frames of clear glasses, in front of the face and behind the occluder."""
-    beard: float = 0.0
+    worn: float = 0.0
+    """Hair, hats, hoods, beards and clear glasses, drawn behind the occluder: they belong to the person."""
     motion: float = 0.0
     """Motion blur."""
     landmark_noise: float = 0.02
@@ -69,7 +72,7 @@ class PairAugmentConfig(BaseModel):
             margin: The crop's side in diagonals of the landmark box.
         """
         crop = {"rotation": 0.0, "shift": 0.0, "scale": (margin, margin), "flip": 0.0}
-        names = ("colour", "shade", "blur", "shadow", "frames", "beard", "motion", "unguided")
+        names = ("colour", "shade", "blur", "shadow", "worn", "motion", "unguided")
         return self.model_copy(update={**crop, **dict.fromkeys(names, 0.0)})
 
 
@@ -123,15 +126,12 @@ def restoration_pair(
     crop = random_crop(points_px, augment.crop, rng)
     clean, points_unit = extract_crop(image, points_px, crop, scheme, size)
     points = unit_to_crop_px(points_unit, size)
-    if augment.beard and rng.random() < augment.beard:
-        clean = beard(clean, points, rng)
+    if augment.worn and rng.random() < augment.worn:
+        clean = WORN(clean, points, rng).image
     if rng.random() < augment.colour / 2:  # the face under another light than the occluder
         clean = jitter_colour(clean, rng)
     occluded = occlude(clean, points, rng)
-    images = (clean, occluded.image)
-    if augment.frames and rng.random() < augment.frames:
-        images = _with_frames(images, occluded.mask, points, rng)
-    before, after = _change_both(images, points, augment, rng)
+    before, after = _change_both((clean, occluded.image), points, augment, rng)
     kind = "+".join(occluded.kinds) or NONE
     return RestorationPair(before, after, occluded.mask, points_unit, kind, coverage_of(occluded.mask, points))
 
@@ -164,17 +164,6 @@ def with_landmark_map(
     contours = () if rng.random() < augment.unguided else scheme.contours
     predicted = perturb_landmarks(pair.points_unit, contours, augment.landmark_noise, rng)
     return replace(pair, landmark_map=draw_landmark_map(predicted, contours, len(pair.clean)))
-
-
-def _with_frames(
-    images: tuple[Image, Image], mask: NDArray[np.bool_], points_px: Points, rng: np.random.Generator
-) -> tuple[Image, Image]:
-    """Draw glasses outside the mask: what the occluder hides is a face without them."""
-    seed = int(rng.integers(2**32))
-    first, second = (
-        np.where(mask[..., None], image, spectacles(image, points_px, np.random.default_rng(seed))) for image in images
-    )
-    return first, second
 
 
 def _change_both(

@@ -1,10 +1,10 @@
-"""Which faces are covered, as a landmark model and a restorer see it, and sheets to check that by eye. L landmarks."""
+"""How much of a face is occluded, as a landmark model and a restorer estimate it, and sheets to check. L landmarks."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from unveil.data.datasets.ocfw import Covered, Look
+from unveil.data.datasets.ocfw import Coverage, CoverageFn
 from unveil.data.occlusion import face_region
 from unveil.data.self_occlusion import self_occluded
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
@@ -17,32 +17,36 @@ from unveil.types import Image, Points
 COLUMNS, ROWS = 10, 10
 
 
-def look_with(model: AlignmentModel, restorer: Restorer | None = None) -> Look:
-    """What the model's visibility and, if there is one, the restorer's mask say of an annotated face.
+def coverage_fn(model: AlignmentModel, restorer: Restorer | None = None) -> CoverageFn:
+    """Return a function that estimates how much of an annotated face is occluded.
 
-    Landmarks that the head itself turns away are left out: nothing covers them. ValueError if the model tells of no
-    visibility.
+    Args:
+        model: Its visibility gives the share of occluded landmarks. Landmarks that a turned head occludes do not count.
+        restorer: Its mask gives the share of the face's area, if there is one.
+
+    Raises:
+        ValueError: The model predicts no visibility.
     """
     if "visibility" not in model.config.outputs:
-        raise ValueError(f"model {model.config.name!r} tells of no visibility; take one that does, glomface-light say")
+        raise ValueError(f"model {model.config.name!r} predicts no visibility; use glomface-light")
 
-    def look(image_rgb: Image, points_px: Points) -> Covered:
+    def estimate(image_rgb: Image, points_px: Points) -> Coverage:
         (found,) = model(image_rgb, [tight_box(points_px)])
         faces = ~self_occluded(model.scheme, points_px)
         assert found.visibility is not None  # as checked above
-        hidden = float(1 - found.visibility[faces].mean())
+        occluded = float(1 - found.visibility[faces].mean())
         if restorer is None:
-            return Covered(hidden)
+            return Coverage(occluded)
         (restored,) = restorer(image_rgb, [points_px], model.scheme)
         size = len(restored.mask)
         region = face_region(unit_to_crop_px(restored.crop.to_unit(points_px), size), (size, size))
-        return Covered(hidden, float(occluded_pixels(restored.mask)[region].mean()))
+        return Coverage(occluded, float(occluded_pixels(restored.mask)[region].mean()))
 
-    return look
+    return estimate
 
 
 def contact_sheets(faces: Sequence[tuple[str, Image]]) -> Iterator[Image]:
-    """Square pictures of one size over their captions, a hundred a sheet, row by row."""
+    """Yield sheets of square images of one size above their captions, a hundred a sheet, row by row."""
     tiles = [add_caption(picture, caption) for caption, picture in faces]
     for start in range(0, len(tiles), COLUMNS * ROWS):
         sheet = tiles[start : start + COLUMNS * ROWS]
@@ -52,5 +56,5 @@ def contact_sheets(faces: Sequence[tuple[str, Image]]) -> Iterator[Image]:
 
 
 def thumbnail(image_rgb: Image, points_px: Points, side: int) -> Image:
-    """A face with a little of what is round it, (side, side, 3)."""
+    """Return a face with a little of its surroundings, (side, side, 3)."""
     return Crop.around(tight_box(points_px), 1.2).extract(image_rgb, side)

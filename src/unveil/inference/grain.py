@@ -87,7 +87,7 @@ def _band_levels(pixels: NDArray[np.float32], bands: int) -> NDArray[np.float64]
 
 
 def _noise(strength: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return noise with that standard deviation in each band and channel, (T, T, 3). The channels share their pattern."""
+    """Return noise of that standard deviation in each band and channel, (T, T, 3); the channels share a pattern."""
     white = rng.standard_normal((TILE, TILE)).astype(np.float32)
     tile = np.zeros((TILE, TILE, 3), np.float32)
     spectrum = np.fft.rfft2(white)

@@ -138,7 +138,7 @@ class Pipeline:
         Returns:
             One face for each detection, in order.
         """
-        results = self.model(image_rgb, [detection.box for detection in detections], flip_average)
+        results = self.model(image_rgb, detections, flip_average)
         return [self._face(detection, result) for detection, result in zip(detections, results, strict=True)]
 
     def realign(self, image_rgb: Image, landmarks_px: Sequence[Points], flip_average: bool = False) -> list[Face]:
@@ -152,12 +152,14 @@ class Pipeline:
             flip_average: Also align the mirrored faces and return the mean.
 
         Returns:
-            One face for each set of landmarks, in order, with score 1.
+            One face for each set of landmarks, in order, with score 1, without pose and five points.
         """
         crops = [upright_crop(points_px, self.model.scheme, self.model.config.margin) for points_px in landmarks_px]
         results = self.model(image_rgb, crops, flip_average)
-        detections = [Detection(tight_box(points_px), 1.0) for points_px in landmarks_px]
-        return [self._face(detection, result) for detection, result in zip(detections, results, strict=True)]
+        return [
+            Face(tight_box(points_px), 1.0, result.points_px, result.visibility, result.uncertainty_px, None, None)
+            for points_px, result in zip(landmarks_px, results, strict=True)
+        ]
 
     def _face(self, detection: Detection, result: AlignResult) -> Face:
         scheme = self.model.scheme

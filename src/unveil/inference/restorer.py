@@ -1,17 +1,17 @@
 """A restorer: an image and the landmarks of its faces in, crops without occluders out.
 
-B faces of a batch, L landmarks, I input channels, S pixels of a crop's side, H and W those of the image. What computes a
-crop is a function, so that the same code runs an exported network (`Restorer.load`) and one in training
+B faces of a batch, L landmarks, I input channels, S pixels of a crop's side, H and W those of the image. A function
+computes a crop, so that the same code runs an exported network (`Restorer.load`) and one in training
 (`unveil.inference.torch_restorer`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeAlias
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from unveil.geometry import Crop, tight_box
@@ -19,6 +19,7 @@ from unveil.inference.blending import Check, Mask, RestoredCrop
 from unveil.inference.mask_evidence import supported_mask
 from unveil.inference.onnx_model import (
     RESTORER_OUTPUTS,
+    OnnxSession,
     Provider,
     RestorerConfig,
     model_folder,
@@ -36,8 +37,14 @@ from unveil.types import Face, Image, Points
 BATCH_SIZE = 4  # faces: a generator keeps maps of the full crop, a hundred times the memory of a landmark model
 UPRIGHT_DEG = 25.0  # training rotates faces by 8 degrees (standard deviation); a larger roll is removed by the crop
 
+RESTORED_NOTE = {
+    "Software": "unveil",
+    "Comment": "Faces restored by unveil: what was occluded is painted by a network. It is not the person.",
+}
+"""The text chunks of every PNG file that shows a restored face."""
+
 ForwardFn: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""From (B, I, S, S) in [0, 1] to the restored faces (B, 3, S, S) in [0, 1] and the mask's probabilities (B, 1, S, S)."""
+"""From (B, I, S, S) to the restored faces (B, 3, S, S) and the mask (B, 1, S, S), all in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +149,10 @@ class Restorer:
         folder = model_folder(name_or_path, shipped_restorers(), "restorer")
         config = read_config(folder, RestorerConfig)
         session = open_session(folder, config, RESTORER_OUTPUTS, threads, provider)
-        return cls((CropNetwork(_onnx_forward(session), config.input_size, config.margin, config.guided),), config.name)
+        return cls(
+            (CropNetwork(partial(_onnx_forward, session), config.input_size, config.margin, config.guided),),
+            config.name,
+        )
 
     def __call__(
         self,
@@ -169,7 +179,7 @@ class Restorer:
         found = self._run([image_rgb] * len(points_px), points_px, scheme, check)
         if visibility is not None:
             found = [
-                [supported_mask(crop, points, seen) for crop in crops]
+                [supported_mask(crop, points, seen, scheme) for crop in crops]
                 for crops, points, seen in zip(found, points_px, visibility, strict=True)
             ]
         return [crop for crops in found for crop in crops]
@@ -210,12 +220,9 @@ class Restorer:
         return found
 
 
-def _onnx_forward(session: ort.InferenceSession) -> ForwardFn:
-    def forward(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        restored, masks = session.run(list(RESTORER_OUTPUTS), {"images": images})
-        return np.asarray(restored), np.asarray(masks)
-
-    return forward
+def _onnx_forward(session: OnnxSession, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    restored, masks = session.run(RESTORER_OUTPUTS, {"images": images})
+    return np.asarray(restored), np.asarray(masks)
 
 
 def _limited(points_px: Points, shape: tuple[int, ...]) -> Points:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.installation import install_command
 from unveil.io.files import DataError
 from unveil.io.image_metadata import ImageMetadata, read_metadata
 from unveil.io.opencv_log import quiet_opencv
@@ -33,7 +34,6 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)  # of values in a container of 16 bits
 UNIT_LIMIT = 1.5  # floating-point values up to this are taken as 0 to 1, with some overshoot
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 JPEG_END, JPEG_STANDALONE = 0xD9, frozenset((0x01, *range(0xD0, 0xD9)))
-HEIF_EXTRA = "pip install 'unveil[heif]'"
 
 Warn: TypeAlias = Callable[[str], None]
 """Takes a warning of one line that names the file."""
@@ -157,7 +157,7 @@ def _decode_heif(data: bytes, name: str) -> NDArray[np.uint8]:
     try:
         import pillow_heif
     except ImportError:
-        raise ImageError(f"{name}: HEIC needs pillow-heif; {HEIF_EXTRA}, or save it as JPEG") from None
+        raise ImageError(f"{name}: HEIC needs pillow-heif; {install_command('heif')}, or save it as JPEG") from None
     try:
         return np.asarray(pillow_heif.open_heif(data).to_pillow().convert("RGB"), np.uint8)
     except Exception as error:  # the errors of the plug-in have no common class
@@ -175,7 +175,9 @@ def _decode_avif(data: bytes, name: str) -> NDArray[np.uint8]:
         if not features.check("avif"):
             raise ImportError
     except ImportError:
-        problem = f"the AVIF is damaged, or this OpenCV has no AVIF decoder; {HEIF_EXTRA}, or save it as JPEG"
+        problem = (
+            f"the AVIF is damaged, or this OpenCV has no AVIF decoder; {install_command('heif')}, or save it as JPEG"
+        )
         raise ImageError(f"{name}: {problem}") from None
     try:
         with PillowImage.open(BytesIO(data)) as opened:

@@ -1,7 +1,7 @@
 """GAN-IA's two discriminators: a global one of the whole face, a local one of the restored patch (section 3.3).
 
-B faces, S pixels of a face's side, P of a patch's. 5x5 convolutions of stride 2 down to 4x4, self-attention at an
-eighth of the side, spectral normalisation; no pooling. Leaky ReLU and spectral normalisation are ours.
+B faces, S pixels of a face's side, P of a patch's. 5x5 convolutions of stride 2 down to 4x4
+(from 256 or 128 px), self-attention at an eighth of the side, spectral normalisation; no pooling. Leaky ReLU and spectral normalisation are ours.
 """
 
 from typing import NamedTuple
@@ -28,23 +28,24 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class DiscriminatorTrunk(nn.Module):
-    """Convolutions of stride 2 from `size` pixels down to 4x4, then a vector of features.
+    """Convolutions of stride 2 from `size` pixels down to 4 (to 7) pixels, then a vector of features.
 
     Args:
-        size: The input's side: a power of two from 16 to 256.
+        size: The input's side: 4 to 7 times a power of two, from 16.
         width: Factor of the paper's channels.
         attention: Insert self-attention at an eighth of the side.
         spectral: Apply spectral normalisation to every layer.
 
     Raises:
-        ValueError: If `size` is not such a power of two.
+        ValueError: If `size` is not such a number.
     """
 
     def __init__(self, size: int, *, width: float = 1.0, attention: bool = True, spectral: bool = True) -> None:
         super().__init__()
-        halvings = size.bit_length() - 3  # down to 4x4
-        if size != 4 << halvings or not 1 < halvings <= len(CHANNELS):
-            raise ValueError(f"a discriminator of {size} px: the side is a power of two from 16 to 256")
+        halvings = size.bit_length() - 3
+        if not 1 < halvings <= len(CHANNELS) or size % 2**halvings:
+            raise ValueError(f"a discriminator of {size} px: give 16 to 511 px that halve down to 4 to 7, such as 192")
+        last = size >> halvings
         wrap = spectral_norm if spectral else identity
         widths = [max(8, round(width * channels)) for channels in CHANNELS[:halvings]]
         layers: list[nn.Module] = []
@@ -53,7 +54,7 @@ class DiscriminatorTrunk(nn.Module):
             if attention and index == min(ATTENTION_AFTER, halvings - 1):
                 layers.append(SelfAttention(after, wrap))
         self.features = max(16, round(width * FEATURES))
-        layers += [nn.Flatten(), wrap(nn.Linear(16 * widths[-1], self.features)), nn.LeakyReLU(0.2)]
+        layers += [nn.Flatten(), wrap(nn.Linear(last * last * widths[-1], self.features)), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B D"], list[Float[Tensor, "B _ _ _"]]]:
@@ -115,7 +116,7 @@ class Discriminators(nn.Module):
 
 
 def patch_corners(mask: Float[Tensor, "B 1 S S"], patch: int) -> Int[Tensor, "B 2"]:
-    """Return top and left of the patch around each mask's centre of mass, inside the image; the middle if it is empty."""
+    """Return top and left of the patch around each mask's centre of mass, inside the image; of an empty one the middle."""
     size = mask.shape[-1]
     indices = torch.arange(size, device=mask.device, dtype=torch.float32)
     mass = mask[:, 0].float()

@@ -30,22 +30,22 @@ FULL_MASK_LOGIT = 30.0  # the mask of a network that replaces every pixel
 class GeneratorOutput(NamedTuple):
     """The restored face, RGB in [0, 1], and the logit of each pixel of being occluded."""
 
-    restored: Float[Tensor, "B 3 S S"]
-    mask_logits: Float[Tensor, "B 1 S S"]
+    restored: Float[Tensor, "B 3 H W"]
+    mask_logits: Float[Tensor, "B 1 H W"]
 
     @property
-    def mask(self) -> Float[Tensor, "B 1 S S"]:
+    def mask(self) -> Float[Tensor, "B 1 H W"]:
         """The probability of each pixel of being occluded."""
         return torch.sigmoid(self.mask_logits)
 
-    def composite(self, images: Float[Tensor, "B I S S"]) -> Float[Tensor, "B 3 S S"]:
+    def composite(self, images: Float[Tensor, "B I H W"]) -> Float[Tensor, "B 3 H W"]:
         """Return mask·restored + (1 - mask)·input; the first three channels of `images` are RGB."""
         rgb = images[:, :3]
         return rgb + self.mask * (self.restored - rgb)
 
 
 def as_generator_output(output: GeneratorOutput | Tensor) -> GeneratorOutput:
-    """Return the output of any restoring network; one that only returns an image, (B, 3, S, S), replaces every pixel."""
+    """Return the output of any restoring network; one that returns an image, (B, 3, H, W), replaces every pixel."""
     if isinstance(output, Tensor):
         return GeneratorOutput(output, torch.full_like(output[:, :1], FULL_MASK_LOGIT))
     return output
@@ -131,6 +131,17 @@ GENERATORS: Mapping[str, GeneratorConfig] = MappingProxyType(
             head_channels=16,
             position_size=16,
             guided=True,
+        ),
+        # For 192 px, about the resolution of the training photographs: the light one at 96 px, then a second stage.
+        "gan-ia-refined": GeneratorConfig(
+            input_size=192,
+            widths=(16, 48, 96, 192),
+            dilations=(2, 4, 8),
+            head_channels=16,
+            position_size=16,
+            guided=True,
+            mirror=True,
+            refine_channels=48,
         ),
     }
 )

@@ -139,6 +139,55 @@ GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
             structure_weight=3.0,
             mask_weight=0.2,
         ),
+        # The first stage learns again at 96 px from the light weights, on bare faces of every kind, then both stages at
+        # 192 px with the discriminators.
+        "gan-ia-refined": GanTrainConfig(
+            model=GENERATORS["gan-ia-refined"],
+            schedule=ScheduleConfig(
+                steps=16_000,
+                batch=8,
+                lr=5e-4,
+                warmup_steps=300,
+                decay_steps=5000,
+                weight_decay=0.0,
+                max_grad_norm=1.0,
+                ema=0.998,
+            ),
+            generator_steps=8500,
+            discriminator_steps=300,
+            coarse_steps=6000,
+            discriminator=DiscriminatorConfig(
+                patch=96,
+                discriminator_width=0.25,
+                adversarial_loss="hinge",
+                global_weight=5e-3,
+                local_weight=5e-3,
+                feature_weight=0.05,
+            ),
+            pixel_loss="l1",
+            hole_weight=6.0,
+            structure_weight=3.0,
+            perceptual_weight=0.05,
+            mask_weight=0.2,
+            occlusion=OcclusionConfig.of_kinds(
+                mask=3.0,
+                template=2.0,
+                sprite=3.0,
+                polygon=2.0,
+                sunglasses=2.0,
+                flat=1.0,
+                scarf=1.0,
+                hand=2.0,
+                held=1.0,
+                occluded_fraction=0.75,
+                second_fraction=0.1,
+                coverage=(0.05, 0.5),
+            ),
+            augment=PairAugmentConfig(
+                rotation=10.0, colour=0.5, shade=0.25, blur=0.15, shadow=0.25, worn=0.25, motion=0.08
+            ),
+            min_visible=0.97,
+        ),
     }
 )
 """Generators: `unveil train NAME --data packs/faces.npz --library LIBRARY`.

@@ -1,4 +1,4 @@
-"""The losses of training to restore. B faces, S pixels of a side."""
+"""The losses of training to restore. B faces, H and W pixels of the sides."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
@@ -36,9 +36,9 @@ class AdversarialLoss(NamedTuple):
 
 
 def reconstruction_loss(
-    restored: Float[Tensor, "B 3 S S"],
-    clean: Float[Tensor, "B 3 S S"],
-    mask: Float[Tensor, "B 1 S S"],
+    restored: Float[Tensor, "B 3 H W"],
+    clean: Float[Tensor, "B 3 H W"],
+    mask: Float[Tensor, "B 1 H W"],
     hole_weight: float = 1.0,
     kind: PixelLoss = "l2",
 ) -> Float[Tensor, ""]:
@@ -52,9 +52,9 @@ def reconstruction_loss(
 
 
 def structure_loss(
-    restored: Float[Tensor, "B 3 S S"],
-    clean: Float[Tensor, "B 3 S S"],
-    mask: Float[Tensor, "B 1 S S"],
+    restored: Float[Tensor, "B 3 H W"],
+    clean: Float[Tensor, "B 3 H W"],
+    mask: Float[Tensor, "B 1 H W"],
     hole_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Return the mean squared error of the differences between neighbours, summed over three scales (ours).
@@ -73,7 +73,7 @@ def structure_loss(
     return total
 
 
-def mask_loss(logits: Float[Tensor, "B 1 S S"], mask: Float[Tensor, "B 1 S S"]) -> Float[Tensor, ""]:
+def mask_loss(logits: Float[Tensor, "B 1 H W"], mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
     """Return the cross-entropy of the predicted mask plus one minus its soft Dice overlap over the batch (ours).
 
     Cross-entropy alone misses small occluders, since nearly all pixels of a batch are free.
@@ -85,8 +85,8 @@ def mask_loss(logits: Float[Tensor, "B 1 S S"], mask: Float[Tensor, "B 1 S S"]) 
 
 def restoration_loss(
     output: GeneratorOutput,
-    clean: Float[Tensor, "B 3 S S"],
-    mask: Float[Tensor, "B 1 S S"],
+    clean: Float[Tensor, "B 3 H W"],
+    mask: Float[Tensor, "B 1 H W"],
     *,
     hole_weight: float,
     mask_weight: float,
@@ -145,7 +145,7 @@ def generator_loss(restored: DiscriminatorOutput, kind: AdversarialLossName = "l
 
 
 def gradient_penalty(
-    output: DiscriminatorOutput, images: Float[Tensor, "B 3 S S"], patches: Float[Tensor, "B 3 P P"]
+    output: DiscriminatorOutput, images: Float[Tensor, "B 3 H W"], patches: Float[Tensor, "B 3 P P"]
 ) -> Float[Tensor, ""]:
     """Return R1: the mean over faces of half the squared norm of the logits' gradient at real images and patches.
 

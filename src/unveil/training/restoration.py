@@ -96,7 +96,7 @@ def make_pair(
 
 
 def as_tensors(pair: RestorationPair) -> Batch:
-    """Return the pair as bytes, (S, S, 3), and the mask, (S, S). A landmark map is the occluded face's fourth channel."""
+    """Return the images as bytes, (S, S, 3), and the mask, (S, S); a landmark map is a fourth channel."""
     occluded = pair.occluded if pair.landmark_map is None else np.dstack([pair.occluded, pair.landmark_map])
     return {
         "clean": torch.from_numpy(pair.clean),
