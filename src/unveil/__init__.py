@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unveil.inference.tracking import TrackedFace, Tracker
     from unveil.io.conversions import to_pandas, to_supervision
     from unveil.io.images import read_image
+    from unveil.registry import train
     from unveil.types import Box, Detection, Face, Pose
 
 __version__ = "0.1.0"
@@ -47,6 +48,7 @@ _MODULES = {
     "TrackedFace": "unveil.inference.tracking",
     "Tracker": "unveil.inference.tracking",
     "read_image": "unveil.io.images",
+    "train": "unveil.registry",
     "to_pandas": "unveil.io.conversions",
     "to_supervision": "unveil.io.conversions",
 }

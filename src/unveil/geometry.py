@@ -58,13 +58,14 @@ def unit_to_crop_px(points_unit: Points, size: int) -> Points:
 
 
 def fit_similarity(
-    source: NDArray[np.float64], target: NDArray[np.float64]
+    source: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> tuple[float, float, NDArray[np.float64]]:
     """Fit the similarity transform from `source` to `target` with the least squared error, without reflection.
 
     Args:
         source: Points (N, 2).
         target: Points (N, 2).
+        weights: Weight of each point, (N,); equal weights if None.
 
     Returns:
         Scale, clockwise angle in radians (y points down) and shift (2,).
@@ -72,9 +73,16 @@ def fit_similarity(
     Source: Umeyama 1991. In the plane, complex numbers reduce it to one division.
     """
     a, b = source @ (1, 1j), target @ (1, 1j)
-    rotation = np.vdot(a - a.mean(), b - b.mean()) / max(np.vdot(a - a.mean(), a - a.mean()).real, 1e-12)
-    shift = b.mean() - rotation * a.mean()
+    a0, b0 = np.average(a, weights=weights), np.average(b, weights=weights)
+    a, b, conjugate = a - a0, b - b0, np.conj(a - a0) * (1 if weights is None else weights)
+    rotation = conjugate @ b / max((conjugate @ a).real, 1e-12)
+    shift = b0 - rotation * a0
     return max(abs(rotation), 1e-6), math.atan2(rotation.imag, rotation.real), np.array([shift.real, shift.imag])
+
+
+# The tight box of a face that is rotated by 45 degrees against that of the upright face: its growth, and the shift of
+# its centre towards the top of the head, in diagonals of the upright box. Of the mean shape of 300W's training faces.
+OBLIQUE_GROWTH, OBLIQUE_SHIFT = 0.05, 0.066
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +102,24 @@ class Crop:
     mirrored: bool = False
 
     @classmethod
-    def around(cls, box: Box, margin: float = 1.0) -> Self:
-        """Return the upright crop that a model expects.
+    def around(cls, box: Box, margin: float = 1.0, angle: float = 0.0) -> Self:
+        """Return the crop that a model expects of a face of which only a box is known.
 
         Args:
-            box: Tight landmark box in pixels.
-            margin: Side of the crop in diagonals of the box.
+            box: Tight landmark box in pixels, parallel to the image's sides also if the face is rotated.
+            margin: Side of the crop in diagonals of the tight box of the upright face.
+            angle: Clockwise rotation of the face in radians.
 
         Returns:
-            The crop, centred on the box.
+            The crop. Its centre is that of the box for an upright face and at quarter turns. In between, the box is
+            larger than the upright face's box and extends beyond the top of the head.
         """
-        centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
-        return cls(centre, margin * math.hypot(box.x1 - box.x0, box.y1 - box.y0))
+        diagonal = math.hypot(box.x1 - box.x0, box.y1 - box.y0)
+        obliqueness = abs(math.sin(2 * angle))
+        side = diagonal / (1 + OBLIQUE_GROWTH * obliqueness)
+        shift = OBLIQUE_SHIFT * obliqueness * side
+        x, y = (box.x0 + box.x1) / 2 - shift * math.sin(angle), (box.y0 + box.y1) / 2 + shift * math.cos(angle)
+        return cls((x, y), margin * side, angle)
 
     @classmethod
     def around_points(cls, points_px: Points, angle: float, margin: float = 1.0) -> Self:
@@ -151,18 +165,28 @@ class Crop:
         Returns:
             The crop, (size, size, 3), black outside the image.
         """
+        matrix = self.unit_to_px()
         if self.side > 2 * size:  # without this step, bilinear sampling of a large face skips pixels
-            shrink = 2 * size / self.side
-            small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-            fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
-            scale = np.array([[fx], [fy]])
-            offset = np.array([[(fx - 1) / 2], [(fy - 1) / 2]])
-            matrix = self.unit_to_px() * scale
-            matrix[:, 2:] += offset
-            image = np.asarray(small, np.uint8)
-        else:
-            matrix = self.unit_to_px()
+            image, to_reduced = self._reduced_window(image, 2 * size / self.side)
+            if not image.size:
+                return np.zeros((size, size, 3), np.uint8)
+            matrix = to_reduced[:, :2] @ matrix + np.pad(to_reduced[:, 2:], ((0, 0), (2, 0)))
         pixel_to_unit = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
         warp = matrix @ pixel_to_unit
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return np.asarray(cv2.warpAffine(image, warp, (size, size), flags=flags), np.uint8)
+
+    def _reduced_window(self, image: Image, scale: float) -> tuple[Image, NDArray[np.float64]]:
+        """Return the part of an image that the crop covers, reduced, and the matrix (2, 3) from image to its pixels."""
+        reach = self.side / 2 * (abs(math.cos(self.angle)) + abs(math.sin(self.angle))) + 2 / scale
+        height, width = image.shape[:2]
+        x0, x1 = (int(np.clip(self.centre[0] + sign * reach, 0, width)) for sign in (-1, 1))
+        y0, y1 = (int(np.clip(self.centre[1] + sign * reach, 0, height)) for sign in (-1, 1))
+        window = image[y0:y1, x0:x1]
+        if not window.size:
+            return window, np.eye(2, 3)
+        reduced_size = (max(1, round(scale * window.shape[1])), max(1, round(scale * window.shape[0])))
+        reduced = np.asarray(cv2.resize(window, reduced_size, interpolation=cv2.INTER_AREA), np.uint8)
+        fx, fy = reduced.shape[1] / window.shape[1], reduced.shape[0] / window.shape[0]
+        # Pixel centres are whole numbers, so a scale acts about (-0.5, -0.5).
+        return reduced, np.array([[fx, 0, fx * (0.5 - x0) - 0.5], [0, fy, fy * (0.5 - y0) - 0.5]])

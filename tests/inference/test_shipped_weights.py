@@ -7,7 +7,7 @@ import skimage
 from unveil.data.occlusion import occluder
 from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.pipeline import Pipeline
-from unveil.metrics.restoration import overlap
+from unveil.metrics.restoration import mask_iou
 from unveil.types import Image
 
 BOX = (178.0, 91.0, 269.0, 177.0)
@@ -41,7 +41,7 @@ def test_a_mask_is_found_and_taken_off_and_nothing_else_is_touched(pipeline: Pip
     masked = occluder("mask")(astronaut, face.landmarks, np.random.default_rng(1))
     found = pipeline.restore(masked.image, [BOX])
     np.testing.assert_array_equal(found.image[~found.mask], masked.image[~found.mask])
-    assert overlap(masked.mask, found.mask) > 0.7  # what is replaced is a little larger than the occluder
+    assert mask_iou(masked.mask, found.mask) > 0.7  # what is replaced is a little larger than the occluder
     before, after = (np.abs(image.astype(int) - astronaut)[masked.mask].mean() for image in (masked.image, found.image))
     assert after < 0.7 * before
     (seen,), (again,) = found.before, found.after

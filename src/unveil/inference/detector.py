@@ -7,10 +7,15 @@ from typing import Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from unveil.inference.onnx_model import DetectorConfig, model_folder, open_session, read_config, shipped_detectors
+from unveil.inference.onnx_model import (
+    DetectorConfig,
+    model_folder,
+    open_session,
+    read_config,
+    shipped_detectors,
+)
 from unveil.inference.tiling import VIEW_SIDE, detect_faces, nms
 from unveil.io.opencv_log import quiet_opencv
 from unveil.types import Box, Detection, Image
@@ -69,15 +74,6 @@ class FaceDetector:
         folder = model_folder(model, shipped_detectors(), "detector")
         config = read_config(folder, DetectorConfig)
         self.min_score = min_score
-        self._state = (folder, config, threads)
-        self._session: ort.InferenceSession = open_session(folder, config, config.outputs, threads, "cpu")
-
-    def __getstate__(self) -> tuple[object, ...]:
-        return (self.min_score, *self._state)
-
-    def __setstate__(self, state: tuple[float, Path, DetectorConfig, int]) -> None:
-        self.min_score, *rest = state
-        folder, config, threads = self._state = (rest[0], rest[1], rest[2])
         self._session = open_session(folder, config, config.outputs, threads, "cpu")
 
     def __call__(self, image_rgb: Image) -> list[Detection]:

@@ -1,4 +1,4 @@
-"""Exported models: a folder with `model.onnx` and `config.json`, loaded and run by onnxruntime."""
+"""Exported models: a folder with `model.onnx` and `config.json`, read and checked."""
 
 import hashlib
 import json
@@ -7,21 +7,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-import onnxruntime as ort
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-Provider: TypeAlias = Literal["cpu", "cuda"]
+from unveil.inference.onnx_session import ModelError as ModelError
+from unveil.inference.onnx_session import OnnxSession as OnnxSession
+from unveil.inference.onnx_session import Provider as Provider
+
 Output: TypeAlias = Literal["points_unit", "visibility", "uncertainty_unit"]
 OUTPUTS: tuple[Output, ...] = ("points_unit", "visibility", "uncertainty_unit")
 RestorerOutput: TypeAlias = Literal["restored", "mask"]
 RESTORER_OUTPUTS: tuple[RestorerOutput, ...] = ("restored", "mask")
 DetectorOutput: TypeAlias = Literal["scores", "distances", "points"]
 DETECTOR_OUTPUTS: tuple[DetectorOutput, ...] = ("scores", "distances", "points")
-EXECUTION_PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
-
-class ModelError(ValueError):
-    """A model cannot be used. The message, one line, names the model and the fix."""
 
 
 class ModelConfig(BaseModel):
@@ -202,7 +199,7 @@ def open_session(
     outputs: Sequence[str],
     threads: int,
     provider: Provider,
-) -> ort.InferenceSession:
+) -> OnnxSession:
     """Load the network of a model.
 
     Args:
@@ -219,8 +216,8 @@ def open_session(
         ModelError: The file differs from the config's SHA-256, lacks an output, or cannot be loaded.
     """
     path = folder / "model.onnx"
-    session = _session(_read_checked(path, config.sha256), path, threads, provider)
-    missing = {"images", *outputs} - _names(session.get_inputs()) - _names(session.get_outputs())
+    session = OnnxSession(_read_checked(path, config.sha256), path, threads, provider)
+    missing = {"images", *outputs} - session.names
     if missing:
         raise ModelError(f"{path}: has no input or output named {', '.join(sorted(missing))}; export the model again")
     return session
@@ -240,27 +237,3 @@ def _read_checked(path: Path, sha256: Mapping[str, str]) -> bytes:
             f"{path}: SHA-256 {actual[:12]}..., but config.json says {expected[:12]}...; copy the model again"
         )
     return content
-
-
-def _session(weights: bytes, path: Path, threads: int, provider: Provider) -> ort.InferenceSession:
-    name = EXECUTION_PROVIDERS[provider]
-    if name not in ort.get_available_providers():
-        raise ModelError(
-            f"provider {provider!r} is not in this onnxruntime; install onnxruntime-gpu or use --provider cpu"
-        )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = ort.InferenceSession(weights, options, providers=[name])
-    except Exception as error:  # the exceptions of onnxruntime have no common base class
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"{path}: onnxruntime cannot load it ({reason}); export the model again") from error
-    if session.get_providers()[0] != name:
-        raise ModelError(f"provider {provider!r} does not start here; check the CUDA driver or use --provider cpu")
-    return session
-
-
-def _names(arguments: Sequence[Any]) -> set[str]:
-    return {argument.name for argument in arguments}

@@ -22,6 +22,7 @@ GENERIC_FACE = {
 }
 FOCAL_LENGTH = 4.0  # in crop sides: a portrait lens with weak perspective
 FACE_WIDTH = 68.0  # millimetres: the longest side of the generic face
+FIT_STEPS, FIT_TOLERANCE = 4, 7.0  # of reweighted least squares; millimetres up to which a residual has full weight
 
 
 @cache
@@ -44,20 +45,35 @@ def five_points(scheme: Scheme, points_px: Points) -> Points:
     """
     if scheme.five_points is None:
         raise ValueError(f"scheme {scheme.name!r} does not name its five points")
-    return np.stack([points_px[list(indices)].mean(axis=0) for indices in scheme.five_points]).astype(np.float32)
+    weights = _five_weights(scheme.five_points, scheme.points)
+    return np.asarray(weights @ points_px, np.float32)
+
+
+@cache
+def _five_weights(five: tuple[tuple[int, ...], ...], count: int) -> NDArray[np.float32]:
+    """Return the matrix (5, L) whose product with the landmarks is the five points."""
+    weights = np.zeros((5, count), np.float32)
+    for row, indices in zip(weights, five, strict=True):
+        row[list(indices)] = 1 / len(indices)
+    return weights
 
 
 def in_plane_angle(five_points_px: Points) -> float:
-    """Estimate the rotation of a face in the image plane from its eyes and mouth corners.
+    """Estimate the rotation of a face in the image plane by a robust fit of a generic face.
 
     Args:
         five_points_px: Left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
 
     Returns:
-        The clockwise angle in radians, in (-pi, pi]. Yaw and pitch hardly change it.
+        The clockwise angle in radians, in (-pi, pi]. Yaw, pitch and one misplaced point hardly change it.
     """
-    without_nose = [0, 1, 3, 4]
-    _, angle, _ = fit_similarity(_generic_points()[without_nose, :2], five_points_px[without_nose].astype(np.float64))
+    generic, points = _generic_points()[:, :2], five_points_px.astype(np.float64)
+    weights = np.array([1.0, 1.0, 0.0, 1.0, 1.0])  # yaw moves the nose tip most
+    for _ in range(FIT_STEPS):
+        scale, angle, shift = fit_similarity(generic, points, weights)
+        rotation = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        residuals = np.linalg.norm(points - generic @ rotation.T - shift, axis=1) / scale
+        weights = 1 / np.maximum(residuals, FIT_TOLERANCE)
     return angle
 
 
@@ -83,9 +99,12 @@ def head_pose(five_points_px: Points) -> Pose:
         five_points_px: Left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
 
     Returns:
-        The pose in degrees.
+        The pose in degrees. Yaw and pitch are those of the face's direction in the image, as it is; roll is right over
+        the whole circle.
     """
-    points = five_points_px.astype(np.float64)
+    angle = in_plane_angle(five_points_px)
+    to_image = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+    points = five_points_px.astype(np.float64) @ to_image[:2, :2]  # the fit converges near its first guess only
     centre, side = points.mean(axis=0), max(float(np.ptp(points, axis=0).max()), 1e-6)
     camera = np.array([[FOCAL_LENGTH, 0, 0], [0, FOCAL_LENGTH, 0], [0, 0, 1.0]])
     # The initial guess is a frontal face, so that the smaller of two rotations with equal error is returned.
@@ -102,7 +121,7 @@ def head_pose(five_points_px: Points) -> Pose:
     )
     if not converged:
         return Pose(0.0, 0.0, 0.0)
-    matrix, _ = cv2.Rodrigues(rotation)
+    matrix = to_image @ cv2.Rodrigues(rotation)[0]
     yaw = math.degrees(math.asin(float(np.clip(-matrix[0, 2], -1, 1))))
     pitch = math.degrees(math.atan2(matrix[1, 2], matrix[2, 2]))
     roll = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))

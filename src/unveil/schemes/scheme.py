@@ -1,10 +1,10 @@
 """The built-in landmark schemes: 68, 98 and 29 points, each as data. "Left" is the left side of the image."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from unveil.schemes.hierarchy import Hierarchy, Level, Part
 
@@ -60,6 +60,10 @@ class Scheme:
         if any(self.flip_order[self.flip_order[i]] != i for i in range(count)):
             raise ValueError(f"scheme {self.name!r}: the flip order applied twice is not the identity")
         object.__setattr__(self, "normalisers", MappingProxyType(dict(self.normalisers)))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy cannot be pickled
+        values = (getattr(self, each.name) for each in fields(self))
+        return Scheme, tuple(dict(value) if isinstance(value, MappingProxyType) else value for value in values)
 
     @property
     def points(self) -> int:
