@@ -99,6 +99,29 @@ def test_the_table_says_what_the_lines_say(track: Track, tmp_path: Path) -> None
     assert float(rows[3]["yaw"]) == face["pose"]["yaw"]
 
 
+def test_several_sources_go_to_one_folder_and_share_no_state(track: Track, tmp_path: Path, capsys: Any) -> None:
+    for name in ("a/clip.avi", "b/clip.avi", "c.avi"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_clip(tmp_path / name)
+    assert track("a/clip.avi", "b/clip.avi", "c.avi", "missing.mp4", "--save", "json", "--out", "all") == 1
+    assert written(tmp_path / "all") == ["c.jsonl", "clip-2.jsonl", "clip.jsonl"]
+    assert all(lines(path)[0]["faces"][0]["id"] == 1 for path in (tmp_path / "all").iterdir())
+    captured = capsys.readouterr()
+    assert captured.out.count("frames: 12") == 3
+    assert captured.err.startswith("error: missing.mp4: no such file")
+    assert track("a/clip.avi", "c.avi", "--out", "all.webm") == 2
+    assert "name a folder" in capsys.readouterr().err
+
+
+def test_an_image_sequence_has_the_rate_that_is_given(track: Track, tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    for i in range(5):
+        cv2.imwrite(str(tmp_path / f"shots/{i:04d}.png"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    assert track("shots/%04d.png", "--fps", "10") == 0
+    assert written(tmp_path / "out") == ["shots.jsonl", "shots.webm"]
+    assert [line["time_s"] for line in lines(tmp_path / "out/shots.jsonl")] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
 def stop_after_five_frames(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     follow = Tracker.__call__
 

@@ -60,10 +60,10 @@ class Scene:
             The scene of that frame.
         """
         thumbnail = _thumbnail(image_rgb)
-        difference = np.abs(_exposure_matched(thumbnail, self.thumbnail) - self.thumbnail).mean(axis=2)
-        cells = difference.reshape(ROWS, CELL, COLUMNS, CELL).mean(axis=(1, 3))
+        difference = np.abs(_exposure_matched(thumbnail, self.thumbnail) - self.thumbnail)
+        cells = cv2.resize(difference, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA).mean(axis=2)  # means over cells
         change = float(cells.mean())
-        usual = float(np.median(self.changes)) if len(self.changes) >= LEAST_HISTORY else math.inf
+        usual = sorted(self.changes)[len(self.changes) // 2] if len(self.changes) >= LEAST_HISTORY else math.inf
         return Scene(
             thumbnail,
             (*self.changes, change)[-HISTORY:],
@@ -102,7 +102,7 @@ def face_thumbnail(image_rgb: Image, points_px: Points) -> NDArray[np.float32]:
     matrix = np.array([[scale[0], 0, low[0]], [0, scale[1], low[1]]], np.float64)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     crop = cv2.warpAffine(image_rgb, matrix, (FACE_SIDE, FACE_SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    grey = crop.mean(axis=2, dtype=np.float32)
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
     centred = grey - grey.mean()
     return np.asarray(centred / max(float(np.linalg.norm(centred)), 1e-6), np.float32)
 
