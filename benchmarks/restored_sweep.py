@@ -20,7 +20,7 @@ from benchmarks.trials import SHARES, Bar, bar_of
 from rich.console import Console
 from rich.progress import Progress
 
-from unveil.data.datasets.ocfw import faces_called
+from unveil.data.datasets.ocfw import faces_of_kind
 from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.occlusion import KINDS, SCALABLE, TEST_TEMPLATES, Library, occluder
 from unveil.evaluation import ModelResult, Sweep, result_of, run_models
@@ -63,7 +63,7 @@ def table(sweeps: Mapping[str, Sweep]) -> Iterator[str]:
     yield f"| NME, ocular, % | asked | covered | {' | '.join(heads)} |"
     yield f"|---|{'---|' * (len(heads) + 2)}"
     for kind, sweep in sweeps.items():
-        for i, share in enumerate(sweep.coverages or (None,)):
+        for i, share in enumerate(sweep.values or (None,)):
             cells: list[str] = []
             for bare, behind in pairs:
                 one, other = sweep.results[bare][i], sweep.results[behind][i]
@@ -90,7 +90,7 @@ def library_of(folder: Path | None, group: str | None) -> Library:
 
 def flat(sweep: Sweep, model: str) -> dict[str, float]:
     """A model's figures, metric name to value."""
-    return sweep.flat(model) if sweep.coverages else sweep.results[model][0].flat()
+    return sweep.flat(model) if sweep.values else sweep.results[model][0].flat()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             library = library_of(given.library, given.group)
             faces = read_data_set("300w/common", given.root, partial=given.partial)
-            faces = thin(faces if given.list is None else faces_called("clean", faces, given.list), given.thin)
+            faces = thin(faces if given.list is None else faces_of_kind("clean", faces, given.list), given.thin)
             models = aligners(ROWS, given.runs, given.iterations, given.threads)
             if not any(row.restorer and row.name in models for row in ROWS):
                 raise ValueError(f"{given.runs}: nothing to measure with and without restoring; see docs/restoring.md")
@@ -117,9 +117,9 @@ def main(arguments: Sequence[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 2
     for kind, sweep in sweeps.items():
-        if sweep.coverages:
+        if sweep.values:
             title = f"{faces.label}, under {kind}, with and without restoring"
-            (given.out / f"sweep-{kind}.png").write_bytes(sweep_png(sweep.lines(), "ocular", title))
+            (given.out / f"sweep-{kind}.png").write_bytes(sweep_png(sweep, title))
     found = {kind: {model: flat(sweep, model) for model in models} for kind, sweep in sweeps.items()}
     facts = {"command": f"python -m benchmarks.restored_sweep {' '.join(arguments)}", "faces": faces.label}
     (given.out / "sweep.json").write_text(json.dumps({**facts, **code_facts(), "figures": found}, indent=1) + "\n")

@@ -16,7 +16,7 @@ from unveil import evaluation
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import write_drawn_faces
 from unveil.evaluation import box_iou, ground_truth_box, headline_normaliser, noisy_box, result_of, run_model
-from unveil.geometry import tight_box
+from unveil.geometry import Crop, tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.io.annotations import read_pts, write_pts
 from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
@@ -185,7 +185,8 @@ def test_a_model_of_98_points_is_measured_on_68_and_one_of_68_on_98(
 ) -> None:
     model = AlignmentModel.load(model_dir)
     plain = run_model(model, folder(drawn_folder)).predicted_px
-    unit = model._run(np.zeros((1, 3, 16, 16), np.float32))["points_unit"][0]
+    box = Box(0, 0, 16, 16)
+    unit = Crop.around(box).to_unit(model(np.zeros((16, 16, 3), np.uint8), [box])[0].points_px)
     wide = make_model("wide", points_98(unit), WFLW98)
     shutil.copytree(drawn_folder, tmp_path / "faces98")
     for path in (tmp_path / "faces98").glob("*.pts"):
@@ -229,7 +230,10 @@ def test_a_model_that_answers_with_no_number_is_named(
         (("--dataset", "300w", "--scheme", "ibug68"), "300w has its own; leave --scheme out"),
         (("--dataset", "folder", "--coverage", "0.1"), "--coverage needs --occlude"),
         (("--dataset", "folder", "--occlude", "mask", "--coverage", "0.1"), "'mask' has a fixed size"),
-        (("--dataset", "folder", "--occlude", "noise", "--coverage", "0", "1.5"), "--coverage 1.5: give a fraction of the face"),
+        (
+            ("--dataset", "folder", "--occlude", "noise", "--coverage", "0", "1.5"),
+            "--coverage 1.5: give a fraction",
+        ),
         (("--dataset", "folder", "--box-noise", "-1"), "box noise -1"),
         (("--dataset", "folder", "--box-noise", "inf"), "box noise inf"),
         (("--dataset", "folder", "--occlude", "mask", "--templates", "N95"), "--templates N95: is for template"),

@@ -13,7 +13,7 @@ import pytest
 
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import drawn_face
-from unveil.evaluation.galleries import PREDICTION, GROUND_TRUTH, draw_pair, median, worst
+from unveil.evaluation.galleries import GROUND_TRUTH, PREDICTION, draw_pair, median, worst
 from unveil.evaluation.provenance import code_version
 from unveil.evaluation.report import file_name
 from unveil.schemes.scheme import IBUG68
@@ -42,8 +42,9 @@ def test_the_report_shows_the_ten_worst_and_the_ten_median_faces_and_the_curve(r
     decoded = [cv2.imdecode(np.frombuffer(b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR) for jpeg in jpegs]
     shapes = {image.shape for image in decoded if image is not None}
     assert shapes == {(288, 288, 3)}
-    (ced,) = re.findall(r'src="data:image/png;base64,([^"]+)"', report)
+    ced, uncertainty = re.findall(r'src="data:image/png;base64,([^"]+)"', report)
     assert b64decode(ced) == (tmp_path / "out" / "ced.png").read_bytes()
+    assert b64decode(uncertainty) == (tmp_path / "out" / "uncertainty.png").read_bytes()
     errors = [float(text) for text in re.findall(r"<figcaption>face_\d+: ([\d.]+) %", report)]
     assert errors[:10] == sorted(errors[:10], reverse=True)
     assert errors[10:] == sorted(errors[10:])
@@ -70,7 +71,7 @@ def test_the_report_of_covered_faces_shows_whether_visibility_can_be_believed(
 
 
 def test_a_report_without_known_visibility_has_no_such_plot(report: str, tmp_path: Path) -> None:
-    assert "can be believed" not in report
+    assert "Calibration of the visibility" not in report
     assert not (tmp_path / "out" / "reliability.png").exists()
 
 
@@ -112,7 +113,7 @@ def test_errors_grow_with_the_share_that_is_covered_and_the_axis_says_what_was(
     assert found["nme_ocular_at_coverage0"] == pytest.approx(found["nme_ocular_at_coverage70"])
     assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert len(re.findall(r'src="data:image/png;base64,', page)) == 3  # curve, sweep, visibility
+    assert len(re.findall(r'src="data:image/png;base64,', page)) == 4  # curve, sweep, visibility, uncertainty
     assert "the ground truth of visibility comes from synthetic occluders (polygon)" in page
 
 

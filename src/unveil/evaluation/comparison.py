@@ -1,4 +1,4 @@
-"""Compare models over one data set: from the configuration to metrics, notes and a report. M models, C coverages."""
+"""Compare models over one data set: from the configuration to metrics, notes and a report. M models."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,13 +7,16 @@ from typing import Literal, TypeAlias
 
 from unveil.data.datasets.registry import DataSet
 from unveil.data.occlusion import SCALABLE, Library, Occluder, OcclusionSampler
+from unveil.data.occlusion_labels import with_occlusion_labels
 from unveil.evaluation.boxes import FALLBACK, BoxSource, detected_box, ground_truth_box, listed_box, noisy_box
 from unveil.evaluation.galleries import galleries
 from unveil.evaluation.provenance import code_facts
+from unveil.evaluation.published import PUBLISHED
 from unveil.evaluation.report import Report
 from unveil.evaluation.results import INTERVALS, ModelResult, Sweep, is_partial, result_of
 from unveil.evaluation.runner import Run, run_models
 from unveil.evaluation.schemes import aligner_in, common_scheme, faces_in
+from unveil.evaluation.turned import turned_faces
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.detector import MIN_SCORE, load_detector
 from unveil.metrics import THRESHOLDS
@@ -34,6 +37,8 @@ class EvaluationConfig:
         coverages: Fractions of the face that the occluder covers; several make a sweep.
         library: The occluder's images.
         templates: The templates that the library was restricted to, for the title.
+        turns: Degrees, clockwise, by which images and ground truth are turned; several make a sweep.
+        labels: A file of hand-made occlusion labels; only the faces in it are evaluated.
         seed: Of occluders and box noise.
         threads: Of the networks.
         thresholds: Of failure rates and AUC, as fractions of the normaliser.
@@ -46,6 +51,8 @@ class EvaluationConfig:
     coverages: tuple[float, ...] = ()
     library: Library = NO_LIBRARY
     templates: tuple[str, ...] = ()
+    turns: tuple[float, ...] = ()
+    labels: Path | None = None
     seed: int = 0
     threads: int = 1
     thresholds: tuple[float, ...] = THRESHOLDS
@@ -68,7 +75,8 @@ class EvaluationConfig:
     def text(self) -> str:
         """What every table states: occluder, boxes, mirror averaging."""
         under = [f"under {self.occluder_text}"] if self.occluder else []
-        return ", ".join([*under, self.box_text, f"mirror averaging {'on' if self.flip_average else 'off'}"])
+        turned = [f"turned by {', '.join(f'{turn:g}' for turn in self.turns)} degrees"] if self.turns else []
+        return ", ".join([*turned, *under, self.box_text, f"mirror averaging {'on' if self.flip_average else 'off'}"])
 
     def occluders(self) -> tuple[Occluder | None, ...]:
         """Return one occluder for each coverage; None without an occluder."""
@@ -145,6 +153,17 @@ def check_coverage(kind: str | None, coverages: Sequence[float]) -> tuple[float,
     return tuple(sorted(set(coverages)))
 
 
+def _check_turns(config: EvaluationConfig) -> tuple[float, ...]:
+    """Return the turns in rising order, each once."""
+    if len(config.turns) > 1 and len(config.coverages) > 1:
+        raise ValueError("--turn and --coverage: give several of one of them alone")
+    if config.turns and isinstance(config.boxes, Path):
+        raise ValueError(f"--boxes {config.boxes}: its boxes are not turned; use gt or detector with --turn")
+    if wrong := [turn for turn in config.turns if not -360 <= turn <= 360]:
+        raise ValueError(f"--turn {wrong[0]:g}: give degrees from -360 to 360")
+    return tuple(sorted(set(config.turns)))
+
+
 def compare(
     models: Mapping[str, AlignmentModel],
     faces: DataSet,
@@ -172,35 +191,46 @@ def compare(
         >>> models = {"glomface-light": AlignmentModel.load("glomface-light")}
         >>> compare(models, folder(Path("faces")), EvaluationConfig()).results[0].flat()["nme_ocular"]
     """
+    if config.labels is not None:
+        labelled = with_occlusion_labels(faces, config.labels, only_labelled=True)
+        assert isinstance(labelled, DataSet)
+        faces = labelled
     scheme = common_scheme(faces, models)
     faces = faces_in(faces, scheme)
-    config = replace(config, coverages=check_coverage(config.occluder, config.coverages))
+    config = replace(config, coverages=check_coverage(config.occluder, config.coverages), turns=_check_turns(config))
     occluders = config.occluders()
-    run = run_models(
-        {name: aligner_in(model, scheme) for name, model in models.items()},
-        faces,
-        box_source=config.box_source(faces),
-        occluders=occluders,
-        seed=config.seed,
-        flip_average=config.flip_average,
-        strict=strict,
-        progress=progress,
-    )
-    results = {
-        name: tuple(
-            result_of(name, one, run.faces, can_miss=config.boxes != "gt", thresholds=config.thresholds)
-            for one in predictions
+    aligners = {name: aligner_in(model, scheme) for name, model in models.items()}
+    results: dict[str, tuple[ModelResult, ...]] = dict.fromkeys(models, ())
+    for turn in config.turns or (0.0,):
+        turned = turned_faces(faces, turn)
+        run = run_models(
+            aligners,
+            turned,
+            box_source=config.box_source(turned),
+            occluders=occluders,
+            seed=config.seed,
+            flip_average=config.flip_average,
+            strict=strict,
+            progress=progress,
         )
-        for name, predictions in run.predictions.items()
-    }
+        for name, predictions in run.predictions.items():
+            results[name] += tuple(
+                result_of(name, one, run.faces, can_miss=config.boxes != "gt", thresholds=config.thresholds)
+                for one in predictions
+            )
     last = tuple(one[-1] for one in results.values())
+    sweep = None
+    if len(config.turns) > 1:
+        sweep = Sweep(config.turns, results, "turn")
+    elif len(config.coverages) > 1:
+        sweep = Sweep(config.coverages, results)
     return Comparison(
         config,
         run,
         f"{run.faces.label}{' PARTIAL' if is_partial(run.faces) else ''}, {config.text}",
-        tuple(_notes(run, last, config.occluder, models)),
+        tuple(_notes(run, last, config, models)),
         last,
-        Sweep(config.coverages, results) if len(config.coverages) > 1 else None,
+        sweep,
         occluders[-1],
     )
 
@@ -233,17 +263,20 @@ def report_of(comparison: Comparison, models: Mapping[str, AlignmentModel], comm
         "boxes": config.box_text + (f"; a missed face gets {FALLBACK}" if config.boxes != "gt" else ""),
         "mirror averaging": "on" if config.flip_average else "off",
         "occluder": config.occluder_text or "none",
+        "occlusion labels": str(config.labels or "none"),
         "seed": f"{config.seed}, for occluders and box noise",
         "intervals": INTERVALS,
         **{f"weights of {name}": f"SHA-256 {model.config.sha256['model.onnx']}" for name, model in models.items()},
         **code_facts(),
         "threads": str(config.threads),
     }
-    return Report(comparison.title, comparison.notes, facts, comparison.results, drawn, comparison.sweep)
+    plain = config.boxes == "gt" and not (config.occluder or config.turns or config.labels or is_partial(run.faces))
+    published = PUBLISHED.get(run.faces.name, {}) if plain else {}
+    return Report(comparison.title, comparison.notes, facts, comparison.results, drawn, comparison.sweep, published)
 
 
 def _notes(
-    run: Run, results: tuple[ModelResult, ...], occluder: str | None, models: Mapping[str, AlignmentModel]
+    run: Run, results: tuple[ModelResult, ...], config: EvaluationConfig, models: Mapping[str, AlignmentModel]
 ) -> Iterator[str]:
     """Yield what must stand beside the metrics, so that nobody compares them with others by mistake."""
     faces, problems = run.faces, run.problems
@@ -256,7 +289,8 @@ def _notes(
         others = f"; nme_{results[0].normaliser}_found is over the others" if missed < faces.found else ""
         yield f"the detector missed {missed:.0f} of {faces.found} faces; they got {FALLBACK}{others}"
     if any("occluded_fraction" in result.summary.percent for result in results):
-        source = f"synthetic occluders ({occluder})" if occluder else "the data set's own annotation"
+        own = f"the labels in {config.labels}" if config.labels else "the data set's own annotation"
+        source = f"synthetic occluders ({config.occluder})" if config.occluder else own
         yield f"the ground truth of visibility comes from {source}"
     for name, model in models.items():
         if model.scheme != faces.scheme:

@@ -4,7 +4,7 @@ matplotlib is in the extra `evaluate` and is imported only when something is dra
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,42 +23,53 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 CED_LIMIT = 0.10
 
 
-def ced_png(results: Sequence[ModelResult], title: str) -> bytes:
+def ced_png(results: Sequence[ModelResult], title: str, published: Mapping[str, float] | None = None) -> bytes:
     """Return the cumulative error distribution of each model, up to 10 % of the normaliser.
 
     Args:
         results: Of the models, by one normaliser.
         title: Above the plot.
+        published: Means of other methods in per cent, which are drawn as vertical lines.
     """
     figure, (axes,) = canvas(title)
     by, limit = results[0].normaliser, f"{100 * CED_LIMIT:g}"
     for i, result in enumerate(results):
         curve = ced(result.face_errors, CED_LIMIT)
         area, rate = 100 * auc(result.face_errors, CED_LIMIT), 100 * failure_rate(result.face_errors, CED_LIMIT)
-        label = f"{result.name}: auc{limit}_{by} {area:.1f} %, fr{limit}_{by} {rate:.2f} %"
+        mean = 100 * float(result.face_errors.mean())
+        label = f"{result.name}: mean {mean:.2f} %, auc{limit}_{by} {area:.1f} %, fr{limit}_{by} {rate:.2f} %"
         axes.plot(100 * curve.errors, 100 * curve.fractions, STROKES[i % 4], color=COLOURS[i % 7], label=label)
+    for i, (method, mean) in enumerate(sorted((published or {}).items(), key=lambda item: item[1])):
+        axes.axvline(mean, color="#888888", linewidth=0.8, linestyle=":")
+        axes.text(mean, 2 + 6.5 * (i % 8), f" {method} {mean:.2f}", fontsize=6.5, color="#555555")
     axes.set(xlim=(0, 100 * CED_LIMIT), ylim=(0, 100), xlabel=f"NME, {by}, in per cent", ylabel="faces, in per cent")
     return png(figure, axes, "lower right")
 
 
 def sweep_png(sweep: Sweep, title: str) -> bytes:
-    """Return the mean error of each model over the measured coverage, with its 95 % interval as a band.
+    """Return the mean error of each model over the measured coverage or the turn, with its 95 % interval as a band.
 
     Args:
-        sweep: The metrics at each coverage.
+        sweep: The metrics at each value.
         title: Above the plot.
     """
     figure, (axes,) = canvas(title)
     for i, (name, results) in enumerate(sweep.results.items()):
-        colour, coverages = COLOURS[i % 7], [result.extra["face_coverage"] for result in results]
+        covered, colour = sweep.parameter == "coverage", COLOURS[i % 7]
+        places = [result.extra["face_coverage"] for result in results] if covered else list(sweep.values)
         errors = [result.summary.percent[result.headline] for result in results]
         intervals = [result.summary.intervals[result.headline] for result in results]
-        axes.plot(coverages, errors, STROKES[i % 4], marker=MARKERS[i % 7], color=colour, label=name)
+        axes.plot(places, errors, STROKES[i % 4], marker=MARKERS[i % 7], color=colour, label=name)
         low, high = [ends.low for ends in intervals], [ends.high for ends in intervals]
-        axes.fill_between(coverages, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
     by = next(iter(sweep.results.values()))[0].normaliser
-    axes.set(xlabel="covered fraction of the face, measured, in per cent", ylabel=f"NME, {by}, in per cent")
-    axes.set_xlim(left=0)
+    labels = {
+        "coverage": "covered fraction of the face, measured, in per cent",
+        "turn": "turn in the image plane, degrees",
+    }
+    axes.set(xlabel=labels[sweep.parameter], ylabel=f"NME, {by}, in per cent")
+    if min(sweep.values) >= 0:
+        axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     return png(figure, axes, "upper left")
 
@@ -86,6 +97,27 @@ def reliability_png(results: Sequence[ModelResult], title: str) -> bytes:
     counts.set(
         xlim=(0, 100), yscale="log", ylim=(1, None), ylabel="landmarks", xlabel="predicted visibility, in per cent"
     )
+    return png(figure, axes, "upper left")
+
+
+def uncertainty_png(results: Sequence[ModelResult], title: str) -> bytes:
+    """Return the actual error over the predicted one, by decile of the predicted uncertainty.
+
+    Args:
+        results: Of the models; those without an uncertainty are left out.
+        title: Above the plot.
+    """
+    figure, (axes,) = canvas(title)
+    known = [(result.name, result.uncertainty) for result in results if result.uncertainty is not None]
+    largest = max(float(max(deciles.predicted.max(), deciles.actual.max())) for _, deciles in known)
+    axes.plot((0, largest), (0, largest), color="#999999", linewidth=1, label="calibrated")
+    for i, (name, deciles) in enumerate(known):
+        label = f"{name}: deviation {100 * deciles.deviation:.0f} %"
+        axes.plot(
+            deciles.predicted, deciles.actual, STROKES[i % 4], marker=MARKERS[i % 7], color=COLOURS[i % 7], label=label
+        )
+    by = results[0].normaliser
+    axes.set(xlabel=f"predicted error, {by}, in per cent", ylabel=f"actual error, {by}, in per cent")
     return png(figure, axes, "upper left")
 
 

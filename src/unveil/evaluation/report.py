@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet
 from unveil.evaluation.galleries import GROUND_TRUTH, PREDICTION, Gallery
-from unveil.evaluation.plots import ced_png, reliability_png, sweep_png
+from unveil.evaluation.plots import ced_png, reliability_png, sweep_png, uncertainty_png
 from unveil.evaluation.results import ModelResult, Rows, Sweep, cell, metric_rows
 from unveil.evaluation.runner import Predictions
+from unveil.installation import install_command
 from unveil.io.files import atomic_write
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -30,7 +31,8 @@ class Report:
         facts: What makes the metrics reproducible.
         results: Of each model; of a sweep at the largest coverage.
         galleries: Faces to look at.
-        sweep: With several coverages.
+        sweep: With several coverages or turns.
+        published: Means of other methods on these faces, for the plot.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Report:
     results: Sequence[ModelResult]
     galleries: Sequence[Gallery] = field(default_factory=tuple)
     sweep: Sweep | None = None
+    published: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,14 @@ def require_report_packages() -> None:
         import jinja2  # noqa: F401
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"--save needs {(error.name or '').partition('.')[0]}: pip install 'unveil[evaluate]'") from error
+        raise ValueError(
+            f"--save needs {(error.name or '').partition('.')[0]}: {install_command('evaluate')}"
+        ) from error
 
 
 def write_report(folder: Path, report: Report) -> list[Path]:
-    """Write `report.html` and its plots: `ced.png`, `sweep.png` of a sweep, `reliability.png` of a visibility.
+    """Write `report.html` and its plots: `ced.png`, `sweep.png` of a sweep, `reliability.png` of a visibility,
+    `uncertainty.png` of an uncertainty.
 
     Args:
         folder: Created if it is missing.
@@ -76,11 +82,13 @@ def write_report(folder: Path, report: Report) -> list[Path]:
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plots = {"ced.png": ced_png(report.results, report.title)}
+    plots = {"ced.png": ced_png(report.results, report.title, report.published)}
     if report.sweep is not None:
         plots["sweep.png"] = sweep_png(report.sweep, report.title)
     if any(result.visibility is not None for result in report.results):
         plots["reliability.png"] = reliability_png(report.results, report.title)
+    if any(result.uncertainty is not None for result in report.results):
+        plots["uncertainty.png"] = uncertainty_png(report.results, report.title)
     content = {"report.html": report_html(report, plots).encode(), **plots}
     return [_written(folder / name, _writer(data)) for name, data in content.items()]
 
@@ -141,7 +149,7 @@ def file_name(model: str) -> str:
 
 def _sections(report: Report, plots: Mapping[str, bytes]) -> Iterator[_Section]:
     models, first = [result.name for result in report.results], report.results[0]
-    where = " at the largest coverage" if report.sweep else ""
+    where = f" at the largest {report.sweep.parameter}" if report.sweep else ""
     if report.sweep is not None:
         metrics = [
             first.headline,
@@ -149,25 +157,30 @@ def _sections(report: Report, plots: Mapping[str, bytes]) -> Iterator[_Section]:
             f"{first.headline}_occluded",
             f"fr10_{first.normaliser}",
         ]
-        header = ["requested coverage, %", "measured, %", *report.sweep.results]
+        header = [*report.sweep.headers, *report.sweep.results]
         tables = [(f"{name}, %", header, report.sweep.rows(name)) for name in metrics]
-        description = f"mean error by {first.normaliser} over the covered fraction of the face, one line for each model"
-        yield _Section("Error over the covered fraction of the face", plots["sweep.png"], description, tables=tables)
+        over = {"coverage": "the covered fraction of the face", "turn": "the turn"}[report.sweep.parameter]
+        description = f"mean error by {first.normaliser} over {over}, one line for each model"
+        yield _Section(f"Error over {over}", plots["sweep.png"], description, tables=tables)
     description = f"fraction of faces below each error, by {first.normaliser}, one line for each model"
     yield _Section(f"Cumulative error distribution{where}", plots["ced.png"], description)
     if "reliability.png" in plots:
         description = "fraction of landmarks that are visible over the predicted visibility, one line for each model"
         yield _Section(f"Calibration of the visibility{where}", plots["reliability.png"], description)
+    if "uncertainty.png" in plots:
+        description = "actual error over the predicted one, by decile, one line for each model"
+        yield _Section(f"Calibration of the uncertainty{where}", plots["uncertainty.png"], description)
     regions = ("", [f"NME, {first.normaliser}, %", *models], _regions(report))
-    yield _Section(f"Errors by region{where}", tables=[regions])
+    yield _Section(f"Errors by region, along and across the outline, and by yaw{where}", tables=[regions])
     text = "In per cent, except counts and milliseconds; in brackets the 95 % interval of the mean."
     yield _Section(f"All metrics{where}", text=text, tables=[("", ["metric", *models], metric_rows(report.results))])
 
 
 def _regions(report: Report) -> Rows:
-    start = f"{report.results[0].headline}_region_"
-    names = [name for name in report.results[0].summary.percent if name.startswith(start)]
-    return [(name.removeprefix(start).replace("_", " "), [cell(one, name) for one in report.results]) for name in names]
+    start = f"{report.results[0].headline}_"
+    names = [name for name in report.results[0].summary.percent if re.match(rf"{start}(region|outline|yaw)_", name)]
+    plain = [name.removeprefix(start).removeprefix("region_").replace("_", " ") for name in names]
+    return [(text, [cell(one, name) for one in report.results]) for text, name in zip(plain, names, strict=True)]
 
 
 def _writer(content: bytes) -> Callable[[Path], object]:

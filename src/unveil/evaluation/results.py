@@ -1,11 +1,11 @@
-"""The metrics of models over one set of faces, for JSON and for tables. N faces, C coverages."""
+"""The metrics of models over one set of faces, for JSON and for tables. N faces."""
 
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -16,12 +16,15 @@ from unveil.data.datasets.registry import DataSet
 from unveil.evaluation.runner import Predictions
 from unveil.metrics import (
     THRESHOLDS,
+    Deciles,
     Interval,
     Reliability,
     Summary,
+    error_deciles,
     metric_key,
     nme,
     nme_over,
+    normaliser_lengths,
     normaliser_names,
     point_errors,
     reliability,
@@ -37,7 +40,7 @@ RESAMPLES, RESAMPLING_SEED = 1000, 0
 INTERVALS = f"95 %, percentile bootstrap over faces, {RESAMPLES} resamples, seed {RESAMPLING_SEED}"
 COUNTS = ("n", "n_expected", "detector_missed", "problems")
 LENGTHS = ("nme_", "nrmse_")  # per cent of a length of the face; everything else but counts and ms is a fraction
-SAME_AT_EVERY_COVERAGE = ("n", "n_expected", "partial")
+SAME_AT_EVERY_VALUE = ("n", "n_expected", "partial")
 PIPE_WIDTH = 200  # columns of a table that is written to a file or a pipe
 
 Rows: TypeAlias = list[tuple[str, list[str]]]
@@ -55,6 +58,7 @@ class ModelResult:
         face_errors: The NME of each face by it, (N,), as a fraction.
         extra: Values beside the metrics: `ms_per_face`, `detector_missed`, `n_expected`, `partial`.
         visibility: Calibration of the predicted visibility, if it is predicted and the ground truth is known.
+        uncertainty: Predicted and actual errors by decile of the uncertainty, in per cent of the normaliser.
     """
 
     name: str
@@ -63,6 +67,7 @@ class ModelResult:
     face_errors: Floats
     extra: Mapping[str, float] = field(default_factory=dict)
     visibility: Reliability | None = None
+    uncertainty: Deciles | None = None
 
     def flat(self) -> dict[str, float]:
         """Return one flat object, metric name to value; fractions in per cent."""
@@ -76,39 +81,53 @@ class ModelResult:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The metrics of every model at C coverages.
+    """The metrics of every model at several values of one parameter.
 
     Args:
-        coverages: Requested fractions of the face, in rising order.
-        results: By model, one for each coverage.
+        values: In rising order: fractions of the face that are to be covered, or degrees.
+        results: By model, one for each value.
+        parameter: What varies, "coverage" or "turn".
     """
 
-    coverages: tuple[float, ...]
+    values: tuple[float, ...]
     results: Mapping[str, tuple[ModelResult, ...]]
+    parameter: Literal["coverage", "turn"] = "coverage"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The values as tables contain them: per cent or degrees."""
+        factor = 100 if self.parameter == "coverage" else 1
+        return tuple(f"{factor * value:g}" for value in self.values)
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The columns before the metric: the requested value, and the measured coverage."""
+        return ("coverage, %", "measured, %") if self.parameter == "coverage" else ("turn, degrees",)
 
     def flat(self, model: str) -> dict[str, float]:
-        """Return one flat object: `nme_ocular_at_coverage30` is the error at a requested coverage of 30 %.
+        """Return one flat object: `nme_ocular_at_coverage30` is the error at a requested coverage of 30 %, and
+        `nme_ocular_at_turn90` that of faces turned by 90 degrees.
 
         Args:
             model: The model's name.
         """
-        values: dict[str, float] = {}
-        for coverage, result in zip(self.coverages, self.results[model], strict=True):
-            at = f"_at_coverage{100 * coverage:g}"
-            values |= {name if name in SAME_AT_EVERY_COVERAGE else name + at: v for name, v in result.flat().items()}
-        return values
+        flat: dict[str, float] = {}
+        for label, result in zip(self.labels, self.results[model], strict=True):
+            at = f"_at_{self.parameter}{label}"
+            flat |= {name if name in SAME_AT_EVERY_VALUE else name + at: v for name, v in result.flat().items()}
+        return flat
 
     def rows(self, metric: str) -> Rows:
-        """Return a row for each coverage: requested, measured, and the metric of each model.
+        """Return a row for each value, with the metric of each model; see `headers`.
 
         Args:
             metric: The metric's name.
         """
         rows: Rows = []
-        for i, coverage in enumerate(self.coverages):
+        for i, label in enumerate(self.labels):
             here = [results[i] for results in self.results.values()]
-            cells = [cell(here[0], "face_coverage"), *(cell(result, metric) for result in here)]
-            rows.append((f"{100 * coverage:g}", cells))
+            measured = [cell(here[0], "face_coverage")] if self.parameter == "coverage" else []
+            rows.append((label, [*measured, *(cell(result, metric) for result in here)]))
         return rows
 
 
@@ -187,7 +206,12 @@ def result_of(
     extra["ms_per_face"] = 1e3 * predictions.seconds_per_face
     predicted, true = predictions.visibility, predictions.visible
     calibration = None if predicted is None or true is None else reliability(true, predicted)
-    return ModelResult(name, summary, by, nme(errors), extra, calibration)
+    deciles = None
+    if predictions.uncertainty_px is not None and predictions.uncertainty_px.size >= 10:
+        lengths_px = normaliser_lengths(predictions.ground_truth_px, faces.scheme, normaliser)
+        deciles = error_deciles(100 * predictions.uncertainty_px / lengths_px[:, None], 100 * errors)
+        extra["uncertainty_deviation"] = 100 * deciles.deviation
+    return ModelResult(name, summary, by, nme(errors), extra, calibration, deciles)
 
 
 def is_partial(faces: DataSet) -> bool:
@@ -210,7 +234,7 @@ def metric_rows(results: Sequence[ModelResult]) -> Rows:
     rows: Rows = []
     names = dict.fromkeys(name for result in results for name in result.flat() if "_ci95_" not in name)
     for name in names:
-        subset = re.search(r"_region_|_(visible|occluded)$", name)
+        subset = re.search(r"^nme_.*(_region_|_outline_|_yaw_|_(visible|occluded)$)", name)
         if name == "partial" or (subset and not name.startswith(f"{results[0].headline}_")):
             continue
         rows.append((name, [cell(result, name) for result in results]))
