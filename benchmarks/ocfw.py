@@ -3,7 +3,7 @@
     unveil prepare ocfw --root 300W --out ocfw.csv
     python -m benchmarks.ocfw --root 300W --list ocfw.csv --runs RUNS --out OUT
 
-RUNS has a run a folder, named as docs/restoring.md does; rows whose runs are not there are left out and named. A
+RUNS has a run a folder, named as docs/papers/gan-ia.md does; rows whose runs are not there are left out and named. A
 network that was trained on restored faces, as in `drn-on-gan-ia`, goes before the one that was not. OUT gets the table
 as Markdown and JSON, and a curve of each set of faces.
 """
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unveil.baselines.coupled import ITERATIONS, RestoreFn, coupled, restore_fn
-from unveil.data.datasets.ocfw import faces_called
+from unveil.data.datasets.ocfw import faces_of_kind
 from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.evaluation import ModelResult, Predictions, result_of, run_models
@@ -104,8 +104,8 @@ def conditions(root: Path, listed: Path, library: Path | None, *, partial: bool,
     train, common = (read_data_set(f"300w/{split}", root, partial=partial) for split in ("train", "common"))
     official = (train.expected or train.found) + (common.expected or common.found)
     both = DataSet("300w/train and common", (*train.samples, *common.samples), common.scheme, official)
-    occluded, ours = (thin(faces_called("occluded", faces, listed), thinned) for faces in (both, common))
-    clean = thin(faces_called("clean", common, listed), thinned)
+    occluded, ours = (thin(faces_of_kind("occluded", faces, listed), thinned) for faces in (both, common))
+    clean = thin(faces_of_kind("clean", common, listed), thinned)
     masks = occluder("mask") if library is None else occluder("template", Library.read(library).only(TEST_TEMPLATES))
     return {
         "occluded": Conditions(occluded),

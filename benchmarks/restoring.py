@@ -5,8 +5,8 @@
 
 A pack's faces are those of the validation split, by the hash of their names. Each is occluded by a mask (of the
 templates that no training uses, or drawn), a hand and a polygon. Metrics are those inside the hole of what
-`unveil restore` writes; see `unveil.evaluation.restoration`. Last, bare faces: how many keep every byte. The sheet shows
-faces of the pack: their terms of use apply.
+`unveil restore` writes; see `unveil.evaluation.restoration`. Last, bare faces: how many keep every byte. The sheet
+shows faces of the pack: their terms of use apply.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 H, W the photograph's sides, S those of a restored crop, N those of the working crop. Poisson blending (Pérez et al.
 2003): inside the mask the result has the restored face's gradients, and on the mask's rim the photograph's colours.
 That is the restored face plus the smoothest surface that equals the difference of the two around the mask (their
-equation 4). `cv2.seamlessClone` solves it on the mask's bounding rectangle instead, and bleeds the occluder's colours in where
-the mask or the crop cuts it off.
+equation 4). `cv2.seamlessClone` solves it on the mask's bounding rectangle instead, and bleeds the occluder's colours
+in where the mask or the crop cuts it off.
 
 The surface is smooth, so it is solved on a working crop of at most `WORKING_SIZE` pixels. Full-resolution pixels are
 computed strip by strip: memory depends on the photograph, not on the number or the size of the faces.

@@ -1,7 +1,8 @@
 """GAN-IA's two discriminators: a global one of the whole face, a local one of the restored patch (section 3.3).
 
-B faces, S pixels of a face's side, P of a patch's. 5x5 convolutions of stride 2 down to 4x4
-(from 256 or 128 px), self-attention at an eighth of the side, spectral normalisation; no pooling. Leaky ReLU and spectral normalisation are ours.
+B faces, S pixels of a face's side, P of a patch's. 5x5 convolutions of stride 2 down to 4x4 (from 256 or 128 px),
+self-attention at an eighth of the side, spectral normalisation; no pooling. Leaky ReLU and spectral normalisation are
+ours.
 """
 
 from typing import NamedTuple
@@ -116,7 +117,10 @@ class Discriminators(nn.Module):
 
 
 def patch_corners(mask: Float[Tensor, "B 1 S S"], patch: int) -> Int[Tensor, "B 2"]:
-    """Return top and left of the patch around each mask's centre of mass, inside the image; of an empty one the middle."""
+    """Return top and left of the patch around each mask's centre of mass, inside the image.
+
+    The patch of an empty mask is in the middle.
+    """
     size = mask.shape[-1]
     indices = torch.arange(size, device=mask.device, dtype=torch.float32)
     mass = mask[:, 0].float()
