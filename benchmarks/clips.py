@@ -1,4 +1,4 @@
-"""Clips made in memory: a photograph moved by known motions under moving occluders, so the truth is known. L landmarks.
+"""Synthetic clips: a photograph under known motions and moving occluders, with known landmarks. L landmarks.
 
 The photograph is NASA's public-domain portrait of Eileen Collins, from scikit-image.
 """
@@ -30,27 +30,27 @@ SLIDE_S = 0.3  # a panel takes to come or go
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What moves how: amplitudes and frequencies of sines, what is worn, what passes before the face and when."""
+    """Amplitudes and frequencies of the motion, and the occluders."""
 
     name: str
     seconds: float = 4.0
     sway: tuple[float, float] = (0.0, 0.0)
-    """Pixels and Hz, left and right."""
+    """Horizontal motion: pixels and Hz."""
     nod: tuple[float, float] = (0.0, 0.0)
-    """Pixels and Hz, up and down."""
+    """Vertical motion: pixels and Hz."""
     turn: tuple[float, float] = (0.0, 0.0)
-    """Degrees and Hz, in the plane of the picture."""
+    """Rotation in the image plane: degrees and Hz."""
     zoom: tuple[float, float] = (1.0, 0.0)
     """Factor and Hz."""
     worn: str = ""
-    """An occluder that goes with the face."""
+    """Name of an occluder that moves with the face."""
     bar: bool = False
-    """Whether a bar as wide as half of the face passes to and fro."""
+    """Whether a bar of half the face's width passes to and fro."""
     hidden_s: tuple[float, float] | None = None
-    """From when to when a panel hides the face."""
+    """Start and end of the time in which a panel hides the face, in seconds."""
 
     def matrix(self, time_s: float) -> NDArray[np.float64]:
-        """The 2x3 matrix from the photograph's pixels to the frame's."""
+        """Return the matrix (2, 3) from pixels of the photograph to pixels of the frame."""
 
         def wave(hertz: float) -> float:
             return math.sin(math.tau * hertz * time_s)
@@ -86,23 +86,23 @@ HIDDEN = tuple(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """A frame with its time, its true landmarks (L, 2) and the share of them that is hidden."""
+    """A frame with its time, its true landmarks (L, 2) and the occluded share of them."""
 
     time_s: float
     image_rgb: Image
-    truth_px: Points
+    ground_truth_px: Points
     hidden: float
 
 
 @cache
 def portrait() -> tuple[Image, Points]:
-    """The photograph and its landmarks, mirror-averaged, as the model itself sees them on the still."""
+    """Return the photograph and its landmarks: the prediction of the model, averaged with the mirrored one."""
     still = np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
-    return still, unveil.Pipeline(flip_average=True)(still)[0].landmarks
+    return still, unveil.Pipeline()(still, flip_average=True)[0].landmarks
 
 
 def play(clip: Clip, seed: int = 0) -> Iterator[Shot]:
-    """The clip's frames; the same seed gives the same ones."""
+    """Yield the frames of a clip, the same ones for the same seed."""
     rng = np.random.default_rng(seed)
     still, points_px = portrait()
     mask = np.zeros(still.shape[:2], np.bool_)
@@ -122,7 +122,7 @@ def play(clip: Clip, seed: int = 0) -> Iterator[Shot]:
 
 
 def _obstacle(clip: Clip, time_s: float) -> tuple[int, int]:
-    """The columns that a bar or a panel covers; none where it is outside."""
+    """Return the first and last column that a bar or a panel covers; equal if it is outside."""
     if clip.bar:
         middle, width = WIDTH / 2 + 160 * math.sin(math.tau * 0.4 * time_s), BAR
     elif clip.hidden_s is not None:
@@ -137,7 +137,7 @@ def _obstacle(clip: Clip, time_s: float) -> tuple[int, int]:
 
 
 def _recorded(image_rgb: Image, rng: np.random.Generator) -> Image:
-    """The frame as a camera would give it, with noise and compression."""
+    """Add the noise and the compression of a camera."""
     noisy = np.clip(image_rgb + rng.normal(0, NOISE, image_rgb.shape) + 0.5, 0, 255).astype(np.uint8)
     encoded = cv2.imencode(".jpg", noisy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), np.uint8)
