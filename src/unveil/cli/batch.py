@@ -11,6 +11,7 @@ import tyro
 
 from unveil.cli.images import PipelineOptions, check_writable
 from unveil.cli.progress import Job, error_message
+from unveil.installation import install_command
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
     from unveil.batch.shards import BatchJob, Summary
@@ -57,7 +58,7 @@ def run(options: Options) -> int:
     for library in ("pyarrow", "fsspec", *(("ray",) if options.address else ())):
         if find_spec(library) is None:
             extra = "cluster" if library == "ray" else "batch"
-            print(f"error: batches need {library}: pip install 'unveil[{extra}]'", file=sys.stderr)
+            print(f"error: batches need {library}: {install_command(extra)}", file=sys.stderr)
             return 2
     try:
         return _run(options)

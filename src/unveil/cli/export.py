@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import tyro
 
 from unveil.cli.images import check_writable
-from unveil.cli.progress import reason
+from unveil.cli.progress import error_message
+from unveil.installation import install_command
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run(options: Options) -> int:
     try:
         from unveil.export.onnx_export import LICENCE, export_model, weights_path
     except ModuleNotFoundError as error:
-        print(f"error: exporting needs {error.name}: pip install 'unveil[train]'", file=sys.stderr)
+        print(f"error: exporting needs {error.name}: {install_command('train')}", file=sys.stderr)
         return 2
     try:
         check_writable(options.out)
@@ -60,7 +61,7 @@ def run(options: Options) -> int:
             postprocess=_quantizer(options),
         )
     except (ValueError, OSError) as error:
-        print(f"error: {reason(error)}", file=sys.stderr)
+        print(f"error: {error_message(error)}", file=sys.stderr)
         return 2
     differences = ", ".join(f"{name} {value:.1e}" for name, value in result.difference.items())
     if result.difference_px is not None:

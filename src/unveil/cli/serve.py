@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from unveil.installation import install_command
+
 if TYPE_CHECKING:
     from socket import socket
 
@@ -72,7 +74,7 @@ def run(options: Options) -> int:
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(limits.max_pixels)
         _bind_and_serve(options, limits)
     except ModuleNotFoundError as error:
-        print(f"error: serving needs {error.name}: pip install 'unveil[serve]'", file=sys.stderr)
+        print(f"error: serving needs {error.name}: {install_command('serve')}", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ import tyro
 
 from unveil.cli.images import RuntimeOptions, check_writable
 from unveil.cli.progress import Job, error_message
+from unveil.installation import install_command
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
     from unveil.inference.pipeline import Pipeline
@@ -106,7 +107,7 @@ def _track(options: Options, pipeline: "Pipeline", source: str, video: "Video", 
         raise VideoError(f"{video.name}: no frame can be read; convert it to .mp4, or try another source")
     paths = track_paths(video_path, options.save)
     if "video" in paths and video_path.suffix == ".mp4" and not has_pyav():
-        job.warn(f"{video_path}: written slowly and without sound; pip install 'unveil[video]', or --out NAME.webm")
+        job.warn(f"{video_path}: written slowly and without sound; {install_command('video')}, or --out NAME.webm")
     path = Path(source)
     ids: set[int] = set()
     started_s = time.perf_counter()

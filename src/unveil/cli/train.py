@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from unveil.cli.images import check_writable
+from unveil.installation import install_command
 
 if TYPE_CHECKING:
     from unveil.training.config import TrainConfig
@@ -125,7 +126,7 @@ def _training_libraries() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ValueError(f"training needs {error.name}: pip install 'unveil[train]'") from None
+        raise ValueError(f"training needs {error.name}: {install_command('train')}") from None
 
 
 def run(options: Options) -> int:
@@ -166,5 +167,7 @@ def run(options: Options) -> int:
     best = "best " + ", ".join(f"{name} {value:.3f}" for name, value in result.best.items())
     ended = ", interrupted: continue with --resume" if result.interrupted else ""
     if first:
-        print(f"{options.out}: step {result.step}{ended}; {best if math.isfinite(result.best['score']) else 'not validated yet'}")
+        print(
+            f"{options.out}: step {result.step}{ended}; {best if math.isfinite(result.best['score']) else 'not validated yet'}"
+        )
     return 130 if result.interrupted else 0

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.datasets.samples import DataSet, Sample, need_folder, need_split, whole
-from unveil.io.annotations import DataError
+from unveil.installation import install_command
+from unveil.io.files import DataError
 from unveil.schemes.scheme import COFW29, IBUG68
 from unveil.types import Box, Image
 
@@ -184,4 +185,4 @@ def _needed(module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         name = module.partition(".")[0]
-        raise DataError(f"COFW's .mat files need {name}: pip install 'unveil[evaluate]'") from error
+        raise DataError(f"COFW's .mat files need {name}: {install_command('evaluate')}") from error

@@ -1,0 +1,12 @@
+"""Print a constraint `name==version` for the lowest version that pyproject.toml declares for each base dependency."""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+for dependency in project["dependencies"]:
+    match = re.match(r"([\w.-]+)(?:\[[^\]]*\])?>=([\w.]+)", dependency)
+    if match is None:
+        raise SystemExit(f"pyproject.toml: {dependency!r} declares no lowest version; add >=")
+    print(f"{match[1]}=={match[2]}")
