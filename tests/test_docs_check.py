@@ -79,7 +79,7 @@ RULES = (
     Rule(r"unveil evaluate .*--dataset 300w.*", more="--partial"),
     Rule(r"unveil occlude 300w .*", more="--partial"),
     Rule(r"unveil track \d.*", "wants a camera"),
-    Rule(r"unveil (align|restore|track|prepare|export|occlude|evaluate|batch|doctor)\b.*"),
+    Rule(r"unveil (align|restore|track|convert|prepare|export|occlude|evaluate|batch|doctor)\b.*"),
     Rule(r"python examples/.*"),
 )
 PLACES = {"DIR": "data", "LIBRARY": "library", "FILE": "file.json"}

@@ -1,5 +1,6 @@
 """`.pts` files: read as they come, written as iBUG writes them, whole or not at all."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unveil.io.annotations import read_pts, write_pts
+from unveil.io.annotations import implausible, read_pts, write_pts
 from unveil.io.files import DataError, atomic_write
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Points
@@ -111,3 +112,41 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(tmp_path:
         fail()
     assert path.read_text() == PLAIN
     assert list(tmp_path.iterdir()) == [path]
+
+
+def face_at(x: float, y: float) -> Points:
+    """68 points of a face of 100 pixels whose corner is at (x, y)."""
+    return (np.random.default_rng(0).uniform(0, 100, (68, 2)) + np.array([x, y])).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ((np.nan, 3), "landmark 7 is not a finite number"),
+        ((3, np.inf), "landmark 7 is not a finite number"),
+        ((0, 0), r"landmark 7 is at \(0, 0\), which marks a missing one"),
+        ((-1, -1), r"landmark 7 is at \(-1, -1\), which marks a missing one"),
+        ((900, 100), r"landmark 7 is at \(900, 100\), far outside the image of 400x300 pixels"),
+        ((100, -200), r"landmark 7 is at \(100, -200\), far outside the image of 400x300 pixels"),
+        ((-9999, -9999), r"landmark 7 is at \(-9999, -9999\), far"),
+    ],
+)
+def test_landmarks_that_cannot_be_true_are_named(place: tuple[float, float], problem: str) -> None:
+    points_px = face_at(150, 100)
+    assert implausible(points_px, (400, 300)) is None
+    points_px[7] = place
+    found = implausible(points_px, (400, 300))
+    assert found is not None
+    assert re.match(problem, found)
+
+
+def test_a_landmark_far_from_all_others_is_named_without_the_size_of_the_image() -> None:
+    points_px = face_at(150, 100)
+    points_px[3] = 9e5
+    assert implausible(points_px) == "landmark 3 is at (900000, 900000), far from all others"
+    assert implausible(np.full((68, 2), 5, np.float32)) == "all 68 landmarks are at (5, 5)"
+
+
+def test_a_face_that_is_cut_off_by_the_image_is_plausible() -> None:
+    assert implausible(face_at(-40, 230), (400, 300)) is None
+    assert implausible(face_at(340, -30), (400, 300)) is None

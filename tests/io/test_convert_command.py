@@ -70,9 +70,7 @@ def test_paths_are_replaced_by_those_below_the_images(convert: Convert) -> None:
     assert [face.image_size for face in read_annotations("faces.xml").valid] == [(120, 90), (120, 100)]
 
 
-def test_a_face_that_cannot_be_read_or_has_no_image_is_named(
-    convert: Convert, capsys: Any
-) -> None:
+def test_a_face_that_cannot_be_read_or_has_no_image_is_named(convert: Convert, capsys: Any) -> None:
     Path("in/image.003.pts").write_text("1 2\n3 x\n")
     write_pts(Path("in/lost.pts"), shape(0))
     assert convert("in", "--to", "coco", "--out", "out.json") == 1

@@ -195,9 +195,7 @@ def test_tiff_whose_zero_is_white_or_whose_channels_lie_apart_is_not_misread(ram
         tifffile.imwrite(planar, np.moveaxis(deep, 2, 0), photometric="rgb", planarconfig="separate")
         if dtype is np.uint8:
             np.testing.assert_array_equal(decode_image(planar.getvalue()), ramp)
-    with pytest.raises(
-        ImageError, match="a: 16-bit TIFF with its channels in separate planes, which OpenCV cannot"
-    ):
+    with pytest.raises(ImageError, match="a: 16-bit TIFF with its channels in separate planes, which OpenCV cannot"):
         decode_image(planar.getvalue(), "a")
 
 
@@ -253,7 +251,7 @@ def test_a_heic_without_the_plugin_is_one_line_that_names_it(ramp: Image, monkey
     with pytest.raises(ImageError, match=r"a\.heic: the HEIC is damaged or cut short"):
         decode_image(data[: len(data) // 2], "a.heic")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ImageError, match=r"a\.heic: HEIC needs pillow-heif; pip install 'unveil\[heif\]', or save"):
+    with pytest.raises(ImageError, match=r"a\.heic: HEIC needs pillow-heif; pip install .*heif.*, or save"):
         decode_image(data, "a.heic")
 
 

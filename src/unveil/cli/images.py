@@ -71,7 +71,7 @@ class ImageOptions(RuntimeOptions, SourceOptions):
     """The images, the boxes of their faces, and the models."""
 
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """JSON file {image path: [[x0, y0, x1, y1], ...]} with tight landmark boxes in pixels, used instead of a detector."""
+    """JSON file {image path: [[x0, y0, x1, y1], ...]} with tight landmark boxes in pixels, instead of a detector."""
 
 
 def load_pipeline(options: ImageOptions, restorer: str | None = None) -> "Pipeline":
