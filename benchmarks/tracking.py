@@ -171,11 +171,8 @@ def tune(pipeline: unveil.Pipeline) -> None:
         worst = max(lag(*smooth[clip], WARM) for clip in MOVING)
         error = np.mean([nme(*smooth[clip]) for clip in MOVING])
         blink, mouth = _local(raw[STILL][0], settings)
-        name = (
-            "raw"
-            if settings is None
-            else f"{settings.min_cutoff_hz:g} {settings.beta:g} {settings.derivative_cutoff_hz:g}"
-        )
+        name = "raw" if settings is None else " ".join(f"{value:g}" for value in astuple(settings))
+        at_rest = jitter(smooth[STILL][0][WARM:], ocular(smooth[STILL][1]))
         print(f"{name:<30}{at_rest:>7.3f}{worst:>11.1f}{error:>14.2f}{blink:>12.2f}{mouth:>13.1f}")
 
 
