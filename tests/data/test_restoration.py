@@ -128,18 +128,18 @@ def test_any_folder_becomes_a_pack_with_predicted_landmarks(tmp_path: Path) -> N
     prepared = prepare_portraits(
         tmp_path / "portraits", tmp_path / "faces.npz", face_of, size=96, progress=lambda *step: done.append(step)
     )
-    assert (prepared.faceless, prepared.cut_off, prepared.covered) == (("nothing",), ("face 2",), ("face 3",))
+    assert (prepared.no_face, prepared.cut_off, prepared.occluded) == (("nothing",), ("face 2",), ("face 3",))
     assert prepared.unreadable == ("torn",)
     assert done[-1] == (6, 6)
     pack = Pack.read(tmp_path / "faces.npz")
     assert pack.names == ("face 0", "face 1")
     assert pack.image(0).shape == (96, 96, 3)
     assert pack.points_px.shape == (2, 68, 2)
-    with pytest.raises(DataError, match="6 pictures, but no whole, bare face in any"):
+    with pytest.raises(DataError, match="6 images, but none has a whole face without occlusion"):
         prepare_portraits(tmp_path / "portraits", tmp_path / "none.npz", lambda _: None)
 
 
-def test_parts_that_are_covered_in_every_picture_are_packed_as_hidden_whatever_the_predictor_saw(
+def test_parts_that_are_occluded_in_every_image_are_packed_as_occluded_whatever_the_model_predicts(
     tmp_path: Path,
 ) -> None:
     image, points_px = drawn_face(np.random.default_rng(3), 160)
@@ -149,7 +149,7 @@ def test_parts_that_are_covered_in_every_picture_are_packed_as_hidden_whatever_t
     def packed(seen: float, hidden: tuple[str, ...]) -> NDArray[np.bool_] | None:
         visibility = np.where(eyes, seen, 0.9).astype(np.float32)
         face = Face(tight_box(points_px), 1.0, points_px, visibility, np.zeros(68, np.float32), None, None)
-        prepare_portraits(tmp_path, tmp_path / "faces.npz", lambda _: face, hidden=hidden)
+        prepare_portraits(tmp_path, tmp_path / "faces.npz", lambda _: face, occluded_parts=hidden)
         return Pack.read(tmp_path / "faces.npz").visible
 
     for seen in (0.1, 0.9):
@@ -157,7 +157,7 @@ def test_parts_that_are_covered_in_every_picture_are_packed_as_hidden_whatever_t
         assert visible is not None
         np.testing.assert_array_equal(visible[0], ~eyes)
     assert packed(0.9, ()) is None
-    with pytest.raises(DataError, match="no part 'monocle' to be hidden: there are left jaw"):
+    with pytest.raises(DataError, match="no part 'monocle' ?; there are left jaw"):
         packed(0.9, ("monocle",))
 
 
@@ -168,15 +168,17 @@ def test_portraits_are_packed_from_the_command_line_and_left_out_ones_counted(
     (tmp_path / "portraits").mkdir()
     cv2.imwrite(str(tmp_path / "portraits/astronaut.png"), astronaut[..., ::-1])
     cv2.imwrite(str(tmp_path / "portraits/nothing.png"), np.zeros((96, 96, 3), np.uint8))
-    prepare = ["prepare", "faces", "--root", str(tmp_path / "portraits"), "--out", str(tmp_path / "faces.npz")]
+    prepare = ["prepare", "portraits", "--root", str(tmp_path / "portraits"), "--out", str(tmp_path / "faces.npz")]
     assert main(prepare) == 0
-    left_out = "left out: 0 not to be read, 1 no face, 0 a face cut off, 0 covered"
+    left_out = "left out: 0 unreadable, 1 no face, 0 face cut off, 0 occluded"
     assert f"portraits 1: 1 faces, 0.0 MiB in {tmp_path / 'faces.npz'}; {left_out}" in capsys.readouterr().out
     pack = Pack.read(tmp_path / "faces.npz")
     assert (pack.names, pack.image(0).shape) == (("astronaut",), (160, 160, 3))
     assert np.ptp(pack.points_px[0], axis=0).max() == pytest.approx(80, abs=1)
     assert main([*prepare, "--inside", "1.1"]) == 2
-    assert "2 pictures, but no whole, bare face in any; give a folder of portraits" in capsys.readouterr().err
+    assert (
+        "2 images, but none has a whole face without occlusion; give a folder of portraits" in capsys.readouterr().err
+    )
 
 
 def stripes(count: int, side: int) -> NDArray[np.uint8]:
@@ -201,7 +203,7 @@ def test_celebamask_hq_is_read_from_hdf5(tmp_path: Path, channels_first: bool) -
     assert main([*prepare, "--partial"]) == 0
     assert main(prepare) == 2
     assert read_image(tmp_path / "cli/00001.jpg").shape == (16, 16, 3)
-    with pytest.raises(DataError, match="it has data16x16, data64x64, data128x128, but pictures of 256 px"):
+    with pytest.raises(DataError, match="it has data16x16, data64x64, data128x128, but images of 256 px"):
         prepare_celebamask_hq(path, tmp_path / "out", partial=True)
 
 
@@ -214,7 +216,7 @@ def test_celebamask_hq_is_read_from_its_folder(tmp_path: Path) -> None:
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"0.jpg", "1.jpg"}
     with pytest.raises(DataError, match=r"expected 30000 faces, found 2 .* --partial"):
         prepare_celebamask_hq(source.parent, tmp_path / "out")
-    with pytest.raises(DataError, match="the pictures themselves lie there"):
+    with pytest.raises(DataError, match="the images are read from it"):
         prepare_celebamask_hq(source, source, partial=True)
     with pytest.raises(DataError, match="not an HDF5 file"):
         prepare_celebamask_hq(source / "0.png", tmp_path / "out")
