@@ -1,31 +1,60 @@
-# The two commands are `make demo` and `make test`; `make` alone lists all.
+# `make` lists the commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
-.PHONY: help test demo picture bench docs docs-check format clean
+.PHONY: help test test-all test-base test-lowest demo picture bench docs docs-check format clean
 
 help:
-	@echo "make demo     align a photograph, plain and under occluders; pictures and JSON in out/"
-	@echo "make test     the whole gate: formatting, lint, types, imports, tests"
+	@echo "make demo     align a photograph, plain and under occluders; images and JSON in out/"
+	@echo "make test     the gate: formatting, lint, types, imports, tests"
+	@echo "make test-base    base installation and inference tests on every Python 3.11 to 3.13 of this machine"
+	@echo "make test-lowest  the same with the lowest declared versions"
+	@echo "make test-all     all tests on every Python 3.11 to 3.13 of this machine; long"
 	@echo "make bench    cold start, time a face and peak memory on this machine"
 	@echo "make docs     build the documentation site in build/site, offline"
-	@echo "make docs-check  run every command in the documents, on drawn data; some minutes"
-	@echo "make format   format the code and mend what the linter can mend"
-	@echo "make picture  run the demo and take its picture into the README"
+	@echo "make docs-check  run every command in the documents on synthetic data; some minutes"
+	@echo "make format   format the code and apply the fixes of the linter"
+	@echo "make picture  run the demo and copy its image into the README"
 	@echo "make clean    remove caches, builds and out/; .venv, packs and runs stay"
 
-# One step of the gate: its name, its command, how to mend what it finds.
-step = printf '\n== %s\n' "$(1)"; $(2) || { printf '\nmake: the gate stops at "%s". %s\n' "$(1)" "$(3)" >&2; exit 1; }
+# One step of the gate: its name, its command, how to fix what it finds.
+step = printf '\n== %s\n' "$(1)"; $(2) || { printf '\nmake: the gate stopped at "%s". %s\n' "$(1)" "$(3)" >&2; exit 1; }
 
 test: $(VENV)/.dev
 	@$(call step,format,$(BIN)/ruff format --check .,Run: make format)
-	@$(call step,lint,$(BIN)/ruff check .,Mend the lines above; make format mends some of them.)
-	@$(call step,types,$(BIN)/mypy,Mend the lines above.)
+	@$(call step,lint,$(BIN)/ruff check .,Fix the lines above; make format fixes some of them.)
+	@$(call step,types,$(BIN)/mypy,Fix the lines above.)
 	@$(call step,imports,$(BIN)/lint-imports,The layers are in pyproject.toml.)
 	@$(call step,tests,OMP_NUM_THREADS=1 $(BIN)/pytest -n 2,One test alone: $(BIN)/pytest PATH::NAME)
-	@printf '\nThe gate is passed.\n'
+	@printf '\nThe gate passed.\n'
+
+# Every Python 3.11 to 3.13 on PATH or under pyenv, one of each version.
+PYTHONS = $(shell for v in 3.11 3.12 3.13; do \
+	for p in "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$v.*/bin/python "$$(command -v python$$v)"; do \
+	[ -x "$$p" ] && "$$p" -c "import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" 2>/dev/null && { echo "$$p"; break; }; \
+	done; done)
+# The base installation has no torch: tests that need it skip themselves.
+INFERENCE_TESTS = tests/inference/test_align_command.py tests/inference/test_pipeline.py tests/inference/test_detector.py \
+  tests/io/test_images.py tests/schemes tests/test_doctor.py tests/test_installation.py
+RUN_INFERENCE = OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -o addopts= -p no:cacheprovider $(INFERENCE_TESTS)
+TEST_TOOLS = pytest hypothesis scikit-image psutil
+
+test-base:
+	@for python in $(PYTHONS); do printf '\n== base installation, %s\n' "$$python"; \
+	"$$python" -m venv --clear build/venv && build/venv/bin/pip install --quiet . $(TEST_TOOLS) && $(RUN_INFERENCE) || exit 1; done
+
+test-lowest:
+	$(PYTHON) -m venv --clear build/venv
+	build/venv/bin/python .ci/lowest.py > build/lowest.txt
+	build/venv/bin/pip install --quiet -c build/lowest.txt . $(TEST_TOOLS)
+	$(RUN_INFERENCE)
+
+test-all: test-base test-lowest
+	@for python in $(PYTHONS); do printf '\n== all tests, %s\n' "$$python"; \
+	"$$python" -m venv --clear build/venv && build/venv/bin/pip install --quiet $(TORCH) && \
+	build/venv/bin/pip install --quiet '.[dev]' && OMP_NUM_THREADS=1 build/venv/bin/pytest -n 2 || exit 1; done
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
@@ -65,6 +94,6 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/pip
 	@touch $(VENV)/.demo $@
 
 $(BIN)/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "make: $(PYTHON) is not Python 3.11, the one version that unveil is run on; try: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || \
+	  { echo "make: $(PYTHON) is older than Python 3.11; try: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

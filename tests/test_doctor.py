@@ -37,7 +37,11 @@ def test_json_has_the_same_content(capsys: pytest.CaptureFixture[str]) -> None:
     content = report_of(capsys)
     assert content["ok"]
     assert content["versions"]["numpy"]
-    assert {check["name"] for check in content["checks"]} >= {"detector", "face aligned by glomface-light"}
+    assert {check["name"] for check in content["checks"]} >= {
+        "detector",
+        "image file",
+        "face aligned by glomface-light",
+    }
     assert all(check["ok"] and check["fix"] is None for check in content["checks"])
 
 
@@ -82,3 +86,14 @@ def test_a_model_that_predicts_wrong_landmarks_fails(
 def test_doctor_imports_no_torch() -> None:
     code = "import sys; from unveil.cli import main; main(['doctor']); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_an_opencv_that_cannot_read_images_is_a_failed_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Path) -> None:
+        raise AttributeError("module 'cv2.utils' has no attribute 'logging'")
+
+    monkeypatch.setattr(doctor, "read_image", fail)
+    assert main(["doctor"]) == 1
+    assert "FAILED  image file: module 'cv2.utils' has no attribute 'logging'" in capsys.readouterr().out

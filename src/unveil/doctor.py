@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ from unveil.geometry import tight_box
 from unveil.inference.detector import MIN_SCORE, DetectorName, load_detector
 from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.pipeline import Pipeline
+from unveil.installation import install_command
+from unveil.io.images import read_image, write_png
 from unveil.metrics import nme, point_errors
 
 # Optional libraries are listed too, because behaviour depends on them.
@@ -32,8 +35,9 @@ CPU_FEATURES: Mapping[str, int] = {
 MAX_NME = 0.2  # of the synthetic face: glomface-light reaches 8 %; broken arithmetic gives arbitrary values
 TIMED_RUNS = 5
 
-REINSTALL = "install unveil again: pip install --force-reinstall --no-deps unveil"
+REINSTALL = f"install unveil again: {install_command()} --force-reinstall --no-deps"
 DETECTOR_FIX = "use --detector yunet --detector-model PATH, or give --boxes"
+IMAGE_FIX = "install another version of OpenCV: pip install --upgrade opencv-python-headless"
 ALIGN_FIX = f"{REINSTALL}; if that does not help, another version of onnxruntime"
 
 
@@ -97,6 +101,7 @@ def check_installation(
         The report.
     """
     checks = [*_weight_checks(), _run_check("detector", lambda: _run_detector(detector, detector_model), DETECTOR_FIX)]
+    checks.append(_run_check("image file", _read_image_file, IMAGE_FIX))
     checks.append(_run_check(f"face aligned by {model}", lambda: _align_face(model), ALIGN_FIX))
     return Report(_versions(), _machine(), tuple(checks))
 
@@ -153,6 +158,17 @@ def _run_detector(name: DetectorName, model_path: Path | None) -> str:
     start = time.perf_counter()
     detect(np.zeros((320, 320, 3), np.uint8))
     return f"{name}, {1e3 * (time.perf_counter() - start):.0f} ms for 320 x 320"
+
+
+def _read_image_file() -> str:
+    """Write a synthetic face as PNG and read it, as every command reads images; ValueError if a pixel differs."""
+    image_rgb, _ = drawn_face(np.random.default_rng(0))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "face.png"
+        write_png(path, image_rgb)
+        if not np.array_equal(read_image(path), image_rgb):
+            raise ValueError("the pixels that were read differ from those that were written")
+    return "written and read without loss"
 
 
 def _align_face(model: str) -> str:

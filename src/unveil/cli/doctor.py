@@ -32,7 +32,9 @@ def run(options: Options) -> int:
     try:
         from unveil.doctor import check_installation
     except ImportError as error:
-        print(f"error: {error}; install unveil again: pip install --force-reinstall unveil", file=sys.stderr)
+        from unveil.installation import install_command
+
+        print(f"error: {error}; install unveil again: {install_command()} --force-reinstall", file=sys.stderr)
         return 1
     report = check_installation(options.model, options.detector, options.detector_model)
     sys.stdout.write(report.to_json() if options.json else _text(report))
