@@ -1,10 +1,11 @@
-"""The service under load: errors, memory and throughput, beside the bare pipeline's in the same run. Linux only.
+"""The service under load: errors, memory, throughput, and response times beside hostile clients. Linux only.
 
 python benchmarks/load.py --requests 2000 --clients 8
+python benchmarks/load.py --requests 400 --clients 4 --hostile
 
 The service runs in a process of its own on loopback, and so does each client. The bare pipeline decodes, aligns and
-writes the same JSON in as many threads as the service has. The two take turns, so that whatever else the machine does
-weighs on both.
+writes the same JSON in as many threads as the service has. The two take turns, so that other load on the machine
+affects both. With --hostile the good clients alone, and beside silent, slow and malformed ones, take turns instead.
 """
 
 import http.client
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -31,7 +32,7 @@ from skimage.data import astronaut
 
 import unveil
 from unveil.io.images import decode_image
-from unveil.io.results import picture_json
+from unveil.io.results import image_json
 
 SETTLED = 200  # requests after which memory is first looked at
 HEADERS = {"Content-Type": "image/jpeg"}
@@ -50,7 +51,11 @@ class Options:
     turns: int = 10
     """How often the two take turns."""
     boxes: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Give the face's box, so that nothing is detected and the service's own cost weighs most."""
+    """Give the face's box, so that no detector runs and the share of the service's own cost is largest."""
+    hostile: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Measure response times beside hostile clients."""
+    hostile_address: str = "127.0.0.2"
+    """Source address of the hostile clients; the good ones have 127.0.0.1."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,11 @@ def main() -> int:
 
     def bare(_: int) -> str:
         image_rgb = decode_image(jpeg)
-        return picture_json("image", image_rgb, "glomface-light", "ibug68", pipeline(image_rgb, boxes))
+        return image_json("image", image_rgb, "glomface-light", "ibug68", pipeline(image_rgb, boxes))
 
     expected = bare(0)
+    if options.hostile:
+        return _beside_hostile(options, path, jpeg, expected)
     each = -(-options.requests // (options.turns * options.clients))
     count = each * options.clients
     sent: list[Sent] = []
@@ -113,6 +120,51 @@ def main() -> int:
     }
     print(json.dumps(figures, indent=2))
     return 1 if wrong else 0
+
+
+def _beside_hostile(options: Options, path: str, jpeg: bytes, expected: str) -> int:
+    """Response times of good clients, alone and beside hostile ones in turns; status 1 if one was refused."""
+    each = -(-options.requests // (2 * options.turns * options.clients))
+    p95: dict[str, list[float]] = {"alone": [], "beside": []}
+    wrong = 0
+    with _service(options.threads) as (_, port), ProcessPoolExecutor(options.clients, get_context("spawn")) as clients:
+        send = partial(_send, port, path, jpeg, expected)
+        list(clients.map(send, [1] * options.clients))
+        for _ in range(options.turns):
+            for kind, times in p95.items():
+                with _hostile(port, options.hostile_address) if kind == "beside" else nullcontext():
+                    sent = list(clients.map(send, [each] * options.clients))
+                times.append(float(np.percentile([time for client in sent for time in client.milliseconds], 95)))
+                wrong += sum(client.wrong for client in sent)
+            print(
+                f"95th percentile: alone {p95['alone'][-1]:.0f} ms, beside {p95['beside'][-1]:.0f} ms", file=sys.stderr
+            )
+    alone, beside = (round(statistics.median(times), 1) for times in p95.values())
+    ratio = round(statistics.median(np.divide(p95["beside"], p95["alone"]).tolist()), 2)
+    figures = {
+        "requests": 2 * each * options.clients * options.turns,
+        "clients": options.clients,
+        "threads": options.threads,
+        "wrong answers": wrong,
+        "milliseconds alone, 95th percentile": alone,
+        "milliseconds beside hostile clients, 95th percentile": beside,
+        "ratio, median of turns": ratio,
+    }
+    print(json.dumps(figures, indent=2))
+    return 1 if wrong else 0
+
+
+@contextmanager
+def _hostile(port: int, address: str) -> Iterator[None]:
+    """Hostile clients in a process of their own, at work from the beginning of the block."""
+    script = Path(__file__).with_name("hostile_clients.py")
+    process = subprocess.Popen([sys.executable, str(script), str(port), "120", address])
+    try:
+        time.sleep(2)
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from unveil.serve.limits import Limits
 
 Serve = Callable[..., TestClient]
 RAW = {"Content-Type": "image/jpeg"}
+IMAGE = b"\xff\xd8\xff"  # the beginning of a JPEG
 
 
 class Stopped:
@@ -55,9 +56,9 @@ def test_a_full_queue_sends_clients_away_and_keeps_those_it_has(
 ) -> None:
     client = serve(pipeline, threads=1, queue=1)
     with ThreadPoolExecutor(2) as clients:
-        waiting = [clients.submit(client.post, "/align", content=b"x", headers=RAW) for _ in range(2)]
+        waiting = [clients.submit(client.post, "/align", content=IMAGE, headers=RAW) for _ in range(2)]
         wait_for(2, client)
-        refused = client.post("/align", content=b"x", headers=RAW)
+        refused = client.post("/align", content=IMAGE, headers=RAW)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
         assert int(refused.headers["retry-after"]) >= 1
         stopped.go_on.set()
@@ -69,20 +70,20 @@ def test_a_job_that_takes_too_long_keeps_its_place_until_it_ends(
     serve: Serve, pipeline: Pipeline, stopped: Stopped
 ) -> None:
     client = serve(pipeline, threads=1, queue=0, timeout_s=0.6)
-    slow = client.post("/align", content=b"x", headers=RAW)
+    slow = client.post("/align", content=IMAGE, headers=RAW)
     assert (slow.status_code, slow.json()["error"]["code"]) == (504, "deadline_exceeded")
-    assert client.post("/align", content=b"x", headers=RAW).status_code == 429
+    assert client.post("/align", content=IMAGE, headers=RAW).status_code == 429
     stopped.go_on.set()
     wait_for(0, client)
-    assert client.post("/align", content=b"x", headers=RAW).text == "done"
+    assert client.post("/align", content=IMAGE, headers=RAW).text == "done"
 
 
 def test_who_waits_too_long_is_not_worked_for(serve: Serve, pipeline: Pipeline, stopped: Stopped) -> None:
     client = serve(pipeline, threads=1, queue=1, timeout_s=0.6)
     with ThreadPoolExecutor(2) as clients:
-        first = clients.submit(client.post, "/align", content=b"x", headers=RAW)
+        first = clients.submit(client.post, "/align", content=IMAGE, headers=RAW)
         assert stopped.started.acquire(timeout=10)
-        second = clients.submit(client.post, "/align", content=b"x", headers=RAW)
+        second = clients.submit(client.post, "/align", content=IMAGE, headers=RAW)
         assert first.result().status_code == 504
         assert (second.result().status_code, second.result().json()["error"]["code"]) == (503, "queue_timeout")
     stopped.go_on.set()
@@ -133,7 +134,7 @@ def test_who_leaves_the_queue_is_not_worked_for(pipeline: Pipeline, stopped: Sto
 
 def body_then(wait: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[Message]]:
     """A client that sends a body, waits, and is gone."""
-    messages: list[Message] = [{"type": "http.request", "body": b"x", "more_body": False}]
+    messages: list[Message] = [{"type": "http.request", "body": IMAGE, "more_body": False}]
 
     async def receive() -> Message:
         if messages:

@@ -46,7 +46,7 @@ from unveil.serve.schemas import (
     SchemeResponse,
 )
 from unveil.serve.upload_buffer import UploadBuffer
-from unveil.serve.uploads import BodyReader, is_heavy
+from unveil.serve.uploads import BodyReader, check_early, is_heavy
 from unveil.serve.workers import Cancellation, WorkerPool
 
 STATIC = Path(__file__).parent / "static"
@@ -129,6 +129,7 @@ def build_app(
     async def process(request: Request, query: Options, do: Callable[[Job, Cancellation], JobResult]) -> Response:
         async def prepare(reader: BodyReader) -> tuple[Callable[[Cancellation], JobResult], bool]:
             body = await reader.images()
+            check_early(body.uploads, limits.max_pixels)
             options = query.merged(body.fields)
             boxes = options.boxes_per_image(len(body.uploads), limits.boxes)
             job = Job(pipeline, limits, body.uploads, options, boxes, request.state.request_id)

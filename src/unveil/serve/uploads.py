@@ -184,6 +184,18 @@ def check_header(upload: Upload, max_pixels: int) -> int:
     return width * height
 
 
+def check_early(uploads: tuple[Upload, ...], max_pixels: int) -> None:
+    """Refuse what the first bytes of a single image show, before it takes a slot; several are answered one by one.
+
+    Raises:
+        RequestError: As `check_header`, except for a header that is not complete in the first bytes.
+    """
+    if len(uploads) == 1:
+        start = Upload(uploads[0].name, uploads[0].data[:HEADER_BYTES])
+        if _format(start.data) is None or min(_header_size(start.data)) > 0:
+            check_header(start, max_pixels)
+
+
 def is_heavy(uploads: tuple[Upload, ...]) -> bool:
     """Return whether these images take seconds rather than a fraction of one, by a look at their first bytes."""
     pixels = 0
