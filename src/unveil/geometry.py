@@ -44,6 +44,23 @@ def flip_points(points_px: Points, width: int, flip_order: tuple[int, ...]) -> P
     return mirrored
 
 
+def undo_quarter_turns(points_px: Points, turns: int, width: int, height: int) -> Points:
+    """Map points of a turned image back to the image.
+
+    Args:
+        points_px: Points (N, 2) in pixels of `np.rot90(image, turns)`.
+        turns: Number of counter-clockwise quarter turns, 0 to 3.
+        width: Width of the unturned image in pixels.
+        height: Height of the unturned image in pixels.
+
+    Returns:
+        The points in pixels of the unturned image.
+    """
+    x, y = points_px[:, 0], points_px[:, 1]
+    unturned = ((x, y), (width - 1 - y, x), (width - 1 - x, height - 1 - y), (y, height - 1 - x))[turns]
+    return np.stack(unturned, axis=1).astype(np.float32)
+
+
 def unit_to_crop_px(points_unit: Points, size: int) -> Points:
     """Convert unit coordinates to pixels of a crop.
 
@@ -179,14 +196,25 @@ class Crop:
     def _reduced_window(self, image: Image, scale: float) -> tuple[Image, NDArray[np.float64]]:
         """Return the part of an image that the crop covers, reduced, and the matrix (2, 3) from image to its pixels."""
         reach = self.side / 2 * (abs(math.cos(self.angle)) + abs(math.sin(self.angle))) + 2 / scale
-        height, width = image.shape[:2]
-        x0, x1 = (int(np.clip(self.centre[0] + sign * reach, 0, width)) for sign in (-1, 1))
-        y0, y1 = (int(np.clip(self.centre[1] + sign * reach, 0, height)) for sign in (-1, 1))
+        (x0, x1, columns), (y0, y1, rows) = (
+            _reduced_span(centre - reach, centre + reach, length, scale)
+            for centre, length in zip(self.centre, (image.shape[1], image.shape[0]), strict=True)
+        )
         window = image[y0:y1, x0:x1]
         if not window.size:
             return window, np.eye(2, 3)
-        reduced_size = (max(1, round(scale * window.shape[1])), max(1, round(scale * window.shape[0])))
-        reduced = np.asarray(cv2.resize(window, reduced_size, interpolation=cv2.INTER_AREA), np.uint8)
-        fx, fy = reduced.shape[1] / window.shape[1], reduced.shape[0] / window.shape[0]
+        reduced = np.asarray(cv2.resize(window, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+        fx, fy = columns / (x1 - x0), rows / (y1 - y0)
         # Pixel centres are whole numbers, so a scale acts about (-0.5, -0.5).
         return reduced, np.array([[fx, 0, fx * (0.5 - x0) - 0.5], [0, fy, fy * (0.5 - y0) - 0.5]])
+
+
+def _reduced_span(first: float, last: float, length: int, scale: float) -> tuple[int, int, int]:
+    """Return the pixels from first to last, as start and stop, and their number after reduction.
+
+    They begin and end where pixels of the whole reduced image do, so that the result hardly depends on the window.
+    """
+    exact = max(1, round(scale * length)) / length
+    start, stop = (min(max(first, 0), length) * exact, min(max(last, 0), length) * exact)
+    start, stop = math.floor(start), math.ceil(stop)
+    return round(start / exact), min(round(stop / exact), length), stop - start

@@ -55,15 +55,15 @@ def test_a_long_strip_keeps_enough_pixels_in_its_tiles() -> None:
 def test_a_small_picture_is_not_cut_into_tiles() -> None:
     look = BrightSquares()
     assert detect_faces(squares(480, 640, 0), look, 0.5) == []
-    assert look.looks == 3  # as it is, mirrored, and as a thumbnail
+    assert look.looks == 5  # as it is, three quarter turns, and a thumbnail
 
 
-def test_a_face_seen_only_in_the_mirror_comes_back_unmirrored() -> None:
-    def right_half_only(image_rgb: Image) -> list[Detection]:
-        return [found for found in BrightSquares()(image_rgb) if found.box.x0 > 100]
+def test_a_face_that_only_a_quarter_turn_shows_comes_back_unturned() -> None:
+    def left_part_only(image_rgb: Image) -> list[Detection]:
+        return [found for found in BrightSquares()(image_rgb) if found.box.x1 < 60]
 
-    found = detect_faces(squares(200, 200, 30, (20, 50)), right_half_only, 0.5)
-    assert found[0].box == pytest.approx((20, 50, 50, 80), abs=1.01)
+    (found,) = detect_faces(squares(200, 300, 30, (250, 20)), left_part_only, 0.5)
+    assert found.box == pytest.approx((250, 20, 280, 50), abs=1.01)
 
 
 def test_faces_below_the_score_are_left_out() -> None:
@@ -82,7 +82,7 @@ def test_tiles_cover_the_picture_and_stay_inside(width: int, height: int) -> Non
     for x0, y0, x1, y1 in tiles(width, height):
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
-        assert max(x1 - x0, y1 - y0) <= VIEW_SIDE
+        assert max(x1 - x0, y1 - y0) <= TILE_SIDE
         seen_x[x0:x1] = seen_y[y0:y1] = True
     assert seen_x.all()
     assert seen_y.all()

@@ -25,8 +25,8 @@ SPEED_RUNS = 15
 class Options:
     """Measure face detectors on annotated faces, image by image, under each test condition.
 
-    Prints the share of faces found (IoU of 0.5 or more with the tight landmark box) for each condition and detector, the
-    detections in images without a face, and the time of one 640 x 480 image. Exit status: 0 success, 2 failure.
+    Prints the share of faces found (IoU of 0.5 or more with the tight landmark box) for each condition and detector,
+    the detections in images without a face, and the time of one 640 x 480 image. Exit status: 0 success, 2 failure.
     """
 
     detectors: tuple[str, ...] = ("unveil",)
@@ -89,7 +89,7 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
 
     cv2.setNumThreads(1)
     faces, indices = _faces(options)
-    scene_paths = [] if options.scenes is None else [path for path in list_images(options.scenes)]
+    scene_paths = [] if options.scenes is None else list(list_images(options.scenes))
     if options.holdout and scene_paths:
         kept = split_by_name([path.stem for path in scene_paths], 0.28).val
         scene_paths = [scene_paths[index] for index in kept]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from unveil.data.detection.groups import GroupPhoto
+from unveil.geometry import undo_quarter_turns
 from unveil.types import Box, Detection, Image, Points
 
 DetectFn: TypeAlias = Callable[[Image], Sequence[Detection]]
@@ -59,9 +60,10 @@ def label_photo(
 
 def _views(image: Image, detect: DetectFn, scales: Sequence[float]) -> Iterator[tuple[int, Detection]]:
     """Yield the number of a view and each of its detections, in pixels of the upright image."""
+    height, width = image.shape[:2]
     for turns in range(QUARTER_TURNS):
         for detection in detect(np.ascontiguousarray(np.rot90(image, turns))):
-            yield turns, _turned_back(detection, turns, image.shape[1], image.shape[0])
+            yield turns, _mapped(detection, partial(undo_quarter_turns, turns=turns, width=width, height=height))
     for number, scale in enumerate(scales):
         if scale != 1:
             large = np.asarray(cv2.resize(image, None, fx=scale, fy=scale), np.uint8)
@@ -71,15 +73,6 @@ def _views(image: Image, detect: DetectFn, scales: Sequence[float]) -> Iterator[
 
 def _unscaled(points: Points, scale: float) -> Points:
     return np.asarray((points + 0.5) / scale - 0.5, np.float32)
-
-
-def _turned_back(detection: Detection, turns: int, width: int, height: int) -> Detection:
-    def back(points: Points) -> Points:
-        x, y = points[:, 0], points[:, 1]
-        unrotated = ((x, y), (width - 1 - y, x), (width - 1 - x, height - 1 - y), (y, height - 1 - x))[turns]
-        return np.stack(unrotated, axis=1)
-
-    return _mapped(detection, back)
 
 
 def _mapped(detection: Detection, change: Callable[[Points], Points]) -> Detection:
