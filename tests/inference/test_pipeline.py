@@ -58,6 +58,11 @@ def test_a_face_cut_by_the_pictures_edge_is_aligned(model_dir: Path) -> None:
         ((50, 10, 10, 60), "is empty"),
         ((10, 10, 10, 60), "is empty"),
         ((-1e6, -1e6, 1e6, 1e6), "far larger than the image"),
+        ((0.2, 0.1, 0.8, 0.9), "cannot be pixels"),
+        ((0, 0, 1, 2), "cannot be pixels"),
+        ((10, 20, 30), r"boxes\[0\]: an entry of shape \(3,\); give four numbers"),
+        ([(10, 20, 30, 40)], r"boxes\[0\]: an entry of shape \(1, 4\); give four numbers"),
+        (("a", 20, 30, 40), r"boxes\[0\]: .*give four numbers"),
     ],
 )
 def test_a_box_that_holds_no_face_is_named(model_dir: Path, box: tuple[float, ...], complaint: str) -> None:
@@ -69,3 +74,10 @@ def test_a_box_that_holds_no_face_is_named(model_dir: Path, box: tuple[float, ..
 def test_what_is_not_rgb_of_8_bits_is_refused(model_dir: Path, image: Image) -> None:
     with pytest.raises(ValueError, match="expected an RGB image"):
         Pipeline(model_dir, told)(image)
+
+
+def test_one_box_instead_of_a_list_is_named(model_dir: Path) -> None:
+    with pytest.raises(ValueError, match="is one box; give a list of boxes"):
+        Pipeline(model_dir, detector=None)(GREY, boxes=(10, 10, 50, 60))  # type: ignore[arg-type]
+    (face,) = Pipeline(model_dir, detector=None)(GREY, boxes=np.array([[10, 10, 50, 60]]))  # type: ignore[arg-type]
+    assert face.box == Box(10, 10, 50, 60)

