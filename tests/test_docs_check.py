@@ -1,7 +1,7 @@
-"""Every command in the documents runs, or is listed here with the reason why it does not.
+"""Every command in the documents runs, or is listed here with the reason why it does not run.
 
-`make docs-check` runs them: each document's in its order, in a folder of its own with drawn data in place of what may
-not ship. The tests hold only that each command is either run or listed.
+`make docs-check` runs the commands of each document in their order, in a separate folder with synthetic data. The tests
+check only that each command is run or listed.
 """
 
 import json
@@ -36,31 +36,31 @@ SMALL = f"{FEW_STEPS} --no-imagenet --size 64"
 
 @dataclass(frozen=True)
 class Rule:
-    """Commands that match `pattern` as a whole: not run because of `reason`, or run with `more` behind them."""
+    """Commands that match `pattern` as a whole: not run because of `reason`, or run with the options `more` added."""
 
     pattern: str
     reason: str = ""
     more: str = ""
     instead: str = ""
-    """What is run in place of the command; it does the same in another folder."""
+    """A command that is run instead and does the same."""
 
 
-# The first rule that matches is taken.
+# The first rule that matches applies.
 RULES = (
     Rule(r"pip install .*", "installs into the environment that runs this"),
-    Rule(r"make test|make docs-check|make", "is the gate, this check, or a list"),
+    Rule(r"make test.*|make docs|make docs-check|make", "is the gate, the site, this check, or a list"),
     Rule(r"make demo", instead=f"python {ROOT}/examples/demo.py"),
     Rule(r"make (bench|picture|format|clean)", "measures for minutes, or changes the checkout"),
     Rule(r"(python|nice .*) ?(-m )?benchmarks[/.].*", "measures for minutes, some of it beside other libraries"),
-    Rule(r"(accelerate launch|torchrun) .*", "wants several GPUs; tests/training/test_processes.py runs two processes"),
-    Rule(r"unveil serve.*", "answers until it is stopped; tests/server starts it"),
-    Rule(r"unveil batch .*--address.*", "wants a cluster; tests/test_batch.py runs the same code on one machine"),
+    Rule(r"(accelerate launch|torchrun) .*", "needs several GPUs; tests/training/test_processes.py runs two processes"),
+    Rule(r"unveil serve.*", "runs until it is stopped; tests/serve starts it"),
+    Rule(r"unveil batch .*--address.*", "needs a cluster; tests/batch runs the same code on one machine"),
     Rule(r"unveil train (glomface|glomface-star|hourglass\S*) .*", "hours of training on a GPU"),
     Rule(r"unveil .*--detector yunet.*", "YuNet's weights do not ship"),
     Rule(r"unveil evaluate --predictions 300w.*", "published predictions on 300W may not ship"),
     Rule(r"unveil evaluate .*(masked300w|wflw|cofw|ocfw).*", "the data set may not ship, and its layout is tested"),
-    Rule(r"unveil .*ocfw.*", "wants photographs of covered faces; tests/data/test_ocfw.py runs it on drawn ones"),
-    Rule(r"unveil prepare faces .*", "wants photographs of whole faces; tests/data packs some"),
+    Rule(r"unveil .*ocfw.*", "needs photographs of occluded faces; tests/data/test_ocfw.py runs it on synthetic ones"),
+    Rule(r"unveil prepare faces .*", "needs photographs; tests/data packs some"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(
         r"unveil export runs/((restorer|gan\S*|judged|longer|glomface\S*)/|(light|pfld)/last).*",
@@ -68,6 +68,7 @@ RULES = (
     ),
     Rule(r"unveil export runs/(late|slow|last|dark)-.*", "its training is not run"),
     Rule(r"unveil evaluate --models models/glomface .*", "its training is not run"),
+    Rule(r"unveil (train detector|evaluate-detector) .*", "needs photographs without faces; tests/models runs it"),
     Rule(r"unveil train glomface-light \$.*", "hours of training, and its settings are in the shell's variables"),
     Rule(
         r"unveil train .*--(library|resume|more).*", "the same run as a line above it, with pictures, faces or a stop"
@@ -80,7 +81,7 @@ RULES = (
     Rule(r"unveil occlude 300w .*", more="--partial"),
     Rule(
         r"unveil track (\d|rtsp|clips|frames).*",
-        "wants a camera, a stream or frames; tests/io/test_video.py makes its own",
+        "needs a camera, a stream or frames; tests/io/test_video.py makes its own",
     ),
     Rule(r"unveil (align|restore|track|convert|prepare|export|occlude|evaluate|batch|doctor)\b.*"),
     Rule(r"python examples/.*"),
@@ -89,7 +90,7 @@ PLACES = {"DIR": "data", "LIBRARY": "library", "FILE": "file.json"}
 
 
 def commands(document: Path) -> Iterator[str]:
-    """The commands in a document's fenced blocks, without comments, one for each part of `a && b`."""
+    """Yield the commands in the fenced blocks of a document, without comments, one for each part of `a && b`."""
     for language, block in re.findall(r"^```(\S*)\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S):
         if language not in SHELLS:
             continue
@@ -118,13 +119,13 @@ def test_commands_are_read_out_of_fenced_blocks_only(tmp_path: Path) -> None:
     assert list(commands(document)) == ["unveil align a.jpg", "pip install x", "make demo", "unveil doctor"]
 
 
-def test_a_command_that_nobody_thought_of_has_no_rule() -> None:
+def test_an_unknown_command_has_no_rule() -> None:
     assert rule_of("unveil teleport photo.jpg") is None
     assert rule_of("make coffee") is None
 
 
 def write_data(folder: Path) -> None:
-    """Everything that the documents' commands name: photographs, boxes, annotated folders, a data set's layout."""
+    """Write what the commands name: photographs, boxes, annotated folders, the layout of a data set."""
     for part in ("afw", "helen/trainset", "lfpw/trainset", "helen/testset", "lfpw/testset", "ibug"):
         write_drawn_faces(folder / "data/300w" / part, 40, seed=len(part))
     write_drawn_faces(folder / "data/folder", 80)
@@ -144,6 +145,7 @@ def write_data(folder: Path) -> None:
     (folder / "boxes.json").write_text(json.dumps({"photo.jpg": [box], "photos/a.jpg": [box]}))
     (folder / "library/objects").mkdir(parents=True)
     (folder / "list.txt").write_text("photos/a.jpg\nphoto.jpg\n")
+    shutil.copytree(folder / "photos", folder / "more")
     sprite = np.dstack([np.full((40, 40, 3), 90, np.uint8), np.full((40, 40), 255, np.uint8)])
     cv2.imwrite(str(folder / "library/objects/cup.png"), sprite)
     shutil.copytree(ROOT / "src/unveil/weights/glomface-light", folder / "models/mine")
@@ -159,7 +161,7 @@ def write_data(folder: Path) -> None:
 
 
 def localised(command: str, rule: Rule) -> list[str]:
-    """The command's words, with this folder's data in place of the documents' DIR and so on."""
+    """Return the words of a command, with the data of this folder in place of DIR and so on."""
     words = shlex.split(f"{rule.instead or command} {rule.more}")
     data_set = "300w" if "300w" in words else "five" if "five.toml" in words else "folder"
     places = {**PLACES, "DIR": f"data/{data_set}"}
@@ -170,7 +172,7 @@ def localised(command: str, rule: Rule) -> list[str]:
 
 
 def run_all(documents: list[Path]) -> int:
-    """Runs the documents' commands and says what became of each; 1 if one failed."""
+    """Run the commands of documents and print the result of each; 1 if one failed."""
     failed = 0
     for document in documents:
         with TemporaryDirectory() as temporary:

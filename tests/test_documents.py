@@ -6,31 +6,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+GENERATED = re.compile(r"(^|/)(model-cards|reference)/")  # pages that `make docs` writes, and whose links it checks
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def tree_of_the_readme() -> set[str]:
-    """The paths below `src/unveil` that the README's file tree names."""
-    tree = (ROOT / "README.md").read_text().split("```\nsrc/unveil/\n")[1].split("```")[0]
-    found: set[str] = set()
-    folders: list[str] = []
-    for indent, name in re.findall(r"^( +)(\S+)", tree, re.M):
-        folders = [*folders[: len(indent) // 2 - 1], name.rstrip("/")]
-        found.add("/".join(["src/unveil", *folders]))
-    return found
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
-def test_the_readme_names_every_module() -> None:
-    modules = (path for path in (ROOT / "src/unveil").rglob("*.py") if path.name != "__init__.py")
-    missing = {path.relative_to(ROOT).as_posix() for path in modules} - tree_of_the_readme()
-    assert missing == set()
-
-
-def test_the_readme_names_no_module_that_is_gone() -> None:
-    assert [path for path in tree_of_the_readme() if not (ROOT / path).exists()] == []
+def test_the_navigation_names_every_page_of_the_guides_and_papers() -> None:
+    named = set(re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if not page.startswith("decisions/")} - named == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert [link for link in missing if not GENERATED.search(link)] == []
