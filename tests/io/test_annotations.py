@@ -116,7 +116,8 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(tmp_path:
 
 def face_at(x: float, y: float) -> Points:
     """68 points of a face of 100 pixels whose corner is at (x, y)."""
-    return (np.random.default_rng(0).uniform(0, 100, (68, 2)) + np.array([x, y])).astype(np.float32)
+    points_px: Points = (np.random.default_rng(0).uniform(0, 100, (68, 2)) + np.array([x, y])).astype(np.float32)
+    return points_px
 
 
 @pytest.mark.parametrize(

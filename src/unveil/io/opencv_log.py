@@ -1,4 +1,4 @@
-"""OpenCV's log kept off stderr while our own message says the same with the file's name."""
+"""Silence OpenCV's log: our own error messages name the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import cv2
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """OpenCV logs nothing inside the block. The level is the process's: another thread's warnings are lost as well."""
+    """Silence OpenCV inside the block. The log level is global: warnings of other threads are lost as well."""
     logging = cv2.utils.logging
     level = logging.getLogLevel()
     logging.setLogLevel(logging.LOG_LEVEL_SILENT)
