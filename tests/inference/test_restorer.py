@@ -102,7 +102,7 @@ def test_what_no_command_could_run_is_not_exported(exported: tuple[Path, Path], 
     with torch.no_grad():
         network.get_parameter("head.weight").fill_(1e6)
     path.write_bytes(weights_bytes(network, spec))
-    with pytest.raises(ValueError, match=r"head\.weight holds numbers that float16 does not"):
+    with pytest.raises(ValueError, match=r"head\.weight has values beyond float16"):
         export_model(path, tmp_path / "model", "steep")
     assert not (tmp_path / "model").exists()
 

@@ -343,6 +343,6 @@ def test_a_restorer_is_trained_and_resumed_from_the_command_line(
     captured = capsys.readouterr()
     assert "best psnr" in captured.out
     assert "without sprite: the library has no pictures of it" in captured.err
-    assert "held-out faces as they are inpainted: psnr" in captured.err
+    assert "validation faces, inpainted: psnr" in captured.err
     assert main([*train, "--resume", "--steps", "3"]) == 0
     assert f"{run}: step 3" in capsys.readouterr().out
