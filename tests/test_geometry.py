@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -117,3 +118,14 @@ def test_flipping_points_twice_gives_them_back(scheme: Scheme) -> None:
 def test_a_flipped_point_takes_the_number_of_its_mirror_image() -> None:
     points_px = np.array([[0, 5], [9, 6]], np.float32)
     np.testing.assert_array_equal(flip_points(points_px, 10, (1, 0)), [[0, 6], [9, 5]])
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+def test_a_reduced_window_shows_each_place_within_a_tenth_of_a_pixel(angle: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    picture = np.asarray(cv2.resize(noise, (1600, 1200), interpolation=cv2.INTER_CUBIC), np.uint8)
+    crop = Crop((707.3, 611.9), 700, angle)
+    x, y = crop.to_px(grid_unit(64)).reshape(64, 64, 2).transpose(2, 0, 1)
+    expected = cv2.remap(cv2.GaussianBlur(picture, (0, 0), 2), x, y, cv2.INTER_LINEAR).astype(np.float64)
+    slope = np.abs(np.diff(expected, axis=1)).mean()
+    assert np.abs(crop.extract(picture, 64) - expected).mean() < 0.1 * slope
