@@ -39,7 +39,7 @@ PYTHONS = $(shell for v in 3.11 3.12 3.13; do \
 INFERENCE_TESTS = tests/inference/test_align_command.py tests/inference/test_pipeline.py tests/inference/test_detector.py \
   tests/io/test_images.py tests/schemes tests/test_doctor.py tests/test_installation.py
 RUN_INFERENCE = OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -o addopts= -p no:cacheprovider $(INFERENCE_TESTS)
-TEST_TOOLS = pytest hypothesis scikit-image psutil
+TEST_TOOLS = pytest hypothesis scikit-image psutil onnx
 
 test-base:
 	@for python in $(PYTHONS); do printf '\n== base installation, %s\n' "$$python"; \

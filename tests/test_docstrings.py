@@ -11,7 +11,7 @@ from docstring_parser import DocstringStyle, parse
 PACKAGE = Path(__file__).parents[1] / "src" / "unveil"
 
 # Packages and modules whose docstrings are complete. The command line is documented by its help texts.
-COMPLIANT = ("batch", "doctor", "export")
+COMPLIANT = ("batch", "doctor", "export", "installation", "schemes", "types")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 RECORD_BASES = ("BaseModel", "NamedTuple", "TypedDict")
