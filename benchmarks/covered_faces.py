@@ -18,10 +18,10 @@ from skimage import data
 
 from unveil.data.occlusion import occluder
 from unveil.data.pack import Pack
+from unveil.data.splits import split_by_name
 from unveil.geometry import Crop, tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.tracking import COVERED_FROM, SEEN_FROM
-from unveil.training.batches import split_by_name
 from unveil.types import Box, Image, Points
 
 PARTLY = {
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("pack", type=Path)
     pack = Pack.read(parser.parse_args().pack)
     model = AlignmentModel.load("glomface-light")
-    faces = [int(i) for i in split_by_name(pack.names, SHARE).validation]
+    faces = [int(i) for i in split_by_name(pack.names, SHARE).val]
     print(f"{pack.label}, {len(faces)} held out: 5 %, median, 95 % of the faces")
     print(f"{'':<36}{'uncertainty':<24}visibility")
     partly = [_row(model, name, _occluded(pack, faces, how)) for name, how in PARTLY.items()]
@@ -58,8 +58,8 @@ def main() -> None:
 def _row(model: AlignmentModel, name: str, looks: Iterator[tuple[Image, Box]]) -> NDArray[np.float64]:
     """Prints a kind of cover; the uncertainties."""
     said = [(model(image, [box])[0], Crop.around(box).side) for image, box in looks]
-    unsure = np.array([float(found.uncertainty_px.mean()) / size for found, size in said])
-    seen = np.array([float(found.visibility.mean()) for found, _ in said])
+    unsure = np.array([float(np.mean(found.uncertainty_px)) / size for found, size in said])
+    seen = np.array([float(np.mean(found.visibility)) for found, _ in said])
     columns = [", ".join(f"{value:.3f}" for value in np.percentile(each, (5, 50, 95))) for each in (unsure, seen)]
     print(f"{name:<36}{columns[0]:<24}{columns[1]}", flush=True)
     return unsure

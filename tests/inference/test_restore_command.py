@@ -12,9 +12,8 @@ from unveil import Pipeline, read_image
 from unveil.cli import main
 from unveil.cli.restore import Options
 from unveil.inference import pipeline as pipelines
-from unveil.inference.drawing import PANEL
-from unveil.inference.tiling import Detection
-from unveil.types import Box, Image
+from unveil.inference.drawing import PANEL_SIDES
+from unveil.types import Box, Detection, Image
 
 Picture = Callable[..., Path]
 Restore = Callable[..., int]
@@ -66,15 +65,18 @@ def test_a_picture_gives_all_that_is_asked_for(
     kinds = ["comparison", "mask", "overlay", "restored"]
     assert written(tmp_path / "out") == [f"a.{kind}.png" for kind in kinds]
     captured = capsys.readouterr()
-    assert captured.out == "1 picture, 1 face: restored, mask, overlay, comparison in out\n"
+    assert captured.out == "1 image, 1 face: restored, mask, overlay, comparison in out\n"
     assert captured.err == ""
     expected = Pipeline(model_dir, square, restorer=restorer_dir).restore(masked)
     np.testing.assert_array_equal(read_image(tmp_path / "out/a.restored.png"), expected.image)
+    for kind in kinds:
+        noted = b"tEXtComment\0Faces restored by unveil" in (tmp_path / f"out/a.{kind}.png").read_bytes()
+        assert noted == (kind != "mask")
     mask = cv2.imread(str(tmp_path / "out/a.mask.png"), cv2.IMREAD_UNCHANGED)
     assert mask is not None
     np.testing.assert_array_equal(mask, np.where(expected.mask, 255, 0))
     assert read_image(tmp_path / "out/a.overlay.png").shape == masked.shape
-    assert read_image(tmp_path / "out/a.comparison.png").shape[1] > 3 * PANEL[0]
+    assert read_image(tmp_path / "out/a.comparison.png").shape[1] > 3 * PANEL_SIDES[0]
 
 
 def test_a_folder_gives_its_tree_and_a_second_run_leaves_the_first_ones_files_alone(
