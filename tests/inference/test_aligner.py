@@ -25,6 +25,8 @@ def test_landmarks_come_back_in_pixels_of_the_picture(model_dir: Path, face_unit
     (aligned,) = AlignmentModel.load(model_dir)(grey, [BOX])
     crop = Crop.around(BOX, 1.0)
     np.testing.assert_allclose(aligned.points_px, crop.to_px(face_unit), atol=1e-3)
+    assert aligned.visibility is not None
+    assert aligned.uncertainty_px is not None
     np.testing.assert_allclose(aligned.uncertainty_px, 0.1 * crop.side / 2, rtol=1e-5)
     assert aligned.points_px.dtype == aligned.visibility.dtype == aligned.uncertainty_px.dtype == np.float32
 
@@ -32,6 +34,7 @@ def test_landmarks_come_back_in_pixels_of_the_picture(model_dir: Path, face_unit
 def test_the_model_sees_rgb_between_0_and_1(model_dir: Path) -> None:
     picture = np.full((200, 200, 3), (255, 51, 0), np.uint8)
     (aligned,) = AlignmentModel.load(model_dir)(picture, [Box(80, 80, 120, 120)])
+    assert aligned.visibility is not None
     np.testing.assert_allclose(aligned.visibility, 0.4, atol=1e-3)  # the fixture's visibility is the mean of the crop
 
 

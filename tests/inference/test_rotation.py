@@ -56,9 +56,8 @@ def test_a_rotated_face_is_aligned_as_well_as_an_upright_one(degrees: int) -> No
     assert abs(math.remainder(face.pose.roll - straight.pose.roll - degrees, 360)) < 4
     assert face.five_points is not None
     assert straight.five_points is not None
-    crops = [
-        aligned_crop(each.five_points).extract(picture, 64) for each, picture in ((face, image), (straight, PORTRAIT))
-    ]
+    views = ((face.five_points, image), (straight.five_points, PORTRAIT))
+    crops = [aligned_crop(five).extract(picture, 64) for five, picture in views]
     assert np.abs(crops[0].astype(int) - crops[1]).mean() < 12  # upright again
 
 
