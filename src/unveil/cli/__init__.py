@@ -22,6 +22,7 @@ COMMANDS = {
     "occlude": "add synthetic occluders to a data set",
     "prepare-hair": "cut hair out of portraits, for occluders",
     "evaluate": "measure models or predictions against ground truth",
+    "evaluate-detector": "measure face detectors by condition",
     "doctor": "check the installation",
     "batch": "align very many images, on one machine or a cluster",
     "serve": "answer HTTP requests, with a page to try it",
@@ -81,6 +82,6 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10}{line}" for name, line in COMMANDS.items()]
+    lines = [f"  {name:<19}{line}" for name, line in COMMANDS.items()]
     end = "unveil COMMAND --help describes the options; unveil --version prints the version"
     return "\n".join(["usage: unveil COMMAND ...", "", *lines, "", end])

