@@ -20,7 +20,7 @@ from unveil.types import Box, Detection, Image, Points
 
 SIZE = 128
 BARE = OcclusionConfig.of_kinds()
-CLEAR = DegradeConfig(color=0, dark=0, hard_light=0, haze=0, grey=0, blur=0, noise=0, jpeg=0)
+CLEAR = DegradeConfig.model_validate(dict.fromkeys(DegradeConfig.model_fields, 0.0))
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class DrawnFaces:
 
 
 def sampler(kinds: tuple[float, float, float, float], groups: GroupPhotos | None = None) -> SceneSampler:
-    config = SceneConfig(size=SIZE, kinds=kinds, patch_fraction=0, degrade=CLEAR)
+    config = SceneConfig(kinds=kinds, patch_fraction=0, degrade=CLEAR)
     scenes = [np.full((90, 120, 3), shade, np.uint8) for shade in (40, 200)]
-    return SceneSampler([FaceSource(DrawnFaces(), np.arange(8))], scenes, OcclusionSampler(BARE), groups, config)
+    return SceneSampler([FaceSource(DrawnFaces(), np.arange(8))], scenes, OcclusionSampler(BARE), groups, config, SIZE)
 
 
 @pytest.mark.parametrize("kinds", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)])
@@ -92,9 +92,9 @@ def test_a_mirrored_face_keeps_the_order_of_its_eyes() -> None:
 
 
 def test_a_small_face_is_ignored_instead_of_negative() -> None:
-    config = SceneConfig(size=SIZE, kinds=(0, 1, 0, 0), sizes_px=(4, 5), patch_fraction=0, degrade=CLEAR)
+    config = SceneConfig(kinds=(0, 1, 0, 0), sizes_px=(4, 5), patch_fraction=0, degrade=CLEAR)
     scenes = [np.full((90, 120, 3), 40, np.uint8)]
-    compose = SceneSampler([FaceSource(DrawnFaces(), np.arange(8))], scenes, OcclusionSampler(BARE), None, config)
+    compose = SceneSampler([FaceSource(DrawnFaces(), np.arange(8))], scenes, OcclusionSampler(BARE), None, config, SIZE)
     ignored = sum(len(compose(np.random.default_rng(seed)).ignored) for seed in range(6))
     assert ignored > 0
 
@@ -105,7 +105,7 @@ def test_a_scheme_without_five_points_and_a_missing_background_are_refused() -> 
 
 
 def test_degrading_keeps_size_and_depends_on_the_generator_alone(portrait_free_image: Image) -> None:
-    strong = DegradeConfig(color=1, dark=0.5, hard_light=0.5, grey=1, blur=1, noise=1, jpeg=1)
+    strong = DegradeConfig.model_validate(dict.fromkeys(DegradeConfig.model_fields, 0.5))
     first, second = (degraded(portrait_free_image, strong, np.random.default_rng(5)) for _ in range(2))
     assert first.shape == portrait_free_image.shape
     assert np.array_equal(first, second)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from unveil.data.detection import SceneConfig
 from unveil.data.pack import read_faces
 from unveil.data.synthetic import write_drawn_faces
 from unveil.export.onnx_export import export_model
@@ -88,7 +87,6 @@ def config(tmp_path: Path) -> DetectorTrainConfig:
     return DetectorTrainConfig(
         model=TINY,
         schedule=schedule,
-        scene=SceneConfig(size=64),
         scenes=scenes,
         val_scenes=3,
         val_share=0.4,

@@ -108,7 +108,7 @@ class DetectionTask(Task):
                 for part, indices, weight in zip(sets, splits, weights, strict=True)
             ]
             images = [scenes[index][1] for index in getattr(scene_split, split)]
-            return SceneSampler(sources, images, occlusion, groups, config.scene)
+            return SceneSampler(sources, images, occlusion, groups, config.scene, config.model.input_size)
 
         self.sampler, self._val_sampler = sampler("train", groups), sampler("val", None)
         self.spec = config.model.spec(faces.scheme)
@@ -239,7 +239,7 @@ def detection_loss(output: DetectorOutput, batch: Batch) -> Losses:
         faces = batch["boxes"][image, :count]
         with torch.no_grad():
             cells, owners = assign(scores[image], boxes[image], centres, strides, faces)
-            target[image, cells] = _iou(boxes[image, cells], faces[owners]).clamp(min=0.05)
+            target[image, cells] = _iou(boxes[image, cells], faces[owners]).clamp(min=0.05).sqrt()
             weight[image, cells] = 1
         predicted.append(boxes[image, cells])
         true.append(faces[owners])

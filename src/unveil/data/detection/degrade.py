@@ -17,19 +17,19 @@ class DegradeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    color: Fraction = 0.7
+    color_fraction: Fraction = 0.7
     """Tint, contrast, brightness and gamma."""
-    dark: Fraction = 0.10
+    dark_fraction: Fraction = 0.10
     """Brightness between 4 and 40 percent."""
-    hard_light: Fraction = 0.07
+    hard_light_fraction: Fraction = 0.07
     """One side darker, behind a soft or a sharp edge."""
-    haze: Fraction = 0.05
+    haze_fraction: Fraction = 0.05
     """Low contrast."""
-    grey: Fraction = 0.15
-    blur: Fraction = 0.25
+    grey_fraction: Fraction = 0.15
+    blur_fraction: Fraction = 0.25
     """Out of focus, moved, or of low resolution."""
-    noise: Fraction = 0.2
-    jpeg: Fraction = 0.2
+    noise_fraction: Fraction = 0.2
+    jpeg_fraction: Fraction = 0.2
 
 
 def degraded(image: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:
@@ -43,22 +43,22 @@ def degraded(image: Image, config: DegradeConfig, rng: np.random.Generator) -> I
     Returns:
         The changed image, of the same size.
     """
-    if rng.random() < config.color:
+    if rng.random() < config.color_fraction:
         image = recolored(image, rng)
     light = rng.random()
-    if light < config.dark:
+    if light < config.dark_fraction:
         image = np.clip(image * rng.uniform(0.04, 0.4), 0, 255).astype(np.uint8)
-    elif light < config.dark + config.hard_light:
+    elif light < config.dark_fraction + config.hard_light_fraction:
         image = _hard_light(image, rng)
-    elif light < config.dark + config.hard_light + config.haze:
+    elif light < config.dark_fraction + config.hard_light_fraction + config.haze_fraction:
         image = np.clip(image * rng.uniform(0.2, 0.6) + rng.uniform(80, 170), 0, 255).astype(np.uint8)
-    if rng.random() < config.grey:
+    if rng.random() < config.grey_fraction:
         image = np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
-    if rng.random() < config.blur:
+    if rng.random() < config.blur_fraction:
         image = _blurred(image, rng)
-    if rng.random() < config.noise:
+    if rng.random() < config.noise_fraction:
         image = _noisy(image, rng)
-    if rng.random() < config.jpeg:
+    if rng.random() < config.jpeg_fraction:
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 70))])[1]
         image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
     return image

@@ -31,7 +31,6 @@ class SceneConfig(BaseModel):
     """What scenes are made of.
 
     Attributes:
-        size: Side of a scene in pixels.
         kinds: Weights of empty scenes, of mosaics, of single faces and of group photographs.
         upright_fraction: Fraction of faces and photographs turned by about 12 degrees; the others by any angle.
         sizes_px: Range of the sizes of pasted faces (longer side of the tight box).
@@ -41,7 +40,6 @@ class SceneConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = 320
     kinds: tuple[float, float, float, float] = (0.08, 0.32, 0.45, 0.15)
     upright_fraction: float = 0.45
     sizes_px: tuple[float, float] = (8.0, 160.0)
@@ -99,6 +97,7 @@ class SceneSampler:
         occlusion: Occluder of faces.
         groups: Photographs of several people; None leaves them out.
         config: What scenes are made of.
+        size: Side of a scene in pixels.
 
     Raises:
         ValueError: A set's scheme has no five points, or there are no scenes.
@@ -111,6 +110,7 @@ class SceneSampler:
         occlusion: OcclusionSampler,
         groups: GroupPhotos | None = None,
         config: SceneConfig | None = None,
+        size: int = 320,
     ) -> None:
         for source in sources:
             if source.faces.scheme.five_points is None:
@@ -118,7 +118,7 @@ class SceneSampler:
                 raise ValueError(f"{source.faces.label}: {has}; add them to its file")
         if not scenes:
             raise ValueError("no images without faces; name their folder with --scenes")
-        config = config or SceneConfig()
+        config, self.size = config or SceneConfig(), size
         self.sources, self.scenes, self.occlusion, self.groups, self.config = sources, scenes, occlusion, groups, config
         weights = np.array([source.weight * len(source.indices) for source in sources])
         self._weights = weights / weights.sum()
@@ -137,7 +137,7 @@ class SceneSampler:
         boxes, points5 = [], []
         for points, five in zip(shapes, fives, strict=True):
             box = np.array([*points.min(axis=0), *points.max(axis=0)])
-            inside = np.clip(box, 0, self.config.size - 1)
+            inside = np.clip(box, 0, self.size - 1)
             share = np.prod(inside[2:] - inside[:2]) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
             if share < LEAST_INSIDE or (box[2:] - box[:2]).max() < SMALLEST_PX:
                 ignored.append(box)
@@ -158,7 +158,7 @@ class SceneSampler:
         return canvas, [], [], []
 
     def _mosaic(self, rng: np.random.Generator) -> "_Composed":
-        canvas, size = self._background(rng), self.config.size
+        canvas, size = self._background(rng), self.size
         self._decoys(canvas, rng)
         common = math.exp(rng.uniform(math.log(12), math.log(200)))
         shapes: list[Points] = []
@@ -180,7 +180,7 @@ class SceneSampler:
         return canvas, shapes, fives, []
 
     def _single(self, rng: np.random.Generator) -> "_Composed":
-        size = self.config.size
+        size = self.size
         target = (
             rng.uniform(0.8, 1.3) * size
             if rng.random() < 0.25
@@ -215,7 +215,7 @@ class SceneSampler:
 
     def _group(self, rng: np.random.Generator) -> "_Composed":
         assert self.groups is not None
-        size = self.config.size
+        size = self.size
         photo = self.groups[int(rng.integers(len(self.groups)))]
         image, (height, width) = photo.image, photo.image.shape[:2]
         extents = [float(np.ptp(points, axis=0).max()) for points in photo.landmarks]
@@ -276,7 +276,7 @@ class SceneSampler:
         return _Cutout(image, cutout.points_px, cutout.extent)
 
     def _background(self, rng: np.random.Generator) -> Image:
-        size, scene = self.config.size, self.scenes[int(rng.integers(len(self.scenes)))]
+        size, scene = self.size, self.scenes[int(rng.integers(len(self.scenes)))]
         height, width = scene.shape[:2]
         scale = size / min(height, width) * math.exp(rng.uniform(0, 0.9))
         angle = self._angle(rng) if rng.random() < 0.3 else 0.0
@@ -296,7 +296,7 @@ class SceneSampler:
             middle = np.array([width, height]) * rng.uniform(0.3, 0.7, 2)
             corners = np.array([middle - extent / 2, middle + extent / 2], np.float32)
             piece = _reduced(scene, corners, target)
-            centre = rng.uniform(0, self.config.size, 2)
+            centre = rng.uniform(0, self.size, 2)
             matrix = _similarity(
                 target / piece.extent, self._angle(rng), piece.points_px.mean(axis=0), centre, bool(rng.random() < 0.5)
             )
