@@ -28,11 +28,11 @@ from unveil.data.pack import Pack
 from unveil.evaluation import result_of, run_models
 from unveil.evaluation.runner import scene_of
 from unveil.geometry import tight_box
-from unveil.inference.aligner import AlignResult
+from unveil.inference.aligner import Aligner, AlignResult
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import IBUG68, Scheme
 from unveil.schemes.scheme_file import read_scheme
-from unveil.types import Box, Image, Points
+from unveil.types import Box, Detection, Image, Points
 
 SCHEME_FILE = """\
 name = "five"
@@ -164,10 +164,10 @@ def covered_five(faces: DataSet, scheme: Scheme, occlude: Occluder | None) -> Da
 def five_of_68(model: Aligner) -> Aligner:
     """A 68-point model, answering with five: the means of its landmarks, visibilities and uncertainties."""
 
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+    def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
         return [
             AlignResult(five_points(IBUG68, face.points_px), _means(face.visibility), _means(face.uncertainty_px))
-            for face in model(image_rgb, boxes, flip_average)
+            for face in model(image_rgb, faces, flip_average)
         ]
 
     return align

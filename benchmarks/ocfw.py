@@ -28,6 +28,7 @@ from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.evaluation import ModelResult, Predictions, result_of, run_models
 from unveil.evaluation.plots import COLOURS, STROKES, png
 from unveil.evaluation.provenance import code_facts
+from unveil.inference.aligner import Aligner
 from unveil.inference.onnx_model import shipped_models
 from unveil.inference.torch_restorer import load_torch_restorer
 from unveil.metrics import ced, nrmse, point_errors

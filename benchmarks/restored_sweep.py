@@ -27,6 +27,7 @@ from unveil.evaluation import ModelResult, Sweep, result_of, run_models
 from unveil.evaluation.plots import sweep_png
 from unveil.evaluation.provenance import code_facts
 from unveil.evaluation.results import RESAMPLES, RESAMPLING_SEED
+from unveil.inference.aligner import Aligner
 from unveil.metrics import Interval, bootstrap_counts, bootstrap_interval
 
 RESTORER = "gan-ia"

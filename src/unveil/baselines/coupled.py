@@ -26,7 +26,7 @@ from unveil.inference.onnx_model import shipped_models
 from unveil.inference.restorer import Restorer
 from unveil.models.checkpoints import NETWORKS, load_network
 from unveil.models.network import NetworkSpec
-from unveil.types import Box, Image, Points
+from unveil.types import Box, Detection, Image, Points
 
 ITERATIONS = 2  # of a network without stages: first in the given box, then around its own landmarks
 
@@ -101,9 +101,9 @@ def staged(network: Drn, spec: NetworkSpec, restore: RestoreFn | None = None) ->
         crops = crop.extract(image_rgb, spec.input_size)[None]
         return crop.to_px(cascade(crops, start, stages, None if restore is None else restored_crops)[-1, 0])
 
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+    def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
         _require_no_mirror(flip_average)
-        return [AlignResult(align_face(image_rgb, box), None, None) for box in boxes]
+        return [AlignResult(align_face(image_rgb, box), None, None) for box in _boxes(faces)]
 
     return align
 
@@ -116,9 +116,9 @@ def direct(network: Pfld, spec: NetworkSpec) -> Aligner:
         spec: Its input.
     """
 
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+    def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
         _require_no_mirror(flip_average)
-        crops = [Crop.around(box, spec.margin) for box in boxes]
+        crops = [Crop.around(box, spec.margin) for box in _boxes(faces)]
         with torch.no_grad():
             images = torch.from_numpy(model_input(image_rgb, crops, spec.input_size))
             points_unit = network.landmarks(images).numpy()
@@ -153,13 +153,19 @@ def alternating(model: Aligner, restore: RestoreFn | None, iterations: int = ITE
             points_px = result.points_px
         return result
 
-    return lambda image_rgb, boxes, flip_average=False, /: [align_face(image_rgb, box, flip_average) for box in boxes]
+    return lambda image_rgb, boxes, flip_average=False, /: [
+        align_face(image_rgb, box, flip_average) for box in _boxes(boxes)
+    ]
 
 
 def mean_face() -> Points:
     """Return the mean shape of `glomface-light`, (68, 2) in unit coordinates, for networks that have none."""
     with safe_open(shipped_models()["glomface-light"] / "model.safetensors", framework="np") as file:
         return np.asarray(file.get_tensor("mean_shape"), np.float32)
+
+
+def _boxes(faces: Sequence[Box | Detection]) -> list[Box]:
+    return [face.box if isinstance(face, Detection) else face for face in faces]
 
 
 def _require_no_mirror(flip_average: bool) -> None:

@@ -30,6 +30,7 @@ class Options:
     config: "TrainConfig"
     more: tuple[Path, ...]
     scheme: str | None
+    occlusion_labels: Path | None
     out: Path
     resume: bool
 
@@ -76,6 +77,7 @@ def parse(arguments: Sequence[str]) -> Options:
         config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
         more: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...")] = (),
         scheme: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
+        occlusion_labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
         out: Annotated[Path, tyro.conf.arg(metavar="RUN")] = LATEST,
         resume: tyro.conf.FlagCreatePairsOff[bool] = False,
     ) -> Options:
@@ -86,12 +88,13 @@ def parse(arguments: Sequence[str]) -> Options:
             settings: The preset's settings.
             config: Settings of a run, its config.json; options on the command line change them.
             more: Sets of faces, as --data takes them, that only train, such as those with a teacher's predictions.
-            scheme: Scheme of a folder that is not annotated in ibug68: its file, or a built-in name. Packs carry theirs.
+            scheme: Scheme of a folder that is not annotated in ibug68: its file, or a built-in name. Packs have their own.
+            occlusion_labels: Hand-made labels of the occluded regions of --data: CSV with name and regions.
             out: Folder for weights, checkpoint, settings and metrics.
             resume: Continue from RUN's checkpoint, with RUN's settings and the options that are given.
         """
         del config  # read before, as the defaults
-        return Options(data, settings, more, scheme, out, resume)
+        return Options(data, settings, more, scheme, occlusion_labels, out, resume)
 
     from pydantic import ValidationError
 
@@ -133,6 +136,7 @@ def run(options: Options) -> int:
     """Train; 0 done, 2 not started, 130 interrupted."""
     from rich.console import Console
 
+    from unveil.data.occlusion_labels import with_occlusion_labels
     from unveil.data.pack import read_faces
     from unveil.schemes.scheme_file import load_scheme
 
@@ -147,6 +151,8 @@ def run(options: Options) -> int:
                 raise ValueError(f"{options.out}: holds a run; add --resume to continue it, or name another --out")
             scheme = None if options.scheme is None else load_scheme(options.scheme)
             faces = read_faces(options.data, scheme)
+            if options.occlusion_labels is not None:
+                faces = with_occlusion_labels(faces, options.occlusion_labels)
             more = [read_faces(path, scheme) for path in options.more]
             task = build_task(faces, options.config, more)
     except (ValueError, OSError) as error:
@@ -168,6 +174,7 @@ def run(options: Options) -> int:
     ended = ", interrupted: continue with --resume" if result.interrupted else ""
     if first:
         print(
-            f"{options.out}: step {result.step}{ended}; {best if math.isfinite(result.best['score']) else 'not validated yet'}"
+            f"{options.out}: step {result.step}{ended}; "
+            f"{best if math.isfinite(result.best['score']) else 'not validated yet'}"
         )
     return 130 if result.interrupted else 0

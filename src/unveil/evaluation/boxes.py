@@ -11,17 +11,21 @@ from unveil.inference.detector import Detector
 from unveil.io.boxes import BoxFile, check_box
 from unveil.io.files import DataError
 from unveil.io.images import IMAGE_SUFFIXES
-from unveil.types import Box, Image, Points
+from unveil.types import Box, Detection, Image, Points
 
-BoxSource: TypeAlias = Callable[[Image, Points, str], Box | None]
-"""From a face's image, its ground-truth landmarks and its name to the box; None if the detector missed the face."""
+BoxSource: TypeAlias = Callable[[Image, Points, str], Box | Detection | None]
+"""From a face's image, its ground-truth landmarks and its name to its box or detection; None if it was missed."""
 
 MIN_IOU = 0.2  # with the ground-truth box; below it a box belongs to another face, or to none
 FALLBACK = "the middle half of the image"
 
 
 def ground_truth_box(_image: Image, points_px: Points, _name: str) -> Box:
-    """Return the tight box of the ground-truth landmarks, as both papers use it."""
+    """Return the tight box of the ground-truth landmarks, as both papers use it.
+
+    Args:
+        points_px: Ground-truth landmarks (L, 2).
+    """
     return tight_box(points_px)
 
 
@@ -41,29 +45,33 @@ def noisy_box(fraction: float, seed: int = 0, box_source: BoxSource = ground_tru
             f"box noise {fraction:g}: give a fraction of the box's sides, 0 or more and below 1, as in 0.1"
         )
 
-    def noisy(image: Image, points_px: Points, name: str) -> Box | None:
-        box, rng = box_source(image, points_px, name), face_rng(f"box of {name}", seed)
-        if box is None:
+    def noisy(image: Image, points_px: Points, name: str) -> Box | Detection | None:
+        found, rng = box_source(image, points_px, name), face_rng(f"box of {name}", seed)
+        if found is None:
             return None
+        box = found.box if isinstance(found, Detection) else found
         width, height = box.x1 - box.x0, box.y1 - box.y0
         x, y = (box.x0 + box.x1) / 2 + rng.uniform(-fraction, fraction) * width, (box.y0 + box.y1) / 2
         y, size = y + rng.uniform(-fraction, fraction) * height, 1 + rng.uniform(-fraction, fraction)
-        return Box(x - size * width / 2, y - size * height / 2, x + size * width / 2, y + size * height / 2)
+        moved = Box(x - size * width / 2, y - size * height / 2, x + size * width / 2, y + size * height / 2)
+        return found._replace(box=moved) if isinstance(found, Detection) else moved
 
     return noisy
 
 
 def detected_box(detector: Detector) -> BoxSource:
-    """Return a source of the detected box that best overlaps the ground truth.
+    """Return a source of the detection that best overlaps the ground truth; its points turn the crop upright.
 
     Args:
         detector: The detector.
     """
 
-    def box_of(image: Image, points_px: Points, _name: str) -> Box | None:
-        return best_box([detection.box for detection in detector(image)], points_px)
+    def detection_of(image: Image, points_px: Points, _name: str) -> Detection | None:
+        detections = detector(image)
+        box = best_box([detection.box for detection in detections], points_px)
+        return next((detection for detection in detections if detection.box == box), None)
 
-    return box_of
+    return detection_of
 
 
 def listed_box(path: Path, faces: DataSet) -> BoxSource:

@@ -9,7 +9,7 @@ from unveil.data.datasets.registry import DataSet
 from unveil.inference.aligner import Aligner, AlignmentModel, AlignResult
 from unveil.io.annotations import read_pts
 from unveil.schemes.scheme import IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Indices, Scheme
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 SUBSETS: Mapping[tuple[str, str], Indices] = MappingProxyType({(WFLW98.name, IBUG68.name): WFLW98_TO_IBUG68})
 """From a scheme to one that is a subset of it: the index of each of the subset's landmarks."""
@@ -79,8 +79,8 @@ def aligner_in(model: AlignmentModel, scheme: Scheme) -> Aligner:
         return model
     order = SUBSETS[model.scheme.name, scheme.name]
 
-    def align(image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
-        return [result.subset(order) for result in model(image_rgb, boxes, flip_average)]
+    def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
+        return [result.subset(order) for result in model(image_rgb, faces, flip_average)]
 
     return align
 

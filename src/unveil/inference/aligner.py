@@ -64,16 +64,18 @@ class AlignResult:
 class Aligner(Protocol):
     """What can align faces: `AlignmentModel`, and anything with the same call."""
 
-    def __call__(self, image_rgb: Image, boxes: Sequence[Box], flip_average: bool = False, /) -> list[AlignResult]:
+    def __call__(
+        self, image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /
+    ) -> list[AlignResult]:
         """Align faces.
 
         Args:
             image_rgb: RGB image (H, W, 3).
-            boxes: Tight landmark boxes in pixels.
+            faces: The tight landmark box in pixels, or the detection, of each face.
             flip_average: Also align the mirrored crops and return the mean of both.
 
         Returns:
-            One result for each box, in order.
+            One result for each face, in order.
         """
 
 
