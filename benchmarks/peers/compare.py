@@ -53,7 +53,7 @@ class Options:
     threads: tuple[int, ...] = (1, 2)
     """How many threads: the first count gives figures and time, every further one the time on the clean faces."""
     seed: int = 0
-    """Where the masks' randomness starts; the same as `unveil evaluate --occlude template --only KIND` puts on."""
+    """Where the masks' randomness starts; the same as `unveil evaluate --occlude template --templates KIND` puts on."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write all figures, versions and times."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

@@ -72,6 +72,11 @@ def lens_outlines(
     """Return the two outlines (64, 2) in pixels, left first, and the axes (2, 2) between the eyes and down.
 
     The lenses share the plane of the eyes and brows: foreshortened with the face, so that glasses turn with the head.
+
+    Args:
+        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
+        rng: The random generator.
+        shape: One of `SHAPES`.
     """
     left, right = (points_px[eye].mean(axis=0).astype(np.float64) for eye in (LEFT_EYE, RIGHT_EYE))
     across, middle = right - left, (left + right) / 2
@@ -100,13 +105,24 @@ def lens_outlines(
 
 
 def bridge_bars(lenses: list[NDArray[np.float64]], rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Return one or two bars (2, 2) from lens to lens. Index 32 is a lens's inner end."""
+    """Return one or two bars (2, 2) from lens to lens.
+
+    Args:
+        lenses: The outlines, of `lens_outlines`; index 32 is a lens's inner end.
+        rng: The random generator.
+    """
     bars = [np.stack([lenses[0][32 + step], lenses[1][32 + step]]) for step in ((4,) if rng.random() < 0.7 else (2, 9))]
     return [bar for bar in bars if np.isfinite(bar).all()]
 
 
 def temple_bars(points_px: Points, lenses: list[NDArray[np.float64]], size: float) -> list[NDArray[np.float64]]:
-    """Return bars (2, 2) from the lenses' outer ends to the ears, on the sides where the cheek is visible."""
+    """Return bars (2, 2) from the lenses' outer ends to the ears, on the sides where the cheek is visible.
+
+    Args:
+        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
+        lenses: The outlines, of `lens_outlines`.
+        size: Distance between the eyes in pixels.
+    """
     temples = []
     for lens, ear in zip(lenses, (points_px[LEFT_EAR], points_px[RIGHT_EAR]), strict=True):
         end = lens[60]
