@@ -162,7 +162,7 @@ def test_a_face_that_several_views_contain_is_labelled_and_another_one_ignored()
         turns = ((0, 0), (-1, 0), (-1, -1), (0, -1)).index(marked[0])
         scale = max(view.shape) / max(image.shape)
         size = view.shape[0] / scale
-        x0, y0, x1, y1 = (*points.min(axis=0), *points.max(axis=0))
+        (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         corners = np.array([[x0, y0], [x1, y1]])
         for _ in range(turns):
             corners = np.stack([corners[:, 1], size - 1 - corners[:, 0]], axis=1)

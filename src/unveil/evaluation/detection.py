@@ -6,10 +6,14 @@ A condition is a list of `DetectionExample`: images with known faces, made from 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import OcclusionSampler
@@ -71,7 +75,8 @@ class DetectionResult:
         return 100 * self.found / self.faces if self.faces else math.nan
 
 
-Progress = Callable[[int], None]
+Change: TypeAlias = Callable[[Image, Points, np.random.Generator], DetectionExample]
+"""Makes a test image of an annotated face."""
 
 
 def evaluate_detector(
@@ -137,44 +142,51 @@ def conditions(
         Name of the condition to a function that yields its images.
     """
 
-    def each(
-        change: Callable[[Image, Points, np.random.Generator], DetectionExample],
-    ) -> Callable[[], Iterator[DetectionExample]]:
+    def each(change: Change) -> Callable[[], Iterator[DetectionExample]]:
         def examples() -> Iterator[DetectionExample]:
             for index in indices:
                 yield change(faces.image(index), faces.points_px[index], np.random.default_rng((seed, index)))
 
         return examples
 
-    named = {"as they are": each(lambda image, points, _: DetectionExample(image, (points,)))}
+    changes: dict[str, Change] = {"as they are": _unchanged}
     if templates is not None:
-        occlude = templates.cover
-        named["occluded"] = each(
-            lambda image, points, rng: DetectionExample(occlude(image, points, rng).image, (points,))
-        )
-    for degrees in TURNS_DEG[1:]:
-        named[f"turned {degrees}"] = each(lambda image, points, _, degrees=degrees: turned(image, points, degrees))
+        changes["occluded"] = partial(_occluded, sampler=templates)
+    changes |= {f"turned {degrees}": partial(_turned, degrees=degrees) for degrees in TURNS_DEG[1:]}
     if scenes:
-        for size in SIZES_PX:
-            named[f"{size} px"] = each(
-                lambda image, points, rng, size=size: placed(
-                    image, points, scenes[rng.integers(len(scenes))], size, rng
-                )
-            )
-    for fill in FILLS:
-        for side in FILLED_SIDES_PX:
-            named[f"fills {fill:g} of {side} px"] = each(
-                lambda image, points, _, fill=fill, side=side: filling(image, points, fill, side)
-            )
-    for border in BORDERS:
-        named[f"half cut {border}"] = each(lambda image, points, _, border=border: cut_off(image, points, border))
-    for brightness in BRIGHTNESS:
-        named[f"brightness {brightness:g}"] = each(
-            lambda image, points, rng, brightness=brightness: darkened(image, points, brightness, rng)
-        )
-    for sigma in NOISE:
-        named[f"noise {sigma:g}"] = each(lambda image, points, rng, sigma=sigma: noisy(image, points, sigma, rng))
-    return named
+        changes |= {f"{size} px": partial(_in_scene, scenes=scenes, size_px=size) for size in SIZES_PX}
+    for fill, side in product(FILLS, FILLED_SIDES_PX):
+        changes[f"fills {fill:g} of {side} px"] = partial(_filling, fill=fill, side_px=side)
+    changes |= {f"half cut {border}": partial(_cut_off, border=border) for border in BORDERS}
+    changes |= {f"brightness {value:g}": partial(darkened, brightness=value) for value in BRIGHTNESS}
+    changes |= {f"noise {sigma:g}": partial(noisy, sigma=sigma) for sigma in NOISE}
+    return {name: each(change) for name, change in changes.items()}
+
+
+def _unchanged(image: Image, points_px: Points, _: np.random.Generator) -> DetectionExample:
+    return DetectionExample(image, (points_px,))
+
+
+def _occluded(image: Image, points_px: Points, rng: np.random.Generator, sampler: OcclusionSampler) -> DetectionExample:
+    return DetectionExample(sampler.cover(image, points_px, rng).image, (points_px,))
+
+
+def _turned(image: Image, points_px: Points, _: np.random.Generator, degrees: float) -> DetectionExample:
+    return turned(image, points_px, degrees)
+
+
+def _in_scene(
+    image: Image, points_px: Points, rng: np.random.Generator, scenes: Sequence[Image], size_px: float
+) -> DetectionExample:
+    return placed(image, points_px, scenes[int(rng.integers(len(scenes)))], size_px, rng)
+
+
+def _filling(image: Image, points_px: Points, _: np.random.Generator, fill: float, side_px: int) -> DetectionExample:
+    return filling(image, points_px, fill, side_px)
+
+
+def _cut_off(image: Image, points_px: Points, _: np.random.Generator, border: str) -> DetectionExample:
+    return cut_off(image, points_px, border)
 
 
 def turned(image: Image, points_px: Points, degrees: float) -> DetectionExample:
@@ -184,7 +196,7 @@ def turned(image: Image, points_px: Points, degrees: float) -> DetectionExample:
     cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
     size = (math.ceil(width * cos + height * sin), math.ceil(width * sin + height * cos))
     matrix[:, 2] += ((size[0] - width) / 2, (size[1] - height) / 2)
-    return _warped(image, points_px, matrix, size)
+    return _warped(image, points_px, np.asarray(matrix, np.float64), size)
 
 
 def placed(image: Image, points_px: Points, scene: Image, size_px: float, rng: np.random.Generator) -> DetectionExample:
@@ -217,13 +229,13 @@ def cut_off(image: Image, points_px: Points, border: str) -> DetectionExample:
     return DetectionExample(cut, ((points_px - (x0, y0)).astype(np.float32),))
 
 
-def darkened(image: Image, points_px: Points, brightness: float, rng: np.random.Generator) -> DetectionExample:
+def darkened(image: Image, points_px: Points, rng: np.random.Generator, brightness: float) -> DetectionExample:
     """Scale the brightness of an image and add the noise of a sensor at that light (sigma 3)."""
     dark = image.astype(np.float32) * brightness + rng.normal(0, 3, image.shape)
     return DetectionExample(np.clip(dark, 0, 255).astype(np.uint8), (points_px,))
 
 
-def noisy(image: Image, points_px: Points, sigma: float, rng: np.random.Generator) -> DetectionExample:
+def noisy(image: Image, points_px: Points, rng: np.random.Generator, sigma: float) -> DetectionExample:
     """Add grey Gaussian noise to the grey image, as of an infrared camera."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     grey += rng.normal(0, sigma, (*image.shape[:2], 1))
@@ -245,7 +257,7 @@ def _centred(image: Image, points_px: Points, scale: float, side_px: int) -> Det
     )
 
 
-def _warped(image: Image, points_px: Points, matrix: np.ndarray, size: tuple[int, int]) -> DetectionExample:
+def _warped(image: Image, points_px: Points, matrix: NDArray[np.float64], size: tuple[int, int]) -> DetectionExample:
     how = cv2.INTER_AREA if abs(np.linalg.det(matrix[:, :2])) < 1 else cv2.INTER_LINEAR
     warped = cv2.warpAffine(image, matrix, size, flags=how)
     return DetectionExample(

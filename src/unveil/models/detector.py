@@ -35,7 +35,7 @@ class DetectorNetworkConfig(NetworkConfig):
     network: Literal["detector"] = "detector"
     input_size: int = 320
     widths: tuple[int, int, int, int, int] = (16, 24, 48, 96, 128)
-    depths: tuple[int, int, int] = (2, 2, 2)
+    depths: tuple[int, int, int] = (2, 4, 4)
     neck: int = 48
 
     def build(self, scheme: Scheme) -> "FaceDetectorNetwork":
@@ -93,8 +93,9 @@ class FaceDetectorNetwork(nn.Module):
         self.head = nn.Sequential(SeparableBlock(config.neck), SeparableBlock(config.neck))
         self.predict = nn.Conv2d(config.neck, 15, 1)
         nn.init.normal_(self.predict.weight, std=0.01)
-        nn.init.zeros_(self.predict.bias)
-        nn.init.constant_(self.predict.bias[:1], FIRST_SCORE)
+        bias = torch.zeros(15)
+        bias[0] = FIRST_SCORE
+        self.predict.bias = nn.Parameter(bias)
         self.scales = nn.Parameter(torch.ones(len(widths)))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> DetectorOutput:
@@ -109,7 +110,7 @@ class FaceDetectorNetwork(nn.Module):
             x = stage(x)
             maps.append(x)
         top: Tensor | None = None
-        levels = []
+        levels: list[Tensor] = []
         for index in reversed(range(len(maps))):
             lateral = self.laterals[index](maps[index])
             merged = lateral if top is None else lateral + F.interpolate(top, scale_factor=2.0, mode="nearest")
@@ -140,5 +141,7 @@ def decode(
     """Scores in [0, 1], boxes (x0, y0, x1, y1) and five points, in pixels of the picture."""
     reach = output.distances.float().clamp(max=6).exp() * strides[:, None]
     boxes = torch.cat([centres - reach[..., :2], centres + reach[..., 2:]], dim=-1)
-    points = output.points.float().unflatten(-1, (5, 2)) * (4 * strides[:, None, None]) + centres[:, None]
+    points = (
+        output.points.float().reshape(*output.points.shape[:-1], 5, 2) * (4 * strides[:, None, None]) + centres[:, None]
+    )
     return output.scores.float().sigmoid(), boxes, points

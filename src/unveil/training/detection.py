@@ -6,7 +6,6 @@ B images, N cells, F faces of an image, P positive cells.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
 
 import cv2
 import numpy as np
@@ -313,7 +312,7 @@ def _iou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Tensor
 def _giou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Tensor:
     iou, union = _overlaps(a, b)
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(dim=-1)
-    return cast(Tensor, iou - (hull - union) / hull.clamp(min=1e-6))
+    return iou - (hull - union) / hull.clamp(min=1e-6)
 
 
 def _overlaps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,9 +102,9 @@ def _blurred(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _noisy(image: Image, rng: np.random.Generator) -> Image:
-    noise = np.empty(image.shape, np.int16)
+    noise = np.zeros(image.shape, np.int16)
     cv2.setRNGSeed(int(rng.integers(2**31)))
-    cv2.randn(noise, 0, float(rng.uniform(3, 28)))
+    cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(3, 28)))
     if rng.random() < 0.3:  # of brightness alone
         noise[:] = noise[..., :1]
-    return np.clip(image.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image.astype(np.int16) + noise, 0, 255), np.uint8)

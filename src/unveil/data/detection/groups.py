@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -90,7 +90,12 @@ def write_groups(photos: Iterable[GroupPhoto], scheme: Scheme, path: Path, quali
     Returns:
         The number of photographs.
     """
-    names, jpeg, landmarks, face_photo, ignored, ignored_photo = [], [], [], [], [], []
+    names: list[str] = []
+    jpeg: list[NDArray[np.uint8]] = []
+    landmarks: list[Points] = []
+    face_photo: list[int] = []
+    ignored: list[tuple[float, float, float, float]] = []
+    ignored_photo: list[int] = []
     for index, photo in enumerate(photos):
         bgr = cv2.cvtColor(photo.image, cv2.COLOR_RGB2BGR)
         names.append(photo.name)
@@ -101,7 +106,7 @@ def write_groups(photos: Iterable[GroupPhoto], scheme: Scheme, path: Path, quali
         ignored_photo.extend([index] * len(photo.ignored))
     if not names:
         raise DataError(f"{path}: no photographs to write")
-    arrays: dict[str, NDArray[np.generic]] = {
+    arrays: dict[str, Any] = {
         "header": np.array(json.dumps({"format": FORMAT, "version": VERSION, "scheme": scheme.name})),
         "names": np.array(names, np.str_),
         "jpeg": np.concatenate(jpeg),

@@ -340,7 +340,7 @@ def _paste(
     """Lay a face's surroundings on a scene through an ellipse or rectangle of `reach` times its size, mostly soft."""
     size, (height, width) = len(canvas), image.shape[:2]
     inverse = cv2.invertAffineTransform(matrix)
-    middle = _transformed((points.min(axis=0) + points.max(axis=0))[None] / 2, inverse)[0]
+    middle = _transformed((points.min(axis=0) + points.max(axis=0))[None] / 2, np.asarray(inverse, np.float64))[0]
     extent = float(np.ptp(points, axis=0).max()) * math.sqrt(abs(np.linalg.det(inverse[:, :2])))
     across, down = extent * reach * rng.uniform(0.5, 0.7), extent * reach * rng.uniform(0.55, 0.8)
     mask = np.zeros((height, width), np.uint8)
