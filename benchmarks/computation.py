@@ -29,15 +29,14 @@ from unveil.baselines.drda import DecorruptAutoencoder
 from unveil.baselines.drn import Drn
 from unveil.baselines.shape_indexed import DESCRIPTOR, cascade
 from unveil.data.synthetic import drawn_face
-from unveil.export.onnx_export import channels_of, fold, graph_of, to_onnx
+from unveil.export.onnx_export import fold_scales, input_channels, to_onnx, trace_onnx
 from unveil.geometry import Crop, tight_box
-from unveil.models.checkpoints import build
 from unveil.models.conv_norm import fold_norms
+from unveil.models.glomface import GlomFaceConfig
+from unveil.models.network import NetworkConfig
+from unveil.registry import PRESETS, build_network
 from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, Scheme
-from unveil.training.network_configs import Network, Paper, Restorer
-from unveil.training.presets import ALL, PRESETS
 
-AnyNetwork: TypeAlias = Network | Restorer
 Once: TypeAlias = Callable[[], object]
 """One face, start to end."""
 
@@ -55,11 +54,11 @@ class Computation:
     flops_by_part: Mapping[str, int]
 
 
-def computation(model: AnyNetwork, scheme: Scheme) -> Computation:
+def computation(model: NetworkConfig, scheme: Scheme) -> Computation:
     """Counts on tensors without content, so that 200 M parameters need no memory."""
     with torch.device("meta"):
-        network = build(model.blueprint(scheme)).eval()
-        seen = torch.rand(1, channels_of(network), model.size, model.size)
+        network = build_network(model.spec(scheme)).eval()
+        seen = torch.rand(1, input_channels(network), model.input_size, model.input_size)
         if isinstance(network, Drn):
             seen = torch.rand(len(network.stages), 1, scheme.points, DESCRIPTOR)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -71,19 +70,23 @@ def computation(model: AnyNetwork, scheme: Scheme) -> Computation:
     return Computation(sum(weight.numel() for weight in weights.values()), flops, by_part)
 
 
-def once(model: AnyNetwork, scheme: Scheme) -> Once:
+def once(model: NetworkConfig, scheme: Scheme) -> Once:
     """The network as it would be exported, with weights as they come, at work on one face."""
-    blueprint = model.blueprint(scheme)
-    network = fold_norms(fold(build(blueprint).eval()))
+    spec = model.spec(scheme)
+    network = fold_norms(fold_scales(build_network(spec).eval()))
     if isinstance(network, Drn):
-        return _cascade_once(network, model.size)
+        return _cascade_once(network, model.input_size)
     if isinstance(network, DecorruptAutoencoder):  # its child `code` has a name that torch.fx takes for itself
         opened = _session(
-            graph_of(nn.Sequential(network), torch.zeros(2, 3, model.size, model.size), "images", ["restored"])
+            trace_onnx(
+                nn.Sequential(network), torch.zeros(2, 3, model.input_size, model.input_size), "images", ["restored"]
+            )
         )
     else:
-        opened = _session(to_onnx(network, blueprint))
-    images = np.random.default_rng(0).random((1, channels_of(network), model.size, model.size), np.float32)
+        opened = _session(to_onnx(network, spec))
+    images = np.random.default_rng(0).random(
+        (1, input_channels(network), model.input_size, model.input_size), np.float32
+    )
     return lambda: opened.run(None, {"images": images})
 
 
@@ -93,7 +96,7 @@ def _cascade_once(network: Drn, size: int) -> Once:
     crop = Crop.around(tight_box(points_px))
     crops, start = crop.extract(image, size)[None], crop.to_unit(points_px)[None]
     seen = torch.zeros(2, len(points_px), DESCRIPTOR)
-    sessions = [_session(graph_of(stage, seen, "features", ["offsets"])) for stage in network.stages]
+    sessions = [_session(trace_onnx(stage, seen, "features", ["offsets"])) for stage in network.stages]
 
     def stage_of(opened: ort.InferenceSession) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
         return lambda features: np.asarray(opened.run(None, {"features": features})[0], np.float32)
@@ -129,7 +132,7 @@ def main() -> None:
         "--time", action="store_true", help="measure ms a face too, for 68 points: some minutes, 4 GB of memory"
     )
     parser.add_argument(
-        "--only", nargs="+", choices=ALL, metavar="PRESET", default=tuple(ALL), help="all, unless given"
+        "--only", nargs="+", choices=PRESETS, metavar="PRESET", default=tuple(PRESETS), help="all, unless given"
     )
     options = parser.parse_args()
     timed = options.time
@@ -151,21 +154,26 @@ def main() -> None:
     Console(width=220).print(table)
 
 
-def rows(names: Collection[str]) -> Iterator[tuple[str, Scheme, AnyNetwork]]:
+def rows(names: Collection[str]) -> Iterator[tuple[str, Scheme, NetworkConfig]]:
     """These presets for 68 points, the paper's also in one step, and the chief two for the other schemes."""
     for name in names:
-        model = ALL[name].model
+        model = PRESETS[name].model
         yield name, IBUG68, model
-        if isinstance(model, Paper):
+        if isinstance(model, GlomFaceConfig):
             yield name, IBUG68, model.model_copy(update={"iterations": 1})
     for name in ("glomface", "glomface-light"):
         for scheme in (WFLW98, COFW29) if name in names else ():
             yield name, scheme, PRESETS[name].model
 
 
-def steps_of(model: AnyNetwork) -> int:
+def steps_of(model: NetworkConfig) -> int:
     sizes = model.model_dump()
-    steps = (sizes.get("iterations"), sizes.get("stacks"), sizes.get("stages"), len(sizes.get("spacings_unit", ())))
+    steps = (
+        sizes.get("iterations"),
+        sizes.get("stacks"),
+        sizes.get("stages"),
+        len(sizes.get("patch_spacings_unit", ())),
+    )
     return next((int(count) for count in steps if count), 1)
 
 

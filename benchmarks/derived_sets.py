@@ -24,7 +24,7 @@ from unveil.data.datasets import cofw, wflw
 from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.pack import Pack, cut_out, write_pack
 from unveil.geometry import tight_box
-from unveil.io.annotations import written_whole
+from unveil.io.files import atomic_write
 from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
 from unveil.types import Image, Points
 
@@ -115,7 +115,7 @@ def write_wflw(faces: DataSet, split: str, root: Path) -> None:
         lines.append(f"{' '.join(f'{number:.6f}'.rstrip('0').rstrip('.') for number in numbers)} {sample}.jpg\n")
     path = root / wflw.LISTS / f"list_98pt_rect_attr_{split}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("".join(lines))
 
 
@@ -131,7 +131,7 @@ def write_cofw(faces: DataSet, split: str, root: Path) -> None:
     some = DataSet(faces.name, tuple(faces.samples[i] for i in chosen), IBUG68)
     key, phis, boxes = cofw.KEYS[split], [], []
     root.mkdir(parents=True, exist_ok=True)
-    with written_whole(root / f"COFW_{split}_color.mat") as temporary, h5py.File(temporary, "w") as file:
+    with atomic_write(root / f"COFW_{split}_color.mat") as temporary, h5py.File(temporary, "w") as file:
         cells = file.create_dataset(f"Is{key}", (1, count), dtype=h5py.ref_dtype)
         for i, (_, image, points) in enumerate(cut_outs(some)):
             stored = file.create_dataset(f"#refs#/{i:x}", data=image.T, compression="lzf")  # MATLAB transposes

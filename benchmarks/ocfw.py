@@ -189,7 +189,7 @@ def notes(rows: Sequence[Row], runs: Path, models: Mapping[str, Aligner], iterat
     """What has to be said beside the figures."""
     shipped = [row.name for row in rows if row.name in models and row.place(runs) == Path(row.regressor)]
     said = [
-        f"Boxes from ground truth, no mirror averaging; {iterations} iterations of restoring for networks without stages."
+        f"Ground-truth boxes, no mirror averaging; {iterations} iterations of restoration for networks without stages."
     ]
     if shipped:
         trained = "all of 300W's training faces, covered ones too, under synthetic occluders"

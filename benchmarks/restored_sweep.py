@@ -111,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
             faces = thin(faces if given.list is None else faces_of_kind("clean", faces, given.list), given.thin)
             models = aligners(ROWS, given.runs, given.iterations, given.threads)
             if not any(row.restorer and row.name in models for row in ROWS):
-                raise ValueError(f"{given.runs}: nothing to measure with and without restoring; see docs/papers/gan-ia.md")
+                raise ValueError(f"{given.runs}: no networks to measure; see docs/papers/gan-ia.md")
             sweeps = {kind: swept(models, faces, kind, library, bar_of(progress)) for kind in given.kinds}
         except (ValueError, OSError) as error:
             progress.stop()

@@ -21,8 +21,8 @@ from examples.occluders import covered_photographs
 import unveil
 from unveil.data.occlusion import Library
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
-from unveil.inference.drawing import GAP, PAPER, captioned, draw_faces
-from unveil.io.results import write_png
+from unveil.inference.drawing import BACKGROUND, GAP, add_caption, draw_faces
+from unveil.io.images import write_png
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Face, Image, Points
 
@@ -103,10 +103,10 @@ def sheet(shown: Sequence[Shown], coloured: str) -> Image:
     for start in range(0, len(occluders), COLUMNS):
         for name in models:
             tiles = [tile(by_place[name, kind], name == coloured) for kind in occluders[start : start + COLUMNS]]
-            gap = np.full((len(tiles[0]), GAP, 3), PAPER, np.uint8)
+            gap = np.full((len(tiles[0]), GAP, 3), BACKGROUND, np.uint8)
             rows.append(np.concatenate([part for one in tiles for part in (one, gap)][:-1], axis=1))
     colours = f"{coloured}: green discs are seen, orange crosses hidden"
-    return captioned(np.concatenate(rows), f"{LEGEND}; {colours}")
+    return add_caption(np.concatenate(rows), f"{LEGEND}; {colours}")
 
 
 def tile(one: Shown, coloured: bool) -> Image:
@@ -117,10 +117,10 @@ def tile(one: Shown, coloured: bool) -> Image:
     truth, found = (_in_tile(points_px, crop) for points_px in (truth_px, one.face.landmarks))
     for ends in np.round(16 * np.stack([truth, found], axis=1)).astype(np.int32):
         cv2.polylines(image, [ends], False, OFF, 2, cv2.LINE_AA, 4)
-    visibility = one.face.visibility if coloured else np.ones_like(one.face.visibility)
+    visibility = one.face.visibility if coloured else None
     edge = Box(0, 0, TILE - 1, TILE - 1)
     drawn = draw_faces(image, [replace(one.face, box=edge, landmarks=found, visibility=visibility)], IBUG68)
-    return captioned(drawn, f"{one.model}, {one.occluder}: {one.error:.1f} %")
+    return add_caption(drawn, f"{one.model}, {one.occluder}: {one.error:.1f} %")
 
 
 def _in_tile(points_px: Points, crop: Crop) -> Points:

@@ -14,8 +14,9 @@ import numpy as np
 from skimage.data import astronaut
 
 import unveil
-from unveil.inference.aligner import AlignmentModel, shipped_models, shipped_restorers
+from unveil.inference.aligner import AlignmentModel
 from unveil.inference.detector import load_detector
+from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.restorer import Restorer
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image

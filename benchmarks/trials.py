@@ -10,11 +10,12 @@ from rich.progress import Progress
 
 from unveil.data.datasets.samples import Faces
 from unveil.inference.aligner import AlignmentModel
-from unveil.training.config import Alignment, Schedule
-from unveil.training.presets import NOISE_ONLY, PRESETS
+from unveil.registry import PRESETS, build_task
+from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
+from unveil.training.presets import NOISE_ONLY
 
 SIZE = 112
-BUDGET = Schedule(steps=900, batch=16, warmup=100, decay=400, ema=0.99)
+BUDGET = ScheduleConfig(steps=900, batch=16, warmup=0.11, decay=0.44, ema=0.99)
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # of the face under noise, in a sweep
 PATHS = {
     "data": "a pack of training faces with 68 points",
@@ -48,16 +49,16 @@ def command_line(description: str | None, needs: Mapping[str, Sequence[str]], **
 
 def at_budget(
     variant: str, augmentation: str, *, seed: int = 1, steps: int = BUDGET.steps, library: Path | None = None
-) -> Alignment:
+) -> LandmarkTrainConfig:
     """The preset at the common size and budget; with fewer steps, to try things out, all of it in proportion."""
-    preset, short = PRESETS[variant], steps / BUDGET.steps
-    rates = {"warmup": round(BUDGET.warmup * short), "decay": round(BUDGET.decay * short)}
+    preset = PRESETS[variant]
+    assert isinstance(preset, LandmarkTrainConfig)
     changes: dict[str, object] = {
-        "model": preset.model.model_copy(update={"size": SIZE}),
-        "schedule": BUDGET.model_copy(update={"seed": seed, "steps": steps, **rates}),
+        "model": preset.model.model_copy(update={"input_size": SIZE}),
+        "schedule": BUDGET.model_copy(update={"seed": seed, "steps": steps}),
         "validate_every": steps,
         "checkpoint_every": min(300, steps),
-        "picture_every": steps,
+        "image_every": steps,
     }
     if augmentation == "noise":
         changes |= {
@@ -74,11 +75,9 @@ def is_trained(run: Path) -> bool:
     return (run / "best.json").exists()
 
 
-def train_all(faces: Faces, configs: Mapping[str, Alignment], out: Path) -> bool:
+def train_all(faces: Faces, configs: Mapping[str, LandmarkTrainConfig], out: Path) -> bool:
     """Trains what is not trained yet, one after the other, each in its folder of `out`; False if it was stopped."""
-    from unveil.training.landmarks import AlignmentTask
-    from unveil.training.memory import keep_freed_memory
-    from unveil.training.trainer import fit
+    from unveil.training.runtime import keep_freed_memory
 
     keep_freed_memory()
     console = Console(stderr=True)
@@ -88,7 +87,7 @@ def train_all(faces: Faces, configs: Mapping[str, Alignment], out: Path) -> bool
             continue
         console.rule(name)
         begun = (folder / "checkpoint.pt").exists()
-        if fit(AlignmentTask(faces, config), folder, resume=begun, console=console).interrupted:
+        if build_task(faces, config).fit(folder, resume=begun, console=console).interrupted:
             return False
         (folder / "checkpoint.pt").unlink()
     return True

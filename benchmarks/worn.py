@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from unveil import Pipeline
-from unveil.data.datasets.registry import read_image
+from unveil.io.images import read_image
 from unveil.schemes.scheme import IBUG68
 
 BEHIND = {"sunglasses": "eyes", "mask": "mouth"}
@@ -50,6 +50,7 @@ def _hidden(pipeline: Pipeline, paths: list[Path], names: tuple[str, str]) -> li
             continue
         face = max(faces, key=lambda face: (face.box.x1 - face.box.x0) * (face.box.y1 - face.box.y0))
         for share, part in zip(shares, parts, strict=True):
+            assert face.visibility is not None  # glomface-light predicts it
             share.append(float((face.visibility[part] < 0.5).mean()))
     return shares
 

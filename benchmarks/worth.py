@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unveil.evaluation.plots import COLOURS, MARKERS, STROKES, png
+from unveil.registry import PRESETS
 from unveil.training.config import LandmarkTrainConfig
-from unveil.training.presets import PRESETS
 
 VARIANTS = {
     "glomface-light": "full: five levels, T = 3",
@@ -112,7 +112,7 @@ def report(root: Path, library: Path, out: Path) -> None:
     for name in swept:
         found[name]["sweep"] = sweep.flat(name)
     sizes = {
-        variant: computation(PRESETS[variant].model.model_copy(update={"size": SIZE}), IBUG68)
+        variant: computation(PRESETS[variant].model.model_copy(update={"input_size": SIZE}), IBUG68)
         for variant in dict.fromkeys(trial.variant for trial in trials)
     }
     costs = {variant: (one.parameters / 1e6, one.flops / 1e9) for variant, one in sizes.items()}

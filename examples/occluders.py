@@ -11,8 +11,8 @@ from skimage.data import astronaut
 import unveil
 from unveil.data.occlusion import Library, Occluded, occluder
 from unveil.geometry import Crop, tight_box
-from unveil.inference.drawing import GAP, PAPER, captioned, side_by_side
-from unveil.io.results import write_png
+from unveil.inference.drawing import BACKGROUND, GAP, add_caption, side_by_side
+from unveil.io.images import write_png
 from unveil.types import Face, Image, Points
 
 # Kind and seed, and what takes its place where the library has something for it.
@@ -59,7 +59,7 @@ def drawn(pipeline: unveil.Pipeline, library: Library) -> Image:
         for name, occluded in covered_photographs(plain, face.landmarks, library)
     ]
     left, right = (np.concatenate(strips[start : start + ROWS]) for start in (0, ROWS))
-    return np.concatenate([left, np.full((len(left), 4 * GAP, 3), PAPER, np.uint8), right], axis=1)
+    return np.concatenate([left, np.full((len(left), 4 * GAP, 3), BACKGROUND, np.uint8), right], axis=1)
 
 
 def photograph() -> Image:
@@ -83,7 +83,7 @@ def strip(pipeline: unveil.Pipeline, plain: Image, face: Face, name: str, occlud
     pictures = {name: occluded.image, "mask found": mask, "restored": restored.image}
     row = side_by_side({name: crop.extract(image, TILE) for name, image in pictures.items()})
     off = np.abs(restored.image.astype(np.float32) - plain)[occluded.mask].mean()
-    return captioned(row, f"{off:.0f} levels from the plain photograph under the occluder")
+    return add_caption(row, f"{off:.0f} levels from the plain photograph under the occluder")
 
 
 if __name__ == "__main__":

@@ -13,27 +13,32 @@ from benchmarks.few_points import Models, conditions, covered_five, five_of, mea
 from benchmarks.trials import BUDGET, at_budget, models_of, row
 from benchmarks.worth import TRIALS
 
+from unveil.baselines.control_training import PlainTrainConfig
+from unveil.baselines.plain import PlainConfig
 from unveil.data.datasets.registry import DataSet, folder
-from unveil.data.datasets.samples import read_image
 from unveil.data.occlusion import Library, occluder
 from unveil.data.pack import Pack, write_pack
-from unveil.inference.aligner import AlignResult, shipped_models
+from unveil.inference.aligner import AlignResult
+from unveil.inference.onnx_model import shipped_models
+from unveil.io.images import read_image
+from unveil.models.glomface import GlomFaceLightConfig
 from unveil.schemes.scheme import Scheme
-from unveil.training.config import Alignment as Settings
-from unveil.training.network_configs import Light, Plain
+from unveil.training.config import LandmarkTrainConfig as Settings
 from unveil.types import Box, Image
 
-SMALL = {"dim": 16, "whole": 24, "spacings_unit": (0.1,), "channels": 8, "width": 0.25, "imagenet": False}
+SMALL = {"dim": 16, "memory_dim": 24, "patch_spacings_unit": (0.1,), "channels": 8, "width_mult": 0.25}
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of reduced width on batches of two."""
-    light = Light.model_validate({**SMALL, "part_widths": (16, 12, 8)})
+    light = GlomFaceLightConfig.model_validate({**SMALL, "part_dims": (16, 12, 8)})
     presets = {
-        "glomface-light": Settings(model=light, held_out_share=0.3, threads=1),
-        "light-2-levels": Settings(model=light.model_copy(update={"levels": 2}), held_out_share=0.3, threads=1),
-        "plain": Settings(model=Plain.model_validate(SMALL), held_out_share=0.3, threads=1),
+        "glomface-light": Settings(model=light, imagenet=False, val_share=0.3, threads=1),
+        "light-2-levels": Settings(
+            model=light.model_copy(update={"levels": 2}), imagenet=False, val_share=0.3, threads=1
+        ),
+        "plain": PlainTrainConfig(model=PlainConfig.model_validate(SMALL), imagenet=False, val_share=0.3, threads=1),
     }
     monkeypatch.setattr(trials, "PRESETS", presets)
     monkeypatch.setattr(trials, "SIZE", 64)
@@ -64,9 +69,9 @@ class Exact:
 def test_every_trial_has_the_same_budget_and_a_short_one_keeps_its_proportions() -> None:
     configs = [trial.config(None) for trial in TRIALS]
     assert {config.schedule.model_copy(update={"seed": 1}) for config in configs} == {BUDGET}
-    assert {config.model.size for config in configs} == {trials.SIZE}
+    assert {config.model.input_size for config in configs} == {trials.SIZE}
     short = at_budget("plain", "noise", steps=9).schedule
-    assert (short.steps, short.warmup, short.decay, short.batch) == (9, 1, 4, BUDGET.batch)
+    assert (short.steps, short.warmup, short.decay, short.batch) == (9, BUDGET.warmup, BUDGET.decay, BUDGET.batch)
     assert at_budget("plain", "noise").occlusion.weights.keys() == {"noise"}
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "read_image",
     "to_pandas",
     "to_supervision",
+    "train",
 ]
 
 _MODULES = {
@@ -48,9 +49,9 @@ _MODULES = {
     "TrackedFace": "unveil.inference.tracking",
     "Tracker": "unveil.inference.tracking",
     "read_image": "unveil.io.images",
-    "train": "unveil.registry",
     "to_pandas": "unveil.io.conversions",
     "to_supervision": "unveil.io.conversions",
+    "train": "unveil.registry",
 }
 
 

@@ -14,7 +14,7 @@ from benchmarks.ocfw import ROWS, Row, aligners
 from torch import nn
 
 from unveil.baselines.coupled import alternating, coupled, mean_face, restore_fn
-from unveil.data.datasets.ocfw import Covered, Entry, write_list
+from unveil.data.datasets.ocfw import Coverage, Entry, write_list
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import drawn_face, write_drawn_faces
 from unveil.geometry import Crop, tight_box
@@ -239,7 +239,7 @@ def listed(root: Path) -> Path:
     """A list that calls two of Common's faces and the training face occluded and three clean."""
     names = folder(root, IBUG68).names
     occluded = {name for i, name in enumerate(names) if i < 2 or "trainset" in name}
-    entries = [Entry(name, "occluded" if name in occluded else "clean", Covered(0.5)) for name in names]
+    entries = [Entry(name, "occluded" if name in occluded else "clean", Coverage(0.5)) for name in names]
     write_list(root / "list.csv", entries)
     return root / "list.csv"
 

@@ -14,7 +14,7 @@ from unveil.data.datasets import cofw as module
 from unveil.data.datasets.cofw import FACES, cofw29, cofw68
 from unveil.data.datasets.registry import read_data_set
 from unveil.data.pack import Pack, write_pack
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.schemes.scheme import COFW29, IBUG68
 from unveil.types import Box
 

@@ -19,7 +19,8 @@ from unveil.data.datasets.registry import (
     read_image,
     three_hundred_w,
 )
-from unveil.io.annotations import DataError, write_pts
+from unveil.io.annotations import write_pts
+from unveil.io.files import DataError
 from unveil.schemes.scheme import IBUG68, WFLW98
 
 TINY = {"train": {"afw": 1, "helen/trainset": 3}, "common": {"lfpw/testset": 1}}

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from unveil.cli import main
-from unveil.data.datasets.ocfw import Covered, Entry, entries_of, faces_called, faces_of_300w, read_list, write_list
+from unveil.data.datasets.ocfw import (
+    Coverage,
+    Entry,
+    faces_of_300w,
+    faces_of_kind,
+    rank_by_coverage,
+    read_list,
+    write_list,
+)
 from unveil.data.datasets.registry import read_data_set
 from unveil.data.occlusion import occluder
 from unveil.data.pack import Pack
@@ -16,8 +24,8 @@ from unveil.data.synthetic import write_drawn_faces
 from unveil.geometry import Crop, tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.blending import RestoredCrop
-from unveil.inference.covered import contact_sheets, look_with
-from unveil.io.annotations import DataError
+from unveil.inference.covered import contact_sheets, coverage_fn
+from unveil.io.files import DataError
 from unveil.types import Box, Image, Points
 
 
@@ -30,23 +38,23 @@ def root(tmp_path: Path) -> Path:
 
 
 def by_name(hidden: dict[str, float]) -> list[Entry]:
-    return [Entry(name, "occluded" if share > 0.5 else "clean", Covered(share)) for name, share in hidden.items()]
+    return [Entry(name, "occluded" if share > 0.5 else "clean", Coverage(share)) for name, share in hidden.items()]
 
 
 def test_the_most_covered_faces_come_first_and_those_between_are_unsure(root: Path) -> None:
     faces = faces_of_300w(root, partial=True)
     assert [face.name.split("/")[1] for face in faces] == ["trainset"] * 3 + ["testset"] * 3
     shares = iter((0.1, 0.5, 0.3, 0.2, 0.0, 0.4))
-    entries = entries_of(faces, lambda *_: Covered(next(shares)), occluded=1 / 3, clean=1 / 2)
+    entries = rank_by_coverage(faces, lambda *_: Coverage(next(shares)), occluded=1 / 3, clean=1 / 2)
     assert [entry.covered.hidden for entry in entries] == [0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     assert [entry.kind for entry in entries] == ["occluded", "occluded", "unsure", "clean", "clean", "clean"]
     assert entries[0].name == faces[1].name
     with pytest.raises(ValueError, match=r"0\.6 occluded and 0\.5 clean"):
-        entries_of(faces, lambda *_: Covered(0.0), occluded=0.6, clean=0.5)
+        rank_by_coverage(faces, lambda *_: Coverage(0.0), occluded=0.6, clean=0.5)
 
 
 def test_either_model_may_see_the_cover() -> None:
-    assert Covered(0.2).figure == Covered(0.2, 0.1).figure == Covered(0.1, 0.2).figure == 0.2
+    assert Coverage(0.2).figure == Coverage(0.2, 0.1).figure == Coverage(0.1, 0.2).figure == 0.2
 
 
 def test_a_list_comes_back_as_it_was_edited(tmp_path: Path) -> None:
@@ -80,18 +88,18 @@ def test_faces_are_chosen_by_what_they_are_called(root: Path, tmp_path: Path) ->
     common = read_data_set("300w/common", root, partial=True)
     first, *rest = common.names
     write_list(tmp_path / "list.csv", by_name({first: 0.9} | dict.fromkeys(rest, 0.0)))
-    chosen = faces_called("occluded", common, tmp_path / "list.csv")
+    chosen = faces_of_kind("occluded", common, tmp_path / "list.csv")
     assert (chosen.names, chosen.label) == ((first,), "300w/common 3/554, occluded 1")
     with pytest.raises(DataError, match="calls none of the 3 faces of 300w/common 3/554 unsure"):
-        faces_called("unsure", common, tmp_path / "list.csv")
+        faces_of_kind("unsure", common, tmp_path / "list.csv")
     write_list(tmp_path / "short.csv", by_name(dict.fromkeys(rest, 0.0)))
     with pytest.raises(DataError, match=r"1 of 3 faces are not in it, the first 'helen/testset/face_000'"):
-        faces_called("clean", common, tmp_path / "short.csv")
+        faces_of_kind("clean", common, tmp_path / "short.csv")
 
 
 def test_a_portrait_behind_a_mask_looks_more_covered_than_the_portrait(portrait: tuple[Image, Points]) -> None:
     image, points_px = portrait
-    look = look_with(AlignmentModel.load("glomface-light"))
+    look = coverage_fn(AlignmentModel.load("glomface-light"))
     masked = occluder("mask")(image, points_px, np.random.default_rng(0)).image
     assert look(image, points_px).hidden < 0.1 < 0.3 < look(masked, points_px).hidden
     assert look(image, points_px).masked is None
@@ -107,7 +115,7 @@ def test_a_restorers_mask_counts_where_the_face_is(portrait: tuple[Image, Points
         crop = Crop.around(tight_box(points_px[0]), 1.15)
         return [RestoredCrop(crop, crop.extract(image_rgb, 64), mask)]
 
-    look = look_with(AlignmentModel.load("glomface-light"), restorer)  # type: ignore[arg-type]
+    look = coverage_fn(AlignmentModel.load("glomface-light"), restorer)  # type: ignore[arg-type]
     assert look(image, points_px).masked == pytest.approx(0.4, abs=0.1)  # the face reaches above the crop
 
 

@@ -12,7 +12,8 @@ import pytest
 from unveil.data.datasets import registry as landmarks
 from unveil.data.datasets.registry import DataSet, Sample, folder, read_data_set
 from unveil.data.pack import Pack, cut_out, read_faces, write_pack
-from unveil.io.annotations import DataError, write_pts
+from unveil.io.annotations import write_pts
+from unveil.io.files import DataError
 from unveil.schemes.hierarchy import Hierarchy, Level, Part
 from unveil.schemes.scheme import IBUG68, Scheme
 

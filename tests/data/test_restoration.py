@@ -157,7 +157,7 @@ def test_parts_that_are_occluded_in_every_image_are_packed_as_occluded_whatever_
         assert visible is not None
         np.testing.assert_array_equal(visible[0], ~eyes)
     assert packed(0.9, ()) is None
-    with pytest.raises(DataError, match="no part 'monocle' ?; there are left jaw"):
+    with pytest.raises(DataError, match=r"no part 'monocle' ?; there are left jaw"):
         packed(0.9, ("monocle",))
 
 

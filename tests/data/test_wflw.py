@@ -10,7 +10,7 @@ import pytest
 from unveil.data.datasets import wflw as module
 from unveil.data.datasets.registry import read_data_set
 from unveil.data.datasets.wflw import FACES, FLAGS, IMAGES, LISTS, wflw
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.schemes.scheme import WFLW98
 from unveil.types import Box
 

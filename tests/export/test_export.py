@@ -171,9 +171,9 @@ def test_calibration_and_measurement_can_use_different_faces(drawn_folder: Path)
     faces = folder(drawn_folder)
     assert face_crops(faces, np.array([0, 3]), 64, 1.0).shape == (2, 3, 64, 64)
     split = calibration_split(faces, holdout=True)
-    assert len(split.validation) > 0
-    assert set(split.training) | set(split.validation) == set(range(12))
-    assert not set(split.training) & set(split.validation)
+    assert len(split.val) > 0
+    assert set(split.train) | set(split.val) == set(range(12))
+    assert not set(split.train) & set(split.val)
 
 
 def test_a_restorer_is_not_quantized(content: bytes) -> None:

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from unveil.inference.track_files import track_files
 
-from unveil.baselines.pfld import Pfld
+from unveil.baselines.pfld import PfldConfig
 from unveil.cli import main
 from unveil.data.synthetic import frontal_shape
 from unveil.export.onnx_export import export_model
@@ -22,12 +21,15 @@ from unveil.inference.aligner import AlignmentModel
 from unveil.inference.drawing import OCCLUDED_COLOUR, VISIBLE_COLOUR, draw_faces
 from unveil.inference.onnx_model import ModelError
 from unveil.inference.pipeline import Pipeline
+from unveil.inference.track_files import track_files
 from unveil.inference.tracking import TrackedFace, Tracker
 from unveil.io.video import Frame
-from unveil.models.checkpoints import NetworkSpec, build, load_network, weights_bytes
+from unveil.models.checkpoints import NetworkSpec, weights_bytes
+from unveil.registry import PRESETS as REGRESSORS
+from unveil.registry import build_network as build
+from unveil.registry import load_network
 from unveil.schemes.scheme import IBUG68
 from unveil.serve.app import build_app
-from unveil.training.presets import REGRESSORS
 from unveil.types import Box, Detection, Face, Image
 
 BOX = Box(178, 91, 269, 177)  # on the portrait
@@ -40,11 +42,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     shape = frontal_shape() - frontal_shape().mean(axis=0)
     shape *= 2 / MARGIN / np.linalg.norm(np.ptp(shape, axis=0))
-    network = Pfld(torch.from_numpy(shape.astype(np.float32)), width=0.06)
+    network = PfldConfig(width_mult=0.06).build(IBUG68)
+    network.set_mean_shape(torch.from_numpy(shape.astype(np.float32)))
     for _ in range(3):
         network(torch.rand(4, 3, 112, 112))  # the norms count
     path = tmp_path_factory.mktemp("pfld") / "last.safetensors"
-    path.write_bytes(weights_bytes(network.eval(), NetworkSpec("pfld", "ibug68", 112, MARGIN, {"width": 0.06})))
+    path.write_bytes(weights_bytes(network.eval(), NetworkSpec("pfld", "ibug68", 112, MARGIN, {"width_mult": 0.06})))
     return path
 
 

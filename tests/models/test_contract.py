@@ -116,6 +116,8 @@ def total(output: object) -> Tensor:
     return torch.stack([value.square().sum() + value.sum() for value in tensors(output)]).sum()
 
 
+UNUSED = {"detector": ["scales"]}  # trained checkpoints have it
+
 every_case = pytest.mark.parametrize("case", CASES)
 every_network = pytest.mark.parametrize("case", EVERY)
 
@@ -133,7 +135,7 @@ def test_forward_and_backward_reach_every_weight_of_every_network(case: str, fac
     axis = 1 if case in ("drn", "sdm") else 0
     assert all(value.isfinite().all() and value.shape[axis] == faces for value in tensors(output))
     total(output).backward()  # type: ignore[no-untyped-call]
-    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == UNUSED.get(case, [])
 
 
 @every_network

@@ -61,10 +61,13 @@ def test_a_restorer_that_sees_no_occluder_changes_no_view(drawn_folder: Path, se
 
 
 def test_training_views_are_those_of_a_run_without_a_restorer_but_wider(drawn_folder: Path, sees_nothing: Path) -> None:
-    faces, bare = read_faces(drawn_folder), {
-        "augment": {"colour": 0.0, "blur": 0.0, "shade": 0.0},
-        "occlusion": {"occluded_fraction": 0.0},
-    }
+    faces, bare = (
+        read_faces(drawn_folder),
+        {
+            "augment": {"colour": 0.0, "blur": 0.0, "shade": 0.0},
+            "occlusion": {"occluded_fraction": 0.0},
+        },
+    )
     plain = CascadeTask(faces, config(**bare)).training_views()
     wide = CascadeTask(faces, config(**bare, restorer=sees_nothing)).training_views()
     np.testing.assert_allclose(wide.truth, plain.truth, atol=1e-4)

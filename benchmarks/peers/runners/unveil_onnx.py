@@ -8,7 +8,8 @@ from benchmarks.peers.jobs import Box, Image, run, threads
 from numpy.typing import NDArray
 
 import unveil
-from unveil.inference.aligner import AlignmentModel, model_folder, shipped_models
+from unveil.inference.aligner import AlignmentModel
+from unveil.inference.onnx_model import model_folder, shipped_models
 
 
 def main() -> None:

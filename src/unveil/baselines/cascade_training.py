@@ -76,7 +76,7 @@ CASCADE_PRESETS: Mapping[str, CascadeTrainConfig] = MappingProxyType(
         "sdm": CascadeTrainConfig(model=DrnConfig(hidden=(), stages=4), closed_form=True),
     }
 )
-"""drn and sdm took at most ten minutes on bare faces: NRMSE 5.61 and 4.89 on bare ones (docs/restoring.md)."""
+"""drn and sdm took at most ten minutes on bare faces: NRMSE 5.61 and 4.89 on bare ones (docs/papers/gan-ia.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,8 @@ from importlib import import_module
 
 from unveil import __version__
 
-# Each command is a module `unveil.cli.NAME` (`-` is `_`) with a dataclass `Options`, from which tyro builds the parser, and
-# `run(options) -> int`, which returns the exit status. A command whose parser depends on the arguments has its own
+# Each command is a module `unveil.cli.NAME` (`-` is `_`) with a dataclass `Options`, from which tyro builds the parser,
+# and `run(options) -> int`, which returns the exit status. A command whose parser depends on the arguments has its own
 # `parse(arguments) -> options`.
 COMMANDS = {
     "align": "detect faces and predict landmarks, visibility and pose on images",

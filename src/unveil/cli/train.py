@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str]) -> Options:
             settings: The preset's settings.
             config: Settings of a run, its config.json; options on the command line change them.
             more: Sets of faces, as --data takes them, that only train, such as those with a teacher's predictions.
-            scheme: Scheme of a folder that is not annotated in ibug68: its file, or a built-in name. Packs have their own.
+            scheme: Scheme of a folder that is not annotated in ibug68: its file or a built-in name. Packs have one.
             occlusion_labels: Hand-made labels of the occluded regions of --data: CSV with name and regions.
             out: Folder for weights, checkpoint, settings and metrics.
             resume: Continue from RUN's checkpoint, with RUN's settings and the options that are given.

@@ -1,38 +1,58 @@
-"""Packs: the faces of a data set cut out and laid into one file. N faces, L landmarks.
+"""Packs: the faces of a data set cut out and stored in one file. N faces, L landmarks.
 
-A pack is an uncompressed `.npz` without pickle: a JSON header, the JPEG bytes end to end, where each begins, the
-landmarks in pixels of the cut-out pictures, the faces' names and, where it is known, which landmarks are visible.
+A pack is an uncompressed `.npz` without pickle: a JSON header, the JPEG bytes of all faces, the offset of each, the
+landmarks in pixels of the cut-outs, the faces' names and, if it is known, which landmarks are visible.
 """
 
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.datasets.registry import DataSet, Faces, Sample, decode_image, folder
+from unveil.data.datasets.registry import DataSet, Faces, Sample, folder
 from unveil.geometry import tight_box
-from unveil.io.annotations import DataError, written_whole
+from unveil.io.annotations import implausible
+from unveil.io.files import DataError, atomic_write
+from unveil.io.images import decode_image
 from unveil.schemes.scheme import SCHEMES, Scheme
-from unveil.schemes.serialization import carried_scheme, own_scheme
+from unveil.schemes.scheme_file import resolve_scheme, scheme_record
 from unveil.types import Image, Points
 
 FORMAT = "unveil pack"
 VERSION = 1
-WINDOW = 2.0  # sides of the tight box: room to turn, shift and scale a model's crop without leaving the picture
+WINDOW = 2.0  # sides of the tight box: a crop can be rotated, shifted and scaled without leaving the cut-out
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of faces done and the number of all."""
+"""Called with the number of faces done and of all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pack:
-    """A pack in memory, its pictures still JPEG."""
+    """A pack in memory; its images stay JPEG until they are asked for.
+
+    Args:
+        path: The file.
+        label: The set and how many of its faces there are, as `300w/train 2012/3148`.
+        scheme: The landmark scheme.
+        found: Faces in the pack.
+        expected: Faces of the official release, if it has a number.
+        names: The faces' names.
+        points_px: Landmarks (N, L, 2) in pixels of the cut-outs.
+        jpeg: The bytes of all images.
+        offsets: Where each image starts, (N + 1,).
+        visible: (N, L), False where something occludes a landmark; None if it is not known.
+
+    Example:
+        >>> pack = Pack.read(Path("packs/300w-train.npz"))
+        >>> pack.image(0).shape
+        (288, 288, 3)
+    """
 
     path: Path
     label: str
@@ -47,9 +67,14 @@ class Pack:
 
     @classmethod
     def read(cls, path: Path, scheme: Scheme | None = None) -> "Pack":
-        """Opens a pack, in the scheme that it carries unless another of that name is given.
+        """Read a pack.
 
-        DataError if it is damaged, no pack at all, or of another scheme.
+        Args:
+            path: The file.
+            scheme: A scheme to use instead of the one that the pack carries; it must have the same name.
+
+        Raises:
+            DataError: The file is damaged, not a pack, or of another scheme.
         """
         header, arrays = _read_arrays(path)
         scheme = scheme or _carried(path, header)
@@ -58,10 +83,12 @@ class Pack:
             has = f"{points_px.shape[1]} points of scheme {header['scheme']!r}"
             raise DataError(f"{path}: faces of {has}, but scheme {scheme.name!r} has {scheme.points}")
         if len(offsets) != len(names) + 1 or offsets[-1] != len(jpeg):
-            raise DataError(f"{path}: damaged, its pictures do not fill it; write it again with `unveil prepare`")
+            raise DataError(f"{path}: damaged, its images do not fill it; write it again with `unveil prepare`")
         visible = arrays.get("visible")
         if visible is not None and (visible.dtype != np.bool_ or visible.shape != points_px.shape[:2]):
-            raise DataError(f"{path}: damaged, its visibility fits no faces; write it again with `unveil prepare`")
+            raise DataError(
+                f"{path}: damaged, its visibility does not fit its faces; write it again with `unveil prepare`"
+            )
         counts = (header["found"], header["expected"])
         return cls(path, header["label"], scheme, *counts, tuple(names.tolist()), points_px, jpeg, offsets, visible)
 
@@ -69,13 +96,21 @@ class Pack:
         return len(self.names)
 
     def image(self, index: int) -> Image:
-        """One face, RGB, (side, side, 3)."""
+        """Return one face, RGB, (side, side, 3)."""
         start, end = self.offsets[index], self.offsets[index + 1]
         return decode_image(self.jpeg[start:end], f"{self.path}, face {self.names[index]!r}")
 
 
 def read_faces(path: Path, scheme: Scheme | None = None) -> Faces:
-    """The faces of a pack, or of a folder of pictures with `.pts` files, ibug68 unless another scheme is given."""
+    """Read the faces of a pack, or of a folder of images with `.pts` files.
+
+    Args:
+        path: The pack or folder.
+        scheme: The scheme of a folder, ibug68 by default; a pack carries its own.
+
+    Raises:
+        DataError: The file or folder cannot be used, or is a whole 300W release with its test faces.
+    """
     if (path / "helen/testset").is_dir() or (path / "lfpw/testset").is_dir():
         raise DataError(
             f"{path}: a 300W release, test faces and all; pack its training faces with `unveil prepare 300w`"
@@ -85,71 +120,109 @@ def read_faces(path: Path, scheme: Scheme | None = None) -> Faces:
     return Pack.read(path, scheme)
 
 
+OnError: TypeAlias = Literal["stop", "skip"]
+"""What happens to a face that cannot be used: the error ends the command, or the face is left out."""
+
+
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """What was written."""
+class PackResult:
+    """What was written: the file, the set's label, the number of faces, the size, and why faces were left out."""
 
     path: Path
     label: str
     faces: int
     bytes: int
+    skipped: tuple[str, ...] = ()
 
 
 def write_pack(
-    data_set: DataSet, path: Path, side: int = 288, quality: int = 90, progress: Progress | None = None
-) -> Packed:
-    """Cuts out every face, `side` pixels square, and writes the file whole or not at all.
+    data_set: DataSet,
+    path: Path,
+    side: int = 288,
+    quality: int = 90,
+    progress: Progress | None = None,
+    *,
+    on_error: OnError = "stop",
+) -> PackResult:
+    """Cut out every face and write the pack, completely or not at all.
 
-    JPEG `quality` is 0 to 100. DataError names a picture that cannot be read or a face that is not in its picture.
+    Args:
+        data_set: The faces.
+        path: The file.
+        side: Side of a cut-out, pixels; it is twice the longer side of the face's tight box.
+        quality: JPEG quality, 0 to 100.
+        progress: Called with the number of faces done and of all.
+        on_error: Whether a face that cannot be used ends the writing or is left out.
+
+    Raises:
+        DataError: An image cannot be read, or landmarks cannot be true. It names the file and the landmark.
     """
-    pictures: list[NDArray[np.uint8]] = []
+    images: list[NDArray[np.uint8]] = []
     points_px: list[Points] = []
-    for done, sample in enumerate(data_set.samples, start=1):
-        picture, points = cut_out(sample, side)
-        pictures.append(_jpeg(picture, quality))
-        points_px.append(points)
+    kept: list[int] = []
+    skipped: list[str] = []
+    for index, sample in enumerate(data_set.samples):
+        try:
+            image, points = cut_out(sample, side)
+        except DataError as error:
+            if on_error == "stop":
+                raise
+            skipped.append(str(error))
+        else:
+            kept.append(index)
+            images.append(_jpeg(image, quality))
+            points_px.append(points)
         if progress is not None:
-            progress(done, data_set.found)
+            progress(index + 1, data_set.found)
+    if not kept:
+        raise DataError(f"{data_set.label}: no face can be used, the first: {skipped[0]}")
+    samples = tuple(data_set.samples[index] for index in kept)
+    written = replace(data_set, samples=samples)
     header: dict[str, object] = {
         "format": FORMAT,
         "version": VERSION,
-        "label": data_set.label,
+        "label": written.label,
         "scheme": data_set.scheme.name,
     }
-    if own := own_scheme(data_set.scheme):
+    if own := scheme_record(data_set.scheme):
         header["own_scheme"] = own
-    header |= {"found": data_set.found, "expected": data_set.expected, "side": side, "quality": quality}
-    known: dict[str, Any] = {} if data_set.visible is None else {"visible": data_set.visible}
+    header |= {"found": len(samples), "expected": data_set.expected, "side": side, "quality": quality}
+    known: dict[str, Any] = {} if written.visible is None else {"visible": written.visible}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             header=np.array(json.dumps(header)),
-            names=np.array([sample.name for sample in data_set.samples], np.str_),
+            names=np.array([sample.name for sample in samples], np.str_),
             points_px=np.stack(points_px),
-            offsets=np.cumsum([0, *(len(picture) for picture in pictures)], dtype=np.int64),
-            jpeg=np.concatenate(pictures),
+            offsets=np.cumsum([0, *(len(image) for image in images)], dtype=np.int64),
+            jpeg=np.concatenate(images),
             **known,
         )
-    return Packed(path, data_set.label, data_set.found, path.stat().st_size)
+    return PackResult(path, written.label, len(samples), path.stat().st_size, tuple(skipped))
 
 
 def cut_out(sample: Sample, side: int) -> tuple[Image, Points]:
-    """The face's square window, black outside the picture, as (side, side, 3), and its landmarks in pixels of that."""
-    box = tight_box(sample.points_px)
-    window = round(WINDOW * max(box.x1 - box.x0, box.y1 - box.y0))
+    """Return a face's square window, black outside the image, (side, side, 3), and its landmarks in pixels of it.
+
+    Raises:
+        DataError: The image cannot be read, or the landmarks cannot be true.
+    """
     image = sample.load()
     height, width = image.shape[:2]
+    if (problem := implausible(sample.points_px, (width, height))) is not None:
+        raise DataError(f"{sample.image}: {problem}; fix its annotation, or leave it out with --on-error skip")
+    box = tight_box(sample.points_px)
+    window = round(WINDOW * max(box.x1 - box.x0, box.y1 - box.y0))
     if not 0 < window <= 8 * max(height, width):
-        raise DataError(
-            f"{sample.image}: a face {window / WINDOW:g} px wide in {width} x {height} px; mend its landmarks"
-        )
+        size = f"a face {window / WINDOW:g} px wide in {width} x {height} px"
+        raise DataError(f"{sample.image}: {size}; fix its landmarks")
     left, top = (round((low + high - window + 1) / 2) for low, high in ((box.x0, box.x1), (box.y0, box.y1)))
     cut = np.zeros((window, window, 3), np.uint8)
     rows, columns = np.clip((top, top + window), 0, height), np.clip((left, left + window), 0, width)
     inside = image[slice(*rows), slice(*columns)]
     if not inside.size:
-        raise DataError(f"{sample.image}: a face outside its {width} x {height} px; mend its landmarks")
+        raise DataError(f"{sample.image}: a face outside its {width} x {height} px; fix its landmarks")
     cut[rows[0] - top :, columns[0] - left :][: inside.shape[0], : inside.shape[1]] = inside
     how = cv2.INTER_AREA if window > side else cv2.INTER_CUBIC
     points_px = (sample.points_px - (left, top) + 0.5) * (side / window) - 0.5
@@ -157,23 +230,23 @@ def cut_out(sample: Sample, side: int) -> tuple[Image, Points]:
 
 
 def _carried(path: Path, header: dict[str, Any]) -> Scheme:
-    """The scheme of a pack; packs that were written before they carried schemes of one's own have its name only."""
+    """Return the scheme of a pack; early packs have only its name."""
     own = header.get("own_scheme")
     if own is None and header["scheme"] not in SCHEMES:
         raise DataError(f"{path}: its scheme {header['scheme']!r} is not built in; name its scheme file with --scheme")
     try:
-        return carried_scheme(header["scheme"], own)
+        return resolve_scheme(header["scheme"], own)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _jpeg(picture: Image, quality: int) -> NDArray[np.uint8]:
+def _jpeg(image: Image, quality: int) -> NDArray[np.uint8]:
     how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    return np.asarray(cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), how)[1], np.uint8)
+    return np.asarray(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), how)[1], np.uint8)
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header and the arrays of a pack; every way in which the file can be wrong has its own sentence."""
+    """Return the header and the arrays of a pack."""
     try:
         with path.open("rb") as file:
             if file.read(4) != b"PK\x03\x04":

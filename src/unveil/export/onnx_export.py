@@ -32,6 +32,7 @@ from unveil.models.conv_norm import fold_norms
 from unveil.models.detector import FaceDetectorNetwork
 from unveil.models.generator import Generator
 from unveil.models.layers import ScaledConv
+from unveil.registry import NETWORKS
 
 OPSET = 20
 LICENCE = "the terms of the images and annotations that it was trained on"
@@ -231,7 +232,7 @@ def export_model(
         ValueError: ONNX and torch disagree about the same weights, float16 cannot represent a weight, or no command
             runs a network of this kind.
     """
-    network, spec = load_average(weights, average)
+    network, spec = load_average(weights, average, NETWORKS)
     _check(network, spec, weights)
     fold_scales(network)
     content = weights_bytes(network, spec, half=True)

@@ -30,7 +30,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from unveil.data.datasets.registry import Faces
+from unveil.data.datasets.samples import Faces
+from unveil.data.splits import Split, split_by_name
 from unveil.data.synthetic import drawn_face
 from unveil.export.onnx_files import add_metadata, read_metadata, store_as_float16, strip_debug_info
 from unveil.geometry import Crop, tight_box
@@ -38,9 +39,8 @@ from unveil.inference.aligner import AlignmentModel
 from unveil.inference.onnx_model import OUTPUTS, ModelConfig
 from unveil.metrics import nme, point_errors
 from unveil.schemes.scheme_file import resolve_scheme
-from unveil.training.batches import Split, split_by_name
-from unveil.training.config import Alignment
-from unveil.training.normaliser import training_normaliser
+from unveil.training.config import LandmarkTrainConfig
+from unveil.training.validation import training_normaliser
 from unveil.types import Image, Points
 
 Method: TypeAlias = Literal["int8", "int8-static"]
@@ -50,7 +50,7 @@ Crops: TypeAlias = NDArray[np.float32]
 DYNAMIC_OPERATORS = ("MatMul", "Gemm")
 CALIBRATION_FACES = 64
 TIMED_RUNS = 30
-HOLDOUT_SHARE = Alignment.model_fields["held_out_share"].default
+HOLDOUT_SHARE = LandmarkTrainConfig.model_fields["val_share"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def calibration_split(faces: Faces, holdout: bool) -> Split:
     if not holdout:
         return Split(everyone, everyone)
     split = split_by_name(faces.names, HOLDOUT_SHARE)
-    if not len(split.validation):
+    if not len(split.val):
         raise ValueError(f"{faces.label}: none of its {len(faces)} faces is held out; omit --holdout")
     return split
 

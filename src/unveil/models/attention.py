@@ -20,9 +20,9 @@ def identity(layer: nn.Module) -> nn.Module:
 
 
 class SelfAttention(nn.Module):
-    """Compute y = γ·o + x, where o_j is the mean of h(x_i) weighted by softmax_i(f(x_i)·g(x_j)).
+    """Compute y = gamma·o + x, where o_j is the mean of h(x_i) weighted by softmax_i(f(x_i)·g(x_j)).
 
-    γ starts at 0, so a new block returns its input.
+    gamma starts at 0, so a new block returns its input.
 
     Args:
         channels: Channels of the map, C. f and g project to C / 8.

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.datasets.samples import Faces
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image
 
 
 @dataclass(frozen=True, eq=False)
-class Joined:
+class JoinedFaces:
     """The faces of `first`, then those of `more`. DataError if they are not annotated alike."""
 
     first: Faces

@@ -1,7 +1,7 @@
-"""A stand-in for OCFW, whose split is not public: which faces of 300W are covered, as a list that people can edit.
+"""A stand-in for OCFW, whose split is not public: which faces of 300W are occluded, as a list that people can edit.
 
-A list is CSV, the most covered face first: `name,kind,figure,hidden,masked`. Only the first two are read back. Faces
-between the clean and the occluded ones are called unsure: they neither train nor test until someone looks at them.
+A list is CSV, the most occluded face first: `name,kind,coverage,landmarks,masked`. Only the first two columns are read
+back. Faces between the clean and the occluded ones are `unsure`: they neither train nor test until someone checks them.
 """
 
 import csv
@@ -12,31 +12,36 @@ from typing import Literal, TypeAlias, get_args
 
 from unveil.data.datasets.registry import three_hundred_w
 from unveil.data.datasets.samples import DataSet, Sample
-from unveil.io.annotations import DataError, written_whole
+from unveil.io.files import DataError, atomic_write
 from unveil.types import Image, Points
 
 Kind: TypeAlias = Literal["clean", "unsure", "occluded"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-FIELDS = ("name", "kind", "figure", "hidden", "masked")
-# The paper calls 1246 of 3837 faces occluded, so the others are clean. By eye most of the first tenth is covered, and
+FIELDS = ("name", "kind", "coverage", "landmarks", "masked")
+# The paper calls 1246 of 3837 faces occluded, so the others are clean. By eye most of the first tenth is occluded, and
 # of the clean ones one in fifteen.
 OCCLUDED, CLEAN = 0.10, 1 - 1246 / 3837
 
-Look: TypeAlias = Callable[[Image, Points], "Covered"]
-"""A picture and the true landmarks of a face in its pixels to what is said of what covers it."""
+CoverageFn: TypeAlias = Callable[[Image, Points], "Coverage"]
+"""From an image and the ground-truth landmarks of a face in its pixels to how much of the face is occluded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Covered:
-    """Shares of a face, 0 to 1: the landmarks that are `hidden`, as is to be expected, and the area under a mask."""
+class Coverage:
+    """How much of a face is occluded.
 
-    hidden: float
+    Args:
+        landmarks: Expected share of the landmarks that are occluded, 0 to 1.
+        masked: Share of the face's area under a predicted mask, 0 to 1, if there is one.
+    """
+
+    landmarks: float
     masked: float | None = None
 
     @property
-    def figure(self) -> float:
-        """What faces are sorted by: the larger one."""
-        return max(self.hidden, self.masked or 0.0)
+    def total(self) -> float:
+        """The larger of both, by which faces are sorted."""
+        return max(self.landmarks, self.masked or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,83 +50,109 @@ class Entry:
 
     name: str
     kind: Kind
-    covered: Covered
+    coverage: Coverage
 
 
 def faces_of_300w(root: Path, *, partial: bool = False) -> tuple[Sample, ...]:
-    """Every face of 300W that there is: its training faces, Common, and Challenging where it lies in `ibug`."""
+    """Return every face of 300W that is there: its training faces, Common, and Challenging if there is an `ibug`."""
     splits = ("train", "common", *(("challenging",) if (root / "ibug").is_dir() else ()))
     return tuple(sample for split in splits for sample in three_hundred_w(root, split, partial).samples)
 
 
-def entries_of(
+def rank_by_coverage(
     faces: Sequence[Sample],
-    look: Look,
+    coverage: CoverageFn,
     *,
     occluded: float = OCCLUDED,
     clean: float = CLEAN,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Entry]:
-    """The faces from the most covered to the least: the share `occluded` of them is called so, the share `clean` too.
+    """Return the faces from the most to the least occluded.
 
-    ValueError if the two shares leave no room for each other; DataError if a picture cannot be read.
+    Args:
+        faces: The faces.
+        coverage: Estimates how much of a face is occluded.
+        occluded: Share of the faces, from the start, whose kind is `occluded`.
+        clean: Share of the faces, from the end, whose kind is `clean`.
+        progress: Called with the number of faces done and of all.
+
+    Raises:
+        ValueError: The two shares are more than 1 together.
+        DataError: An image cannot be read.
     """
     if not (0 <= occluded <= 1 and 0 <= clean <= 1 and occluded + clean <= 1 + 1e-9):
         raise ValueError(f"{occluded:g} occluded and {clean:g} clean: give shares of the faces, together 1 at most")
-    found: list[tuple[str, Covered]] = []
+    found: list[tuple[str, Coverage]] = []
     for done, sample in enumerate(faces, start=1):
-        found.append((sample.name, look(sample.load(), sample.points_px)))
+        found.append((sample.name, coverage(sample.load(), sample.points_px)))
         if progress is not None:
             progress(done, len(faces))
-    found.sort(key=lambda one: (-one[1].figure, one[0]))
+    found.sort(key=lambda one: (-one[1].total, one[0]))
     first, last = round(occluded * len(found)), len(found) - round(clean * len(found))
     return [
-        Entry(name, "occluded" if i < first else "unsure" if i < last else "clean", covered)
-        for i, (name, covered) in enumerate(found)
+        Entry(name, "occluded" if i < first else "unsure" if i < last else "clean", one)
+        for i, (name, one) in enumerate(found)
     ]
 
 
 def write_list(path: Path, entries: Sequence[Entry]) -> None:
-    """Writes the list whole or not at all."""
+    """Write a list atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(FIELDS)
         for entry in entries:
-            said = (entry.covered.figure, entry.covered.hidden, entry.covered.masked)
-            numbers = ("" if value is None else f"{value:.4f}" for value in said)
+            values = (entry.coverage.total, entry.coverage.landmarks, entry.coverage.masked)
+            numbers = ("" if value is None else f"{value:.4f}" for value in values)
             lines.writerow((entry.name, entry.kind, *numbers))
 
 
 def read_list(path: Path) -> dict[str, Kind]:
-    """What each face is called, in the list's order. DataError, naming the line, if it says something else."""
+    """Return the kind of each face, in the list's order.
+
+    Raises:
+        DataError: The file is not such a list. The message names the line.
+    """
     kinds: dict[str, Kind] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.DictReader(file)
             if not {"name", "kind"} <= set(lines.fieldnames or ()):
-                raise DataError(f"{path}: no columns name and kind; make a list with `unveil prepare ocfw`")
+                raise DataError(f"{path}: no columns name and kind; make a list with `unveil prepare ocfw-list`")
             for line in lines:
-                where, name, said = f"{path}, line {lines.line_num}", line["name"], (line["kind"] or "").strip()
-                kind = next((kind for kind in KINDS if kind == said), None)
+                where, name, given = f"{path}, line {lines.line_num}", line["name"], (line["kind"] or "").strip()
+                kind = next((kind for kind in KINDS if kind == given), None)
                 if kind is None:
-                    raise DataError(f"{where}: kind {said!r}; there are {', '.join(KINDS)}")
+                    raise DataError(f"{where}: kind {given!r}; there are {', '.join(KINDS)}")
                 if name in kinds:
                     raise DataError(f"{where}: {name!r} is listed twice")
                 kinds[name] = kind
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: {error}; make a list with `unveil prepare ocfw`") from error
+        raise DataError(f"{path}: {error}; make a list with `unveil prepare ocfw-list`") from error
     return kinds
 
 
-def faces_called(kind: Kind, faces: DataSet, path: Path) -> DataSet:
-    """The faces of a set that a list calls so; DataError if it does not know one of them, or calls none so."""
+def is_kind_list(path: Path) -> bool:
+    """Return whether a list file has kinds of faces; else it has the path of one image per line."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return {"name", "kind"} <= set(next(csv.reader(file), []))
+    except OSError:
+        return False
+
+
+def faces_of_kind(kind: Kind, faces: DataSet, path: Path) -> DataSet:
+    """Return the faces of a set that have a kind in a list.
+
+    Raises:
+        DataError: The list lacks one of the faces, or none has the kind.
+    """
     kinds: Mapping[str, Kind] = read_list(path)
     unknown = [name for name in faces.names if name not in kinds]
     if unknown:
-        mend = "make it again with `unveil prepare ocfw`"
-        raise DataError(f"{path}: {len(unknown)} of {len(faces)} faces are not in it, the first {unknown[0]!r}; {mend}")
+        fix = "make it again with `unveil prepare ocfw-list`"
+        raise DataError(f"{path}: {len(unknown)} of {len(faces)} faces are not in it, the first {unknown[0]!r}; {fix}")
     chosen = tuple(sample for sample in faces.samples if kinds[sample.name] == kind)
     if not chosen:
-        raise DataError(f"{path}: calls none of the {len(faces)} faces of {faces.label} {kind}")
+        raise DataError(f"{path}: none of the {len(faces)} faces of {faces.label} is {kind}")
     return DataSet(f"{faces.label}, {kind}", chosen, faces.scheme)

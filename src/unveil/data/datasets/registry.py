@@ -13,21 +13,20 @@ from typing import TypeAlias
 
 from unveil.data.datasets.cofw import cofw29, cofw68
 from unveil.data.datasets.samples import (
-    PICTURES,
     DataSet,
     Faces,
     Sample,
-    decode_image,
     need_folder,
     need_split,
     numbered_lines,
     picture_below,
-    read_image,
     whole,
 )
 from unveil.data.datasets.wflw import wflw
-from unveil.io.annotations import DataError, read_pts
-from unveil.schemes.scheme import IBUG68, Scheme, scheme_named
+from unveil.io.annotations import read_pts
+from unveil.io.files import DataError
+from unveil.io.images import IMAGE_SUFFIXES
+from unveil.schemes.scheme import IBUG68, Scheme, get_scheme
 
 __all__ = [
     "READERS",
@@ -36,12 +35,10 @@ __all__ = [
     "DataSet",
     "Faces",
     "Sample",
-    "decode_image",
     "folder",
     "masked_300w",
     "ocfw",
     "read_data_set",
-    "read_image",
     "three_hundred_w",
 ]
 
@@ -113,7 +110,7 @@ def folder(root: Path, scheme: Scheme = IBUG68) -> DataSet:
 def _folder_of(root: Path, split: str, partial: bool) -> DataSet:  # noqa: ARG001
     """`folder`, where the split names a built-in scheme, ibug68 if empty; nobody counts its faces, so none lack."""
     try:
-        return folder(root, scheme_named(split) if split else IBUG68)
+        return folder(root, get_scheme(split) if split else IBUG68)
     except DataError:
         raise
     except ValueError as error:
@@ -167,7 +164,7 @@ def _folders_of_300w(name: str, root: Path, split: str, splits: Sequence[str], p
 def _samples(root: Path, below: Path, scheme: Scheme) -> tuple[Sample, ...]:
     """The faces under `below`, sorted by name, named from `root`."""
     files = [path for path in sorted(below.rglob("*")) if not path.name.startswith(".")]
-    pictures = {path.with_suffix(""): path for path in files if path.suffix.lower() in PICTURES}
+    pictures = {path.with_suffix(""): path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
     points = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".pts"}
     return _pairs(root, below, pictures, points, scheme)
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from unveil.data.datasets.samples import DataSet, Sample, need_folder, need_split, numbered_lines, picture_below, whole
-from unveil.io.annotations import DataError
+from unveil.io.files import DataError
 from unveil.schemes.scheme import WFLW98
 from unveil.types import Box
 
