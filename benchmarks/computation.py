@@ -29,7 +29,8 @@ from unveil.baselines.drda import DecorruptAutoencoder
 from unveil.baselines.drn import Drn
 from unveil.baselines.shape_indexed import DESCRIPTOR, cascade
 from unveil.data.synthetic import drawn_face
-from unveil.export.onnx_export import fold_scales, input_channels, to_onnx, trace_onnx
+from unveil.export.deployed import input_channels
+from unveil.export.onnx_export import fold_scales, to_onnx, trace_onnx
 from unveil.geometry import Crop, tight_box
 from unveil.models.conv_norm import fold_norms
 from unveil.models.glomface import GlomFaceConfig

@@ -21,7 +21,7 @@ from unveil.data.pack import Pack
 from unveil.data.splits import split_by_name
 from unveil.geometry import Crop, tight_box
 from unveil.inference.aligner import AlignmentModel
-from unveil.inference.tracking import COVERED_FROM, SEEN_FROM
+from unveil.inference.tracking import COVERED_FROM, TRACKED_BELOW
 from unveil.types import Box, Image, Points
 
 PARTLY = {
@@ -51,15 +51,21 @@ def main() -> None:
     _row(model, "no face", _windows())
     some, all_of_it = np.concatenate(partly), np.concatenate(wholly)
     print(f"{len(some)} clean or partly covered: {(some >= COVERED_FROM).mean():.1%} at {COVERED_FROM} or above")
-    for limit in (COVERED_FROM, SEEN_FROM):
+    for limit in (COVERED_FROM, TRACKED_BELOW):
         print(f"{len(all_of_it)} wholly covered: {(all_of_it < limit).mean():.1%} below {limit}")
+
+
+def _values(values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Return the values of a model that has them."""
+    assert values is not None
+    return values
 
 
 def _row(model: AlignmentModel, name: str, looks: Iterator[tuple[Image, Box]]) -> NDArray[np.float64]:
     """Prints a kind of cover; the uncertainties."""
     said = [(model(image, [box])[0], Crop.around(box).side) for image, box in looks]
-    unsure = np.array([float(np.mean(found.uncertainty_px)) / size for found, size in said])
-    seen = np.array([float(np.mean(found.visibility)) for found, _ in said])
+    unsure = np.array([float(np.mean(_values(found.uncertainty_px))) / size for found, size in said])
+    seen = np.array([float(np.mean(_values(found.visibility))) for found, _ in said])
     columns = [", ".join(f"{value:.3f}" for value in np.percentile(each, (5, 50, 95))) for each in (unsure, seen)]
     print(f"{name:<36}{columns[0]:<24}{columns[1]}", flush=True)
     return unsure

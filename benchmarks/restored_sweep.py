@@ -58,7 +58,7 @@ def gain(bare: ModelResult, restored: ModelResult) -> tuple[float, Interval]:
 
 def table(sweeps: Mapping[str, Sweep]) -> Iterator[str]:
     """A line a kind and share: errors with and without restoring, and the difference face by face."""
-    measured = next(iter(sweeps.values())).figures
+    measured = next(iter(sweeps.values())).results
     pairs = [(name, f"GAN-IA + {name}") for name in BARE if {name, f"GAN-IA + {name}"} <= measured.keys()]
     heads = [head for bare, behind in pairs for head in (bare, behind, "restoring saves (95 %)")]
     yield f"| NME, ocular, % | asked | covered | {' | '.join(heads)} |"

@@ -96,7 +96,7 @@ def report(root: Path, library: Path, out: Path) -> None:
     settings = {
         "clean": EvaluationConfig(),
         "masks": EvaluationConfig(occluder="mask"),
-        "templates": EvaluationConfig(occluder="template", library=pictures.only(TEST_TEMPLATES), only=TEST_TEMPLATES),
+        "templates": EvaluationConfig(occluder="template", library=pictures.only(TEST_TEMPLATES)),
     }
     found: dict[str, dict[str, dict[str, float]]] = {trial.name: {} for trial in trials}
     swept = {trial.name: models[trial.name] for trial in trials if trial.variant in SWEPT and trial.seed == 1}

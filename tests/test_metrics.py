@@ -201,7 +201,7 @@ def test_errors_are_told_apart_by_yaw() -> None:
     true_px = np.stack([frontal, turned]).astype(np.float64)
     bins = yaw_bins(true_px, IBUG68)
     assert list(bins) == ["0_15", "15_30", "30_45", "45_up"]
-    assert sum(bins.values()).tolist() == [1, 1]
+    assert np.sum(list(bins.values()), axis=0).tolist() == [1, 1]
     assert bins["0_15"].tolist() == [True, False]
     predicted_px = true_px + np.array([[[1.0, 0]], [[4.0, 0]]])
     percent = summarise(predicted_px, true_px, IBUG68).percent

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from typing import Any
@@ -22,16 +23,17 @@ from unveil.inference.aligner import AlignResult
 from unveil.inference.blending import RestoredCrop, composite
 from unveil.inference.restorer import Restorer
 from unveil.inference.torch_restorer import crop_network, load_torch_restorer
-from unveil.models.checkpoints import NetworkSpec, build, weights_bytes
-from unveil.schemes.ibug68 import COMPONENTS, MARGIN, component_crop
+from unveil.models.checkpoints import NetworkSpec, weights_bytes
+from unveil.registry import build_network as build
+from unveil.schemes.ibug68 import COMPONENT_MARGIN, COMPONENTS, component_crop
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image, Points
 
 SIZES: dict[str, dict[str, Any]] = {
-    "gan-ia": {"widths": (8, 8), "dilations": (2,), "last": 8, "attention": False},
-    "drda": {"size": 16, "hidden": (12, 6)},
+    "gan-ia": {"widths": (8, 8), "dilations": (2,), "head_channels": 8, "attention": False},
+    "drda": {"hidden": (12, 6)},
     "drn": {"hidden": (), "stages": 2},
-    "pfld": {"width": 0.1},
+    "pfld": {"width_mult": 0.1},
 }
 INPUTS = {"gan-ia": (32, 1.15), "drda": (16, 1.15), "drn": (64, 1.0), "pfld": (112, 1.0)}
 
@@ -39,7 +41,7 @@ INPUTS = {"gan-ia": (32, 1.15), "drda": (16, 1.15), "drn": (64, 1.0), "pfld": (1
 def save_run(run: Path, network: str, component: str | None = None) -> nn.Module:
     """A run of a fresh network, which moves its landmarks a little so that it is not taken for the mean shape."""
     torch.manual_seed(0)
-    size, margin = INPUTS[network] if component is None else (INPUTS[network][0], MARGIN)
+    size, margin = INPUTS[network] if component is None else (INPUTS[network][0], COMPONENT_MARGIN)
     spec = NetworkSpec(network, "ibug68", size, margin, SIZES[network], component=component)
     model = build(spec).eval()
     if network == "drn":
@@ -297,7 +299,7 @@ def test_benchmarks_refuse_in_one_line(
 ) -> None:
     arguments = ["--root", str(root), "--runs", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--partial"]
     assert restored_sweep.main(arguments) == 2
-    assert "nothing to measure with and without restoring" in capsys.readouterr().err
+    assert "no networks to measure" in capsys.readouterr().err
     assert restored_sweep.main([*arguments, "--group", "hands"]) == 2
     assert "no such folder of sprites" in capsys.readouterr().err
     assert ocfw.main([*arguments, "--list", str(listed.with_name("gone.csv"))]) == 2

@@ -6,10 +6,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
-from unveil.baselines.drn import Drn
+from unveil.baselines.drn import Drn, DrnConfig
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import cascade, sift_at
 from unveil.data.synthetic import drawn_face
+from unveil.schemes.scheme import IBUG68
 
 HIDDEN = (24, 16, 12)
 
@@ -22,7 +23,9 @@ def crops_and_shapes(count: int, size: int = 96) -> tuple[NDArray[np.uint8], NDA
 
 def drn() -> Drn:
     torch.manual_seed(0)
-    return Drn(torch.rand(68, 2) - 0.5, hidden=HIDDEN)
+    network = DrnConfig(hidden=HIDDEN).build(IBUG68)
+    network.set_mean_shape(torch.rand(68, 2) - 0.5)
+    return network
 
 
 def test_features_are_those_of_the_landmark_and_of_no_other_face() -> None:
@@ -109,7 +112,7 @@ def test_a_fresh_network_stays_where_it_is_and_every_weight_learns(faces: int) -
 
 
 def test_hidden_sums_start_where_a_sigmoid_is_steep() -> None:
-    stage = Drn(torch.zeros(68, 2), stages=1).stages[0]
+    stage = DrnConfig(stages=1).build(IBUG68).stages[0]
     features = torch.rand(40, 68, 128)
     stage.standardise(features)  # type: ignore[operator]
     x = (features.flatten(1) - stage.get_buffer("mean")) * stage.get_buffer("scale")

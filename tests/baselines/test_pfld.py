@@ -7,14 +7,17 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from unveil.baselines.pfld import Pfld, PfldPrediction
+from unveil.baselines.pfld import Pfld, PfldConfig, PfldPrediction
 from unveil.baselines.pfld_loss import attribute_weights, pfld_loss
 from unveil.models.conv_norm import fold_norms
+from unveil.schemes.scheme import IBUG68
 
 
 def network(width: float = 0.1) -> Pfld:
     torch.manual_seed(0)
-    return Pfld(torch.rand(68, 2) - 0.5, width=width)
+    found = PfldConfig(width_mult=width).build(IBUG68)
+    found.set_mean_shape(torch.rand(68, 2) - 0.5)
+    return found
 
 
 @pytest.mark.parametrize("faces", [1, 3])

@@ -379,7 +379,8 @@ def test_ray_writes_the_same_rows_without_noise_and_listens_to_this_machine_only
 
 def children(pid: int) -> list[psutil.Process]:
     try:
-        return psutil.Process(pid).children(recursive=True)
+        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+        return children
     except psutil.Error:
         return []
 

@@ -16,11 +16,11 @@ from unveil.data.datasets.registry import (
     folder,
     masked_300w,
     read_data_set,
-    read_image,
     three_hundred_w,
 )
 from unveil.io.annotations import write_pts
 from unveil.io.files import DataError
+from unveil.io.images import read_image
 from unveil.schemes.scheme import IBUG68, WFLW98
 
 TINY = {"train": {"afw": 1, "helen/trainset": 3}, "common": {"lfpw/testset": 1}}
@@ -143,7 +143,7 @@ def test_a_folder_that_is_not_there_or_is_empty_is_named(tmp_path: Path) -> None
 
 
 def test_a_picture_is_read_as_rgb(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), np.full((2, 2, 3), (255, 0, 0), np.uint8))
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), (255, 0, 0), np.uint8))
     assert read_image(tmp_path / "a.png")[0, 0].tolist() == [0, 0, 255]
 
 
@@ -151,12 +151,12 @@ def test_a_picture_is_read_as_rgb(tmp_path: Path) -> None:
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     data_set = DataSet("mine", (Sample("a", tmp_path / "a.jpg", np.zeros((68, 2), np.float32)),), IBUG68)
-    with pytest.raises(DataError, match=r"a\.jpg: not a picture, or cut short"):
+    with pytest.raises(DataError, match=r"a\.jpg: (the file is empty|not an image that OpenCV can decode)"):
         data_set.image(0)
 
 
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.jpg: No such file"):
+    with pytest.raises(DataError, match=r"a\.jpg: no such file"):
         read_image(tmp_path / "a.jpg")
 
 

@@ -46,7 +46,7 @@ def test_the_most_covered_faces_come_first_and_those_between_are_unsure(root: Pa
     assert [face.name.split("/")[1] for face in faces] == ["trainset"] * 3 + ["testset"] * 3
     shares = iter((0.1, 0.5, 0.3, 0.2, 0.0, 0.4))
     entries = rank_by_coverage(faces, lambda *_: Coverage(next(shares)), occluded=1 / 3, clean=1 / 2)
-    assert [entry.covered.hidden for entry in entries] == [0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
+    assert [entry.coverage.landmarks for entry in entries] == [0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     assert [entry.kind for entry in entries] == ["occluded", "occluded", "unsure", "clean", "clean", "clean"]
     assert entries[0].name == faces[1].name
     with pytest.raises(ValueError, match=r"0\.6 occluded and 0\.5 clean"):
@@ -54,14 +54,14 @@ def test_the_most_covered_faces_come_first_and_those_between_are_unsure(root: Pa
 
 
 def test_either_model_may_see_the_cover() -> None:
-    assert Coverage(0.2).figure == Coverage(0.2, 0.1).figure == Coverage(0.1, 0.2).figure == 0.2
+    assert Coverage(0.2).total == Coverage(0.2, 0.1).total == Coverage(0.1, 0.2).total == 0.2
 
 
 def test_a_list_comes_back_as_it_was_edited(tmp_path: Path) -> None:
     path = tmp_path / "lists/ocfw.csv"
     write_list(path, by_name({"afw/b": 0.9, "afw/a": 0.1}))
     head, *lines = path.read_text().splitlines()
-    assert head == "name,kind,figure,hidden,masked"
+    assert head == "name,kind,coverage,landmarks,masked"
     assert lines == ["afw/b,occluded,0.9000,0.9000,", "afw/a,clean,0.1000,0.1000,"]
     assert list(read_list(path).items()) == [("afw/b", "occluded"), ("afw/a", "clean")]
     path.write_text("\ufeffkind, note ,name\r\nunsure,hair,afw/b\r\n clean ,,afw/a\r\n", "utf-8")
@@ -90,7 +90,7 @@ def test_faces_are_chosen_by_what_they_are_called(root: Path, tmp_path: Path) ->
     write_list(tmp_path / "list.csv", by_name({first: 0.9} | dict.fromkeys(rest, 0.0)))
     chosen = faces_of_kind("occluded", common, tmp_path / "list.csv")
     assert (chosen.names, chosen.label) == ((first,), "300w/common 3/554, occluded 1")
-    with pytest.raises(DataError, match="calls none of the 3 faces of 300w/common 3/554 unsure"):
+    with pytest.raises(DataError, match="none of the 3 faces of 300w/common 3/554 is unsure"):
         faces_of_kind("unsure", common, tmp_path / "list.csv")
     write_list(tmp_path / "short.csv", by_name(dict.fromkeys(rest, 0.0)))
     with pytest.raises(DataError, match=r"1 of 3 faces are not in it, the first 'helen/testset/face_000'"):
@@ -101,7 +101,7 @@ def test_a_portrait_behind_a_mask_looks_more_covered_than_the_portrait(portrait:
     image, points_px = portrait
     look = coverage_fn(AlignmentModel.load("glomface-light"))
     masked = occluder("mask")(image, points_px, np.random.default_rng(0)).image
-    assert look(image, points_px).hidden < 0.1 < 0.3 < look(masked, points_px).hidden
+    assert look(image, points_px).landmarks < 0.1 < 0.3 < look(masked, points_px).landmarks
     assert look(image, points_px).masked is None
 
 
@@ -142,7 +142,7 @@ def test_the_command_writes_the_list_and_sheets_and_the_clean_faces_are_packed(
 ) -> None:
     out = tmp_path / "lists/ocfw.csv"
     shares = ["--occluded", "0.33", "--clean", "0.33", "--side", "32"]
-    assert main(["prepare", "ocfw", "--root", str(root), "--out", str(out), "--partial", *shares]) == 0
+    assert main(["prepare", "ocfw-list", "--root", str(root), "--out", str(out), "--partial", *shares]) == 0
     assert capsys.readouterr().out == f"{out}: 6 faces of 300w, 2 clean, 2 unsure, 2 occluded\n"
     names = sorted(path.name for path in out.parent.iterdir())
     assert names == ["ocfw-occluded-1.png", "ocfw-unsure-1.png", "ocfw.csv"]
@@ -157,4 +157,3 @@ def test_the_command_writes_the_list_and_sheets_and_the_clean_faces_are_packed(
     assert sorted(Pack.read(pack).names) == sorted(clean)
     assert Pack.read(pack).label == f"300w/train 3/3148, clean {len(clean)}"
     assert main(["prepare", "folder", "--root", str(root), "--out", str(pack), "--list", str(out)]) == 2
-    assert "goes with 300w, not with folder; leave it out" in capsys.readouterr().err

@@ -35,7 +35,13 @@ def pair(kind: str, seed: int = 0, *, clean: float = 0.0, same: bool = False) ->
     occlude = OcclusionSampler(OcclusionConfig.of_kinds(**{kind: 1}, **fraction))
     rng = np.random.default_rng((1, seed))
     return restoration_pair(
-        image, points_px, scheme=IBUG68, size=SIZE, augment=PairAugmentConfig(**still), occlude=occlude, rng=rng
+        image,
+        points_px,
+        scheme=IBUG68,
+        size=SIZE,
+        augment=PairAugmentConfig.model_validate(still),
+        occlude=occlude,
+        rng=rng,
     )
 
 

@@ -131,7 +131,7 @@ def test_quantizing_the_shipped_model_costs_little(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{i}.png"), turned[..., ::-1])
         write_pts(tmp_path / f"{i}.pts", model(turned, [Box(179, 76, 270, 177)])[0].points_px)
     faces = folder(tmp_path)
-    found = measure_cost(whole, quantize(whole, "int8"), faces, calibration_split(faces, holdout=False).validation)
+    found = measure_cost(whole, quantize(whole, "int8"), faces, calibration_split(faces, holdout=False).val)
     assert found.faces == 12
     assert abs(found.nme_percent[1] - found.nme_percent[0]) < 0.1
     assert found.bytes[1] < 0.7 * found.bytes[0]

@@ -45,4 +45,6 @@ def test_a_mask_is_found_and_taken_off_and_nothing_else_is_touched(pipeline: Pip
     before, after = (np.abs(image.astype(int) - astronaut)[masked.mask].mean() for image in (masked.image, found.image))
     assert after < 0.7 * before
     (seen,), (again,) = found.before, found.after
+    assert again.visibility is not None
+    assert seen.visibility is not None
     assert again.visibility.mean() > seen.visibility.mean()

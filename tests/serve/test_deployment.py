@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 def instruction(name: str) -> str:
     """The last instruction of this name in the Dockerfile, continuation lines joined."""
     joined = DOCKERFILE.replace("\\\n", " ")
-    return re.findall(rf"^(?:HEALTHCHECK .*)?\s*{name} (.*)$", joined, re.MULTILINE)[-1].strip()
+    found: list[str] = re.findall(rf"^(?:HEALTHCHECK .*)?\s*{name} (.*)$", joined, re.MULTILINE)
+    return found[-1].strip()
 
 
 def command(name: str) -> list[str]:
@@ -59,7 +59,7 @@ def test_the_image_runs_as_nobody_and_copies_what_exists() -> None:
 
 
 @pytest.fixture
-def image_environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def image_environment(tmp_path: Path) -> dict[str, str]:
     """The image's PATH with this environment's `unveil`, and its files at the image's place."""
     (tmp_path / "opt/unveil").mkdir(parents=True)
     shutil.copytree(DEPLOY, tmp_path / "opt/unveil/deploy")

@@ -178,7 +178,7 @@ def test_an_interrupted_run_has_weights_to_export(drawn_folder: Path, tmp_path: 
         os.kill(os.getpid(), signal.SIGINT)
         return losses(*arguments)  # type: ignore[arg-type]
 
-    task.losses = interrupt  # type: ignore[method-assign]
+    task.losses = interrupt  # type: ignore[method-assign, assignment]
     assert fit(task, tmp_path).interrupted
     assert (tmp_path / "best.safetensors").is_file()
     assert not (tmp_path / "best.json").exists()  # nobody has validated it

@@ -97,12 +97,12 @@ def _quantizer(options: Options) -> Callable[[bytes], bytes] | None:
         metadata = read_metadata(content)
         calibration = None
         if calibrate is not None:
-            indices = calibration_split(calibrate, options.holdout).training
+            indices = calibration_split(calibrate, options.holdout).train
             spaced = indices[:: max(1, len(indices) // CALIBRATION_FACES)][:CALIBRATION_FACES]
             calibration = face_crops(calibrate, spaced, metadata["input_size"], metadata["margin"])
         quantized = quantize(content, method, calibration)
         if measure is not None:
-            validation = calibration_split(measure, options.holdout).validation
+            validation = calibration_split(measure, options.holdout).val
             print(f"{method}: {measure_cost(content, quantized, measure, validation)}")
         return quantized
 

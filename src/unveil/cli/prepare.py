@@ -376,7 +376,7 @@ def _largest_face(options: Portraits) -> "Callable[[Image], Face | None]":
     from unveil.inference.pipeline import Pipeline
     from unveil.schemes.scheme import IBUG68
 
-    pipeline = Pipeline(options.model, options.detector, detector_model=options.detector_model)  # type: ignore[arg-type]
+    pipeline = Pipeline(options.model, options.detector, detector_model=options.detector_model)
     if pipeline.model.scheme != IBUG68:
         has = f"has scheme {pipeline.model.scheme.name!r}"
         raise ValueError(f"--model {options.model}: {has}, but portraits are packed with 68 points; use one of ibug68")

@@ -27,7 +27,8 @@ def cast_shadow(image: Image, points_px: Points, rng: np.random.Generator) -> Im
     centre = rng.uniform(low - 0.2 * size, high + 0.2 * size)
     corners = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     opacity = _filled(corners, height, width)
-    opacity = cv2.GaussianBlur(opacity, (0, 0), size * float(np.exp(rng.uniform(math.log(0.004), math.log(0.06)))))
+    sigma = size * float(np.exp(rng.uniform(math.log(0.004), math.log(0.06))))
+    opacity = np.asarray(cv2.GaussianBlur(opacity, (0, 0), sigma), np.float32)
     light = 1 - opacity[..., None] * rng.uniform(0.25, 0.8) * (1 - rng.uniform(0, 0.12, 3))
     return _image(image * light)
 
@@ -48,8 +49,8 @@ def _filled(outline: NDArray[np.floating], height: int, width: int) -> NDArray[n
     canvas = np.zeros((height, width), np.uint8)
     fixed = np.round(np.clip(outline, -4096, 4096) * 2**SHIFT).astype(np.int32)
     cv2.fillPoly(canvas, [fixed], 255, cv2.LINE_AA, SHIFT)
-    return canvas.astype(np.float32) / 255
+    return np.asarray(canvas.astype(np.float32) / 255, np.float32)
 
 
 def _image(pixels: NDArray[np.floating]) -> Image:
-    return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels + 0.5, 0, 255), np.uint8)

@@ -202,7 +202,7 @@ class _Layer:
         px_to_unit = np.linalg.inv(np.vstack([self.face.crop.unit_to_px(), [0, 0, 1]]))
         y, x = np.ogrid[rows, columns]
         horizontal, vertical = (np.abs(row[0] * x + row[1] * y + row[2], dtype=np.float32) for row in px_to_unit[:2])
-        return np.maximum(horizontal, vertical)
+        return np.asarray(np.maximum(horizontal, vertical), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,13 +248,13 @@ class _Painter:
             lit += self.grain.at(rows, columns)
             difference = photo - lit
         lit += (agreement * (1 - opacity))[..., None] * difference
-        return np.clip(lit + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(lit + 0.5, 0, 255), np.uint8)
 
 
 def _known(crop: Crop, mask: Mask, size: int) -> Mask:
     """Return which pixels of the working crop show an unoccluded part of the photograph, (N, N)."""
     inside = _to_crop(np.ones(mask.shape, np.uint8), crop, size) > 0
-    return inside & (_to_crop(mask.view(np.uint8) * np.uint8(255), crop, size) == 0)
+    return np.asarray(inside & (_to_crop(mask.view(np.uint8) * np.uint8(255), crop, size) == 0), np.bool_)
 
 
 def _to_crop(channel: NDArray[np.uint8], crop: Crop, size: int) -> NDArray[np.uint8]:
@@ -262,7 +262,7 @@ def _to_crop(channel: NDArray[np.uint8], crop: Crop, size: int) -> NDArray[np.ui
     scale = crop.side / size
     if scale > 1:  # dilate by half a sample, so that none is missed between two samples
         reach = int(scale / 2) + 1
-        channel = cv2.dilate(channel, np.ones((2 * reach + 1,) * 2, np.uint8))
+        channel = np.asarray(cv2.dilate(channel, np.ones((2 * reach + 1,) * 2, np.uint8)), channel.dtype)
     to_px = np.linalg.inv(_px_to_pixels(crop, size))[:2]
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(channel, to_px, (size, size), flags=flags), np.uint8)

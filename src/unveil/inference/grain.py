@@ -34,7 +34,7 @@ class Grain:
         """Return the noise of a strip of the photograph."""
         y = np.arange(rows.start, rows.stop) % len(self.tile)
         x = np.arange(columns.start, columns.stop) % len(self.tile)
-        return self.tile[y[:, None], x]
+        return np.asarray(self.tile[y[:, None], x], np.float32)
 
 
 def measure_grain(image_rgb: Image, crop: Crop, known: NDArray[np.bool_], scale: float) -> Grain | None:
@@ -82,7 +82,7 @@ def _band_levels(pixels: NDArray[np.float32], bands: int) -> NDArray[np.float64]
         smoother = cv2.GaussianBlur(pixels, (0, 0), 0.7 * 2**band)
         detail = current - smoother
         levels.append(MAD_TO_SD * np.median(np.abs(detail - np.median(detail, axis=(0, 1))), axis=(0, 1)))
-        current = smoother
+        current = np.asarray(smoother, np.float32)
     return np.array(levels)
 
 

@@ -216,7 +216,8 @@ class MirrorFusion(nn.Module):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        return x + self.conv(x.flip(-1))
+        mixed: Tensor = x + self.conv(x.flip(-1))
+        return mixed
 
 
 class ResidualBlock(nn.Module):

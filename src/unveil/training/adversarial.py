@@ -58,12 +58,12 @@ class AdversarialModel(nn.Module):
         if not adversarial:
             return AdversarialOutput(output, None, None)
         patch, corners = self.discriminators.patch, patch_corners(batch["mask"], self.discriminators.patch)
-        restored = self._discriminate(output.restored, self.restored_patches(batch, output.restored))
+        judged = self._discriminate(output.restored, self.restored_patches(batch, output.restored))
         real = None
         if match:
             with torch.no_grad():
                 real = self._discriminate(batch["clean"], extract_patches(batch["clean"], corners, patch))
-        return AdversarialOutput(output, real, restored)
+        return AdversarialOutput(output, real, judged)
 
     def _generate(self, batch: dict[str, Tensor]) -> GeneratorOutput:
         images = batch["occluded"]

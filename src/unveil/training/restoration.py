@@ -187,7 +187,7 @@ class RestorationTask(Task, Generic[Config]):
     def sampled_weights(self) -> NDArray[np.float64]:
         """Return the probability of each training face."""
         weights = self.weights[self.split.train]
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum(), np.float64)
 
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Yield training batches from step `start`, each process its own part of them.
