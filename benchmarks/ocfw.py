@@ -1,6 +1,6 @@
 """The second paper's Table 1 and its curves on a stand-in for OCFW: restorers before landmark networks, on 300W.
 
-    unveil prepare ocfw --root 300W --out ocfw.csv
+    unveil prepare ocfw-list --root 300W --out ocfw.csv
     python -m benchmarks.ocfw --root 300W --list ocfw.csv --runs RUNS --out OUT
 
 RUNS has a run a folder, named as docs/papers/gan-ia.md does; rows whose runs are not there are left out and named. A
@@ -32,6 +32,7 @@ from unveil.inference.aligner import Aligner
 from unveil.inference.onnx_model import shipped_models
 from unveil.inference.torch_restorer import load_torch_restorer
 from unveil.metrics import ced, nrmse, point_errors
+from unveil.registry import NETWORKS
 
 LIMIT = 0.15  # of the paper's figure 6
 METRIC = "nrmse_ocular"
@@ -93,7 +94,7 @@ def aligners(rows: Sequence[Row], runs: Path, iterations: int = ITERATIONS, thre
             print(f"left out: {row.name}: no {missing}", file=sys.stderr)
             continue
         if restorer is not None and restorer.name not in restorers:
-            restorers[restorer.name] = restore_fn(load_torch_restorer(restorer))
+            restorers[restorer.name] = restore_fn(load_torch_restorer(restorer, NETWORKS))
         uncover = None if restorer is None else restorers[restorer.name]
         found[row.name] = coupled(place, uncover, iterations=iterations, threads=threads)
         print(f"{row.name}: {place}" + (f" behind {restorer}" if restorer else ""), file=sys.stderr)
@@ -216,7 +217,7 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     parser = parser_of(__doc__)
-    parser.add_argument("--list", type=Path, required=True, help="what `unveil prepare ocfw` wrote and someone mended")
+    parser.add_argument("--list", type=Path, required=True, help="the list of `unveil prepare ocfw-list`, checked")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     with Progress(console=Console(stderr=True), transient=True) as progress:

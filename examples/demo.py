@@ -100,11 +100,18 @@ def print_table(shown: list[Shown], scheme: Scheme) -> None:
             print(f"{picture.name:<13}no face found")
             continue
         under = is_occluded(reference.landmarks, picture.mask)
-        hidden = int((under & (face.visibility < VISIBLE_FROM)).sum())
+        hidden = int((under & ~visible_landmarks(face)).sum())
         left, right = (reference.landmarks[list(side)].mean(axis=0) for side in scheme.normalisers["ocular"])
         moved = np.linalg.norm(face.landmarks - reference.landmarks, axis=1).mean() / np.linalg.norm(right - left)
         print(f"{picture.name:<13}{int(under.sum()):>8}{hidden:>24}{moved:>16.1%}")
     print()
+
+
+def visible_landmarks(face: Face) -> NDArray[np.bool_]:
+    """Which landmarks are visible; all of them for a model that predicts no visibility."""
+    if face.visibility is None:
+        return np.ones(len(face.landmarks), np.bool_)
+    return np.asarray(face.visibility >= VISIBLE_FROM, np.bool_)
 
 
 def contact_sheet(shown: list[Shown], crop: Crop, scheme: Scheme) -> Image:
@@ -120,7 +127,7 @@ def column(picture: Shown, crop: Crop, scheme: Scheme) -> Image:
         below, line = above, f"{picture.name}: no face found"
     else:
         below = draw_faces(above, [in_tile(picture.face, crop)], scheme)
-        seen = int((picture.face.visibility >= VISIBLE_FROM).sum())
+        seen = int(visible_landmarks(picture.face).sum())
         line = f"{picture.name}: {seen} of {scheme.points} visible"
     cv2.putText(caption, line, (10, 33), cv2.FONT_HERSHEY_SIMPLEX, 0.66, INK, 1, cv2.LINE_AA)
     return np.concatenate([above, below, caption])
@@ -137,7 +144,7 @@ def in_tile(face: Face, crop: Crop) -> Face:
         face,
         box=Box(*corners),
         landmarks=moved(face.landmarks),
-        uncertainty=face.uncertainty * np.float32(TILE / crop.side),
+        uncertainty=None if face.uncertainty is None else face.uncertainty * np.float32(TILE / crop.side),
         five_points=None if face.five_points is None else moved(face.five_points),
     )
 

@@ -24,7 +24,7 @@ from unveil.io.images import read_image
 from unveil.models.glomface import GlomFaceLightConfig
 from unveil.schemes.scheme import Scheme
 from unveil.training.config import LandmarkTrainConfig as Settings
-from unveil.types import Box, Image
+from unveil.types import Box, Detection, Image
 
 SMALL = {"dim": 16, "memory_dim": 24, "patch_spacings_unit": (0.1,), "channels": 8, "width_mult": 0.25}
 
@@ -58,9 +58,11 @@ class Exact:
     def __init__(self, faces: DataSet) -> None:
         self.scheme: Scheme = faces.scheme
         self.answers = iter(faces.points_px)
-        self.boxes: list[Box] = []
+        self.boxes: list[Box | Detection] = []
 
-    def __call__(self, _image: Image, boxes: Sequence[Box], _flip_average: bool = False, /) -> list[AlignResult]:
+    def __call__(
+        self, _image: Image, boxes: Sequence[Box | Detection], _flip_average: bool = False, /
+    ) -> list[AlignResult]:
         self.boxes += boxes
         flags = np.ones(self.scheme.points, np.float32)
         return [AlignResult(next(self.answers), flags, flags) for _ in boxes]

@@ -24,6 +24,7 @@ from unveil.inference.blending import RestoredCrop, composite
 from unveil.inference.restorer import Restorer
 from unveil.inference.torch_restorer import crop_network, load_torch_restorer
 from unveil.models.checkpoints import NetworkSpec, weights_bytes
+from unveil.registry import NETWORKS
 from unveil.registry import build_network as build
 from unveil.schemes.ibug68 import COMPONENT_MARGIN, COMPONENTS, component_crop
 from unveil.schemes.scheme import IBUG68
@@ -82,7 +83,7 @@ def test_components_are_loaded_from_a_folder_of_runs_in_their_own_order(
     runs: Path, drawn: tuple[Image, Points, Box]
 ) -> None:
     image, points_px, _ = drawn
-    restorer = load_torch_restorer(runs / "drda")
+    restorer = load_torch_restorer(runs / "drda", NETWORKS)
     assert [network.component for network in restorer.networks] == list(COMPONENTS)
     found = restorer.restore_each([image, image], [points_px, points_px + 4])
     assert [len(windows) for windows in found] == [7, 7]
@@ -92,17 +93,17 @@ def test_components_are_loaded_from_a_folder_of_runs_in_their_own_order(
 
 def test_what_makes_no_restorer_is_one_clear_line(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"best\.safetensors: network 'drn' is no restorer"):
-        load_torch_restorer(runs / "drn")
+        load_torch_restorer(runs / "drn", NETWORKS)
     with pytest.raises(ValueError, match=r"none of last\.safetensors"):
-        load_torch_restorer(tmp_path)
+        load_torch_restorer(tmp_path, NETWORKS)
     copytree(runs / "gan-ia", tmp_path / "both/whole")
     copytree(runs / "drda/mouth", tmp_path / "both/mouth")
     with pytest.raises(ValueError, match="restores the whole face, mouth; a folder of several"):
-        load_torch_restorer(tmp_path / "both")
+        load_torch_restorer(tmp_path / "both", NETWORKS)
     copytree(runs / "drda", tmp_path / "few", ignore=ignore_patterns("nose", "jaw"))
     with pytest.raises(ValueError, match="few: has no jaw, no nose; train the rest"):
-        load_torch_restorer(tmp_path / "few")
-    assert len(load_torch_restorer(runs / "drda" / "nose").networks) == 1
+        load_torch_restorer(tmp_path / "few", NETWORKS)
+    assert len(load_torch_restorer(runs / "drda" / "nose", NETWORKS).networks) == 1
 
 
 def test_the_judged_weights_of_a_restorer_go_before_its_best(runs: Path, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_pfld_and_the_model_that_ships_go_behind_a_restorer(runs: Path, drawn: t
 def test_what_cannot_be_coupled_says_what_to_do(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
     with pytest.raises(ValueError, match="a network 'gan-ia'; export it"):
         coupled(runs / "gan-ia")
-    with pytest.raises(ValueError, match="leave mirror averaging out"):
+    with pytest.raises(ValueError, match="have no mirror averaging; leave it out"):
         coupled(runs / "drn")(drawn[0], [drawn[2]], True)
 
 
@@ -303,7 +304,7 @@ def test_benchmarks_refuse_in_one_line(
     assert restored_sweep.main([*arguments, "--group", "hands"]) == 2
     assert "no such folder of sprites" in capsys.readouterr().err
     assert ocfw.main([*arguments, "--list", str(listed.with_name("gone.csv"))]) == 2
-    assert "make a list with `unveil prepare ocfw`" in capsys.readouterr().err
+    assert "make a list with `unveil prepare ocfw-list`" in capsys.readouterr().err
 
 
 def test_a_gain_is_what_the_error_falls_by_face_by_face(make_figures: Callable[[float], Any]) -> None:

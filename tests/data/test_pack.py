@@ -112,7 +112,10 @@ def test_a_write_that_fails_leaves_the_old_pack(faces: DataSet, pack: Path) -> N
 @pytest.mark.parametrize("spread", [0, 1e6], ids=["a point", "a continent"])
 def test_landmarks_that_are_no_face_are_named(faces: DataSet, spread: float) -> None:
     points_px = np.linspace(0, spread, 136, dtype=np.float32).reshape(68, 2)
-    with pytest.raises(DataError, match=r"inside\.png: (all 68 landmarks are at|landmark 0 is at .* far outside the image of 90x60 pixels)"):
+    with pytest.raises(
+        DataError,
+        match=r"inside\.png: (all 68 landmarks are at|landmark 0 is at .* far outside the image of 90x60 pixels)",
+    ):
         cut_out(Sample("odd", faces.samples[1].image, points_px), 32)
 
 

@@ -163,11 +163,13 @@ def test_box_noise_stays_within_its_share_and_falls_the_same_on_a_name() -> None
     for name in "abcdefgh":
         box = noisy_box(0.1)(image, points_px, name)
         assert box == noisy_box(0.1)(image, points_px, name)
-        assert box is not None
+        assert isinstance(box, Box)
         assert abs((box.x0 + box.x1) / 2 - 30) <= 4
         assert abs((box.y0 + box.y1) / 2 - 60) <= 8
         assert 0.9 <= (box.x1 - box.x0) / 40 <= 1.1
-        assert box_iou(box, ground_truth_box(image, points_px, name)) > 0.6
+        true_box = ground_truth_box(image, points_px, name)
+        assert isinstance(true_box, Box)
+        assert box_iou(box, true_box) > 0.6
     with pytest.raises(ValueError, match=r"box noise -0\.1: give a fraction of the box"):
         noisy_box(-0.1)
 

@@ -33,6 +33,12 @@ FEW = ScheduleConfig(steps=4, batch=4, warmup_steps=1, decay=0.5)
 CONFIG = LandmarkTrainConfig(model=TINY, schedule=FEW, imagenet=False, val_share=0.3, threads=1, validate_every=2)
 
 
+def with_steps(config: LandmarkTrainConfig, steps: int) -> LandmarkTrainConfig:
+    changed = override(config, {"steps": steps})
+    assert isinstance(changed, LandmarkTrainConfig)
+    return changed
+
+
 def test_a_shorter_schedule_has_the_same_shape() -> None:
     long, short = ScheduleConfig(steps=5600), ScheduleConfig(steps=560)
     for share in (0.0, 0.02, 0.5, 0.8, 0.95):
@@ -156,9 +162,9 @@ def test_a_compact_checkpoint_is_smaller_and_goes_on_nearly_alike(drawn_folder: 
     for compact in (False, True):
         config = CONFIG.model_copy(update={"compact_checkpoint": compact, "precision": "float32"})
         run = tmp_path / str(compact)
-        fit(LandmarkTask(faces, override(config, {"steps": 3})), run)
+        fit(LandmarkTask(faces, with_steps(config, 3)), run)
         runs[compact] = (run / "checkpoint.pt").stat().st_size
-        fit(LandmarkTask(faces, override(config, {"steps": 4})), run, resume=True)
+        fit(LandmarkTask(faces, with_steps(config, 4)), run, resume=True)
     assert runs[True] < 0.75 * runs[False]
     full, compact_run = (
         torch.load(tmp_path / run / "checkpoint.pt", weights_only=True)["model"] for run in ("False", "True")
