@@ -157,7 +157,10 @@ def test_models_of_five_and_of_68_points_stand_side_by_side_each_with_its_own_bo
     assert found.keys() == {"5 plain.full", "68 plain.full"}
     assert [figures["nme_pupil"] for figures in found.values()] == pytest.approx([0, 0], abs=1e-4)
     assert found["5 plain.full"]["n"] == len(faces)
-    assert few.boxes[0].y1 < dense.boxes[0].y1
+    first, second = few.boxes[0], dense.boxes[0]
+    assert isinstance(first, Box)
+    assert isinstance(second, Box)
+    assert first.y1 < second.y1
     lines = list(table({name: {"clean": figures} for name, figures in found.items()}))
     assert [line.split(" | ")[1] for line in lines[2:]] == ["5", "68"]
 
