@@ -18,6 +18,7 @@ from unveil.data.synthetic import write_drawn_faces
 from unveil.evaluation import box_iou, ground_truth_box, headline_normaliser, noisy_box, result_of, run_model
 from unveil.geometry import Crop, tight_box
 from unveil.inference.aligner import AlignmentModel
+from unveil.installation import install_command
 from unveil.io.annotations import read_pts, write_pts
 from unveil.schemes.scheme import COFW29, IBUG68, WFLW98, WFLW98_TO_IBUG68
 from unveil.types import Box, Detection, Image, Points
@@ -258,7 +259,7 @@ def test_without_matplotlib_only_save_is_refused_and_before_the_work(
     monkeypatch.setattr(evaluation, "compare", lambda *_, **__: pytest.fail("it ran"))
     arguments = ("--models", model_dir, "--dataset", "folder", "--root", drawn_folder)
     assert evaluate(*arguments, "--save", "out") == 2
-    assert errors(capsys) == ["error: --save needs matplotlib: pip install 'unveil[evaluate]'"]
+    assert errors(capsys) == [f"error: --save needs matplotlib: {install_command('evaluate')}"]
 
 
 def test_help_waits_for_nothing_and_the_evaluation_needs_neither_torch_nor_matplotlib() -> None:

@@ -156,6 +156,7 @@ class AlignmentModel:
         the other three quarter turns too; the least uncertain one is within 45 degrees. Its landmarks then give the
         rotation of the final crop.
         """
+        searched = [i for i in searched if predictions[i].is_finite]
         doubtful = [i for i in searched if predictions[i].uncertainty_unit > DOUBTFUL_UNCERTAINTY]
         turned = [
             replace(predictions[i].crop, angle=predictions[i].crop.angle + turns * math.pi / 2)
@@ -165,7 +166,7 @@ class AlignmentModel:
         candidates = self._predict(image_rgb, turned)
         for k, i in enumerate(doubtful):
             best = min(candidates[3 * k : 3 * k + 3], key=lambda candidate: candidate.uncertainty_unit)
-            if best.uncertainty_unit < MAX_RATIO * predictions[i].uncertainty_unit:
+            if best.is_finite and best.uncertainty_unit < MAX_RATIO * predictions[i].uncertainty_unit:
                 predictions[i] = best
         if self.scheme.five_points is None:
             return
@@ -174,7 +175,7 @@ class AlignmentModel:
             searched = [i for i in searched if _angle_between(crops[i], predictions[i].crop) > MAX_ANGLE]
             refined = self._predict(image_rgb, [crops[i] for i in searched])
             for i, prediction in zip(searched, refined, strict=True):
-                if prediction.uncertainty_px < MAX_GROWTH * predictions[i].uncertainty_px:
+                if prediction.is_finite and prediction.uncertainty_px < MAX_GROWTH * predictions[i].uncertainty_px:
                     predictions[i] = prediction
 
     def _unflip(self, name: Output, mirrored: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -212,6 +213,11 @@ class _Prediction:
     @property
     def points_px(self) -> Points:
         return self.crop.to_px(self.outputs["points_unit"])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every landmark and its uncertainty are finite numbers; the rotation cannot be searched otherwise."""
+        return all(bool(np.isfinite(self.outputs[name]).all()) for name in ("points_unit", "uncertainty_unit"))
 
     @property
     def uncertainty_unit(self) -> float:
