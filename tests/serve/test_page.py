@@ -196,11 +196,14 @@ def test_downloads_are_what_the_service_writes(shown: Visit) -> None:
     assert np.abs(drawn[y, x].astype(int) - VISIBLE_COLOUR).max() < 40
 
 
-def test_what_is_no_picture_is_said(visit: Visit, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_and_removes_the_previous_picture(visit: Visit, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("hello")
     visit.page.set_input_files("#file", tmp_path / "notes.jpg")
     visit.page.wait_for_selector("#status.wrong")
     assert "notes.jpg" in visit.text("#status")
+    assert visit.page.is_hidden("#shown")
+    assert visit.page.is_disabled("#download")
+    assert visit.text("#faces") == ""
 
 
 def test_the_slider_goes_from_covered_to_restored(browser: Browser, services: dict[str, str], photo: Path) -> None:

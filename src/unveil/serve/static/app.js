@@ -47,7 +47,14 @@ async function open(blob, name) {
   try {
     picture = await createImageBitmap(blob);
   } catch {
-    say(`${name}: this browser cannot show it. Try a JPEG or PNG.`, true);
+    running.abort();
+    Object.assign(state, { original: null, picture: null, answer: null, faces: [], restored: null, after: [], close: null });
+    byId("faces").replaceChildren();
+    byId("shown").hidden = true;
+    byId("empty").hidden = false;
+    byId("stage").setAttribute("aria-busy", "false");
+    controls();
+    say(`${name}: the file is damaged, or this browser cannot decode it. Try a JPEG or PNG.`, true);
     return;
   }
   Object.assign(state, { name, original: blob, picture, faces: [], close: null });
@@ -75,7 +82,7 @@ async function realign() {
 
 async function restore() {
   const { signal } = running;
-  await busy(signal, "GanTrainConfig…", async () => {
+  await busy(signal, "Restoring…", async () => {
     const answer = await service.restore(await upload(), signal);
     const pixels = Uint8Array.from(atob(answer.restored), (character) => character.charCodeAt(0));
     state.restored = await createImageBitmap(new Blob([pixels], { type: "image/png" }));
@@ -108,7 +115,7 @@ function tell() {
   say(summary(state.faces));
   const lines = state.faces.map((face, i) => {
     const line = document.createElement("li");
-    line.append(`${state.faces.length > 1 ? `${i + 1}: ` : ""}${describe(face, scheme)}`, closeUp(face, i));
+    line.append(`${state.faces.length > 1 ? `${i}: ` : ""}${describe(face, scheme)}`, closeUp(face, i));
     return line;
   });
   byId("faces").replaceChildren(...lines);
@@ -120,7 +127,7 @@ function closeUp(face, index) {
   button.type = "button";
   button.textContent = "Close-up";
   button.setAttribute("aria-pressed", String(state.close === index));
-  if (state.faces.length > 1) button.setAttribute("aria-label", `Close-up of face ${index + 1}`);
+  if (state.faces.length > 1) button.setAttribute("aria-label", `Close-up of face ${index}`);
   button.addEventListener("click", () => {
     state.close = state.close === index ? null : index;
     if (state.close === null) view.whole();

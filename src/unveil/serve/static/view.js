@@ -126,7 +126,7 @@ function marks(context, faces, { scheme, show }, to, ratio) {
     const size = Math.hypot(right - left, bottom - top);
     if (show.boxes) {
       const corners = [...to(face.box.slice(0, 2)), ...to(face.box.slice(2))];
-      box(context, corners, colour("box"), size, ratio, faces.length > 1 ? index + 1 : "");
+      box(context, corners, colour("box"), size, ratio, faces.length > 1 ? String(index) : "");
     }
     if (show.contours) contours(context, points, scheme.contours, size, ratio);
     const radius = Math.max(1.8 * ratio, size / 110);
@@ -156,14 +156,17 @@ function box(context, [x0, y0, x1, y1], colour, size, ratio, label) {
 }
 
 function contours(context, points, lines, size, ratio) {
-  context.strokeStyle = "white";
-  context.lineWidth = Math.max(ratio, size / 300);
+  const width = Math.max(ratio, size / 300);
   context.lineJoin = "round";
-  for (const line of lines) {
-    context.beginPath();
-    line.points.forEach((i, n) => (n ? context.lineTo(...points[i]) : context.moveTo(...points[i])));
-    if (line.closed) context.closePath();
-    context.stroke();
+  for (const [stroke, lineWidth] of [["rgb(0 0 0 / 0.55)", 2.4 * width], ["white", width]]) { // also on white
+    context.strokeStyle = stroke;
+    context.lineWidth = lineWidth;
+    for (const line of lines) {
+      context.beginPath();
+      line.points.forEach((i, n) => (n ? context.lineTo(...points[i]) : context.moveTo(...points[i])));
+      if (line.closed) context.closePath();
+      context.stroke();
+    }
   }
 }
 
