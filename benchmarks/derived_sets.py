@@ -38,7 +38,7 @@ BROW = 0.28  # how thick a brow is, in distances from the middle of its line to 
 MODEL = "glomface-light"
 SHARE = 0.3
 MASKS = ("--occlude", "mask")
-NOISE = ("--occlude", "noise", "--share", str(SHARE))
+NOISE = ("--occlude", "noise", "--coverage", str(SHARE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def train_export_evaluate(pack: Path, dataset: str, root: Path, splits: list[str
     for split in splits:
         out = folder / split.replace("/", "-")
         evaluate = ["evaluate", "--models", str(model), "--dataset", dataset, "--split", split, "--root", str(root)]
-        assert main([*evaluate, "--partial", "--out", str(out)]) == 0, split
+        assert main([*evaluate, "--partial", "--save", str(out)]) == 0, split
 
 
 def test_wflw_goes_from_its_release_to_figures_of_every_subset(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_folder_annotated_in_another_format_is_packed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [
-        (lambda points: np.where(np.arange(68)[:, None] == 7, -1, points), "face_001.png: landmark 7 is at (-1, -1)"),
+        (lambda points: np.where(np.arange(68)[:, None] == 7, -1, points), "face_001.pts: landmark 7 is at (-1, -1)"),
         (lambda points: np.where(np.arange(68)[:, None] == 7, 9000, points), "landmark 7 is at (9000, 9000)"),
         (lambda points: np.full_like(points, 40), "all 68 landmarks are at (40, 40)"),
     ],

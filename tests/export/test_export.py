@@ -28,8 +28,15 @@ from unveil.io.annotations import write_pts
 from unveil.models.checkpoints import NetworkSpec, build, weights_bytes
 from unveil.types import Box
 
-ROOT = Path(__file__).parents[1]
-SIZES = {"dim": 16, "whole": 24, "part_widths": (16, 12, 8), "spacings_unit": (0.1,), "channels": 8, "width": 0.25}
+ROOT = Path(__file__).parents[2]
+SIZES = {
+    "dim": 16,
+    "memory_dim": 24,
+    "part_dims": (16, 12, 8),
+    "patch_spacings_unit": (0.1,),
+    "channels": 8,
+    "width_mult": 0.25,
+}
 SMALL = NetworkSpec("glomface-light", "ibug68", 64, 1.1, SIZES)
 
 

@@ -96,9 +96,18 @@ def test_what_the_model_does_not_predict_is_none(model: AlignmentModel, portrait
 def test_portraits_are_not_packed_by_a_model_that_cannot_tell_bare_ones(
     pfld_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare = ["prepare", "faces", "--root", str(tmp_path), "--out", str(tmp_path / "x.npz"), "--model", str(pfld_dir)]
+    prepare = [
+        "prepare",
+        "portraits",
+        "--root",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "x.npz"),
+        "--model",
+        str(pfld_dir),
+    ]
     assert main(prepare) == 2
-    assert "tells of no visibility, so no face can be told bare; give one that does" in capsys.readouterr().err
+    assert "predicts no visibility, which --visible needs" in capsys.readouterr().err
 
 
 def test_its_files_have_nothing_in_those_places(
@@ -115,7 +124,7 @@ def test_its_files_have_nothing_in_those_places(
         (row,) = csv.DictReader(file)
     assert {row["visibility0"], row["uncertainty67"]} == {""}
     assert float(row["x0"]) == pytest.approx(entry["landmarks"][0][0], abs=0.01)
-    assert {path.name for path in out.iterdir()} >= {"photo.0.pts", "photo.overlay.png", "photo.0.aligned-112.png"}
+    assert {path.name for path in out.iterdir()} >= {"photo.pts", "photo.overlay.png", "photo.0.aligned-112.png"}
 
 
 def test_its_landmarks_are_drawn_as_seen(model: AlignmentModel, face: Face, portrait: Image) -> None:
@@ -198,7 +207,7 @@ def test_evaluation_leaves_out_what_is_said_of_visibility(
     assert "nme_ocular_occluded" in str(figures)
     assert "visibility_ece" not in str(figures)
     (kept,) = (tmp_path / "report").glob("*.npz")
-    assert set(np.load(kept).files) == {"names", "truth", "predictions", "visible"}
+    assert set(np.load(kept).files) == {"names", "ground_truth", "predictions", "visible"}
     assert main(["evaluate", "--predictions", str(kept), "--ground-truth", str(kept)]) == 0
 
 

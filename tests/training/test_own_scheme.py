@@ -19,6 +19,7 @@ from unveil.data.pack import read_faces
 from unveil.geometry import tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.onnx_model import ModelError
+from unveil.installation import install_command
 from unveil.io.annotations import read_pts, write_pts
 from unveil.io.images import read_image
 from unveil.metrics import normaliser_lengths, normaliser_names
@@ -142,7 +143,7 @@ def test_a_scheme_of_only_the_whole_without_five_points_or_normalisers_is_traine
     assert float(row["y4"]) == pytest.approx(face["landmarks"][4][1], abs=0.01)
     capsys.readouterr()
     assert main([*align, "aligned"]) == 2
-    assert "error: --save aligned: scheme 'bare' does not name five_points" in capsys.readouterr().err
+    assert "error: --save aligned: scheme 'bare' has no five_points" in capsys.readouterr().err
 
 
 def test_a_model_says_what_is_wrong_with_the_scheme_it_carries(tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_without_torch_training_names_the_extra_on_one_line() -> None:
     without = "import sys; sys.modules['torch'] = None"
     code = f"{without}; from unveil.cli import main; sys.exit(main(['train', 'glomface-light']))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (2, "error: training needs torch: pip install 'unveil[train]'\n")
+    assert (ended.returncode, ended.stderr) == (2, f"error: training needs torch: {install_command('train')}\n")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The one training loop: steps, averaged weights, checkpoints, validation. The task decides what a step does."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -119,6 +120,9 @@ def save_weights(model: nn.Module, spec: NetworkSpec, path: Path) -> None:
 
 def _accelerator(task: Task, out: Path) -> Accelerator:
     config = task.config
+    for tracker in config.tracker:
+        if find_spec(tracker) is None:
+            raise LaunchError(f"--tracker {tracker}: {tracker} is not installed; pip install {tracker}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     try:
