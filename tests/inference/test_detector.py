@@ -67,8 +67,8 @@ class TestFaceDetector:
 
     @pytest.mark.parametrize("turns", [1, 2, 3])
     def test_a_turned_portrait_has_the_same_face_and_its_points_turn_too(self, portrait: Image, turns: int) -> None:
-        (upright,) = FaceDetector()(portrait)
-        (found,) = FaceDetector()(np.ascontiguousarray(np.rot90(portrait, turns)))
+        upright = FaceDetector()(portrait)[0]
+        found = FaceDetector()(np.ascontiguousarray(np.rot90(portrait, turns)))[0]
         assert upright.points is not None
         assert found.points is not None
         unturned = undo_quarter_turns(found.points, turns, 512, 512)

@@ -17,6 +17,7 @@ THUMBNAIL_SIDE, THUMBNAIL_PADDING = (
     160,
     48,
 )  # a face that fills the image has a size and a border that are well detected
+CERTAIN_SCORE = 0.75  # a face with this score is upright enough; below, a quarter turn may show it better
 LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
 SMALL_SIDE = 64  # faces in the full view, in its pixels; below, the image may contain more that the view cannot show
 TILED_PIXELS = 4096 * 3072  # tiles are cut from the image reduced to this
@@ -31,7 +32,7 @@ DetectFn: TypeAlias = Callable[[Image], list[Detection]]
 def detect_faces(image_rgb: Image, detect: DetectFn, min_score: float, tile_side: int = TILE_SIDE) -> list[Detection]:
     """Detect the faces in an image of any size.
 
-    The first view is the whole image, reduced to 640 px. If it contains no face, its three quarter turns are next. If
+    The first view is the whole image, reduced to 640 px. If it contains no certain face, its quarter turns are next. If
     it contains no face or a very large one, a padded thumbnail follows. If all faces are small and the image has more
     pixels than the view, tiles of it follow.
 
@@ -47,7 +48,9 @@ def detect_faces(image_rgb: Image, detect: DetectFn, min_score: float, tile_side
     height, width = image_rgb.shape[:2]
     scale = min(1.0, VIEW_SIDE / max(height, width))
     view = _resized(image_rgb, scale)
-    found = _confident(detect(view), min_score) or _confident(_detect_turned(view, detect), min_score)
+    found = _confident(detect(view), min_score)
+    if max((detection.score for detection in found), default=0.0) < CERTAIN_SCORE:
+        found = nms(found + _confident(_detect_turned(view, detect), min_score))
     largest = max((_side(detection.box) for detection in found), default=0.0)
     if not found or largest > LARGE_SHARE * min(view.shape[:2]):
         found = found + _confident(_detect_in_thumbnail(view, detect), min_score)
