@@ -202,7 +202,7 @@ def test_a_damaged_file_is_named_and_removes_the_previous_picture(visit: Visit, 
     visit.page.wait_for_selector("#status.wrong")
     assert "notes.jpg" in visit.text("#status")
     assert visit.page.is_hidden("#shown")
-    assert visit.page.is_disabled("#download")
+    assert visit.page.is_disabled("[data-save=json]")
     assert visit.text("#faces") == ""
 
 
