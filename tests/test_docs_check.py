@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("README.md")])
 PROGRAMS = ("unveil", "python", "make", "pip", "accelerate", "torchrun")
 SHELLS = ("", "bash", "sh", "console")
-FEW_STEPS = "--steps 2 --batch 4 --warmup 1 --decay 1 --validate-every 2 --checkpoint-every 2 --threads 1"
-SMALL = f"{FEW_STEPS} --no-imagenet --size 64"
+FEW_STEPS = "--steps 2 --batch 4 --validate-every 2 --checkpoint-every 2 --threads 1"
+SMALL = f"{FEW_STEPS} --no-imagenet --input-size 64"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ RULES = (
     Rule(r"unveil evaluate --predictions 300w.*", "published predictions on 300W may not ship"),
     Rule(r"unveil evaluate .*(masked300w|wflw|cofw|ocfw).*", "the data set may not ship, and its layout is tested"),
     Rule(r"unveil .*ocfw.*", "needs photographs of occluded faces; tests/data/test_ocfw.py runs it on synthetic ones"),
-    Rule(r"unveil prepare faces .*", "needs photographs; tests/data packs some"),
+    Rule(r"unveil prepare (portraits|faces) .*", "needs photographs; tests/data packs some"),
+    Rule(r"unveil .*(wflw|cofw29).*", "the data set may not ship; tests/data/test_prepare.py runs all of it"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(
         r"unveil export runs/((restorer|gan\S*|judged|longer|glomface\S*)/|(light|pfld)/last).*",
@@ -69,6 +70,8 @@ RULES = (
     Rule(r"unveil export runs/(late|slow|last|dark)-.*", "its training is not run"),
     Rule(r"unveil evaluate --models models/glomface .*", "its training is not run"),
     Rule(r"unveil (train detector|evaluate-detector) .*", "needs photographs without faces; tests/models runs it"),
+    Rule(r"unveil train --config runs/glomface-1/.*", "hours of training on a GPU"),
+    Rule(r"unveil train --config .*", more="--steps 2 --validate-every 2"),
     Rule(r"unveil train glomface-light \$.*", "hours of training, and its settings are in the shell's variables"),
     Rule(
         r"unveil train .*--(library|resume|more).*", "the same run as a line above it, with pictures, faces or a stop"

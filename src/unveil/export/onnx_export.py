@@ -4,8 +4,10 @@ import copy
 import hashlib
 import io
 import json
+import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from unveil.models.generator import Generator
 from unveil.models.layers import ScaledConv
 from unveil.registry import NETWORKS
 
+REGISTRATION_LOG = "torch.onnx._internal.exporter._registration"  # warns about torchvision, which is not needed
 OPSET = 20
 LICENCE = "the terms of the images and annotations that it was trained on"
 # Largest allowed difference between ONNX and torch with the same weights: a thousandth of a crop, half a grey level.
@@ -130,7 +133,7 @@ def trace_onnx(
     dynamic: dict[int, Any] = {0: torch.export.Dim("faces", min=1, max=4096)}
     if any_size:
         dynamic |= {axis: 32 * torch.export.Dim(name, min=1, max=128) for axis, name in ((2, "rows"), (3, "columns"))}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet(REGISTRATION_LOG):
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecated calls
         program = torch.onnx.export(
             module,
@@ -144,6 +147,18 @@ def trace_onnx(
         )
     assert program is not None
     return program.model_proto
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """Suppress the warnings of a logger."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def float16_weights(network: nn.Module) -> nn.Module:
