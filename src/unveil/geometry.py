@@ -163,12 +163,26 @@ class Crop:
         return np.array([[x_sign * cos, -sin, self.centre[0]], [x_sign * sin, cos, self.centre[1]]])
 
     def to_px(self, points_unit: Points) -> Points:
-        """Convert unit coordinates (L, 2) to image pixels (L, 2)."""
+        """Convert unit coordinates to image pixels.
+
+        Args:
+            points_unit: Points (L, 2) in unit coordinates.
+
+        Returns:
+            Points (L, 2) in image pixels.
+        """
         matrix = self.unit_to_px()
         return (points_unit @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
     def to_unit(self, points_px: Points) -> Points:
-        """Convert image pixels (L, 2) to unit coordinates (L, 2)."""
+        """Convert image pixels to unit coordinates.
+
+        Args:
+            points_px: Points (L, 2) in image pixels.
+
+        Returns:
+            Points (L, 2) in unit coordinates.
+        """
         matrix = self.unit_to_px()
         return ((points_px - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
 

@@ -1,0 +1,1 @@
+"""Reading and writing of files: images, videos, landmark annotations, boxes and results."""

@@ -1,4 +1,4 @@
-"""Landmark files in iBUG's `.pts` format, and the check whether landmarks can be true. L landmarks.
+"""Landmark files in iBUG's `.pts` format, and a plausibility check of landmarks. L landmarks.
 
 A `.pts` file counts pixels from 1. The rest of the package counts from 0; the conversion is here.
 """
@@ -51,7 +51,7 @@ def read_pts(path: Path, scheme: Scheme | None = None) -> Points:
             continue
         rows.append(_pair(line, f"{path}, line {number}"))
     if announced is not None and announced != len(rows):
-        raise DataError(f"{path}: {len(rows)} points, but its header says {announced}")
+        raise DataError(f"{path}: {len(rows)} points, but its header states {announced}")
     if scheme is not None and scheme.points != len(rows):
         raise DataError(f"{path}: {len(rows)} points, but scheme {scheme.name!r} has {scheme.points}")
     if not rows:
@@ -99,7 +99,7 @@ def write_pts(path: Path, points_px: Points) -> None:
 
 
 def implausible(points_px: Points, image_size: tuple[int, int] | None = None) -> str | None:
-    """Return why landmarks cannot be true.
+    """Return why landmarks are implausible.
 
     Args:
         points_px: The landmarks of a face in pixels counted from 0, (L, 2).

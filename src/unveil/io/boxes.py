@@ -50,7 +50,14 @@ class BoxFile:
         return cls(path, {Path(image).resolve(): boxes for image, boxes in content.items()})
 
     def boxes_of(self, image: Path) -> list[Box]:
-        """Return the boxes of one image; ValueError if it has no entry, or an entry that is no list of boxes."""
+        """Return the boxes of one image.
+
+        Args:
+            image: The path of the image.
+
+        Raises:
+            ValueError: If the image has no entry, or its entry is not a list of boxes.
+        """
         if image.resolve() not in self.entries:
             raise ValueError(f"no boxes in {self.path}; add an entry for it ([] if it shows no face)")
         entry = self.entries[image.resolve()]
@@ -59,7 +66,11 @@ class BoxFile:
         return [_box(numbers, f"box {i} in {self.path}") for i, numbers in enumerate(entry)]
 
     def unmatched(self, images: Iterable[Path]) -> list[Path]:
-        """Return the entries that belong to none of these images; their paths may be misspelt."""
+        """Return the entries that belong to none of the images; their paths may be misspelt.
+
+        Args:
+            images: The paths of the images.
+        """
         return sorted(set(self.entries) - {image.resolve() for image in images})
 
 

@@ -1,7 +1,7 @@
-"""What the header of an image file says: format, orientation, bit depth and number of frames.
+"""The header of an image file: format, orientation, bit depth and number of frames.
 
 OpenCV applies the orientation of some formats only, and which ones depends on its version. It is read here instead, for
-every format that can carry one.
+every format that can have one.
 """
 
 import struct
@@ -40,13 +40,13 @@ class ImageMetadata:
     """The header of an image file.
 
     Args:
-        format: The format, as in "JPEG"; None if it is unknown.
+        format: The format, for example "JPEG"; None if it is unknown.
         orientation: EXIF orientation, 1 to 8.
-        max_value: The largest possible value of a channel, None if the header does not say.
+        max_value: The largest possible value of a channel; None if the header does not state it.
         frames: The number of frames or pages.
-        patches: Offset and replacement of bytes that would make the decoder alter the pixels.
-        white_is_zero: Whether a TIFF of more than 8 bits, of which OpenCV ignores this, states that 0 is white.
-        undecodable: A property that OpenCV decodes wrongly, without an error.
+        patches: Offset and replacement of bytes with which the decoder would alter the pixels.
+        white_is_zero: Whether 0 is white, in a TIFF of more than 8 bits. OpenCV ignores this property there.
+        undecodable: A property of the file that OpenCV decodes wrongly without an error; None if there is none.
     """
 
     format: str | None
@@ -59,7 +59,11 @@ class ImageMetadata:
 
 
 def image_format(data: bytes) -> str | None:
-    """Return the format that the first bytes of a file belong to, None if it is unknown."""
+    """Return the format of an image file, None if it is unknown.
+
+    Args:
+        data: The content of the file, or its first 256 bytes.
+    """
     if data[4:8] == b"ftyp":
         size = min(int.from_bytes(data[:4], "big"), 256)
         brands = [data[8:12], *(data[i : i + 4] for i in range(16, size, 4))]
@@ -70,13 +74,13 @@ def image_format(data: bytes) -> str | None:
 
 
 def read_metadata(data: bytes) -> ImageMetadata:
-    """Read the header of an image file. A damaged header counts as one that says nothing.
+    """Read the header of an image file. A damaged header is read as an empty one.
 
     Args:
         data: The content of the file.
 
     Returns:
-        What the header says.
+        The properties that the header states.
     """
     name = image_format(data)
     readers = {

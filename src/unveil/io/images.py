@@ -44,7 +44,7 @@ class ImageError(DataError):
 
 
 class ImageWarning(UserWarning):
-    """An image that could be read, but not without a decision: its values were scaled, or it has several frames."""
+    """A warning about an image that was read: its values were scaled by a guess, or it has several frames."""
 
 
 def read_image(path: str | Path, warn: Warn | None = None) -> Image:
@@ -286,7 +286,16 @@ def _text_chunk(keyword: str, value: str) -> bytes:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> None:
-    """Write RGB (H, W, 3) or grey (H, W) pixels as a PNG file; PngError, naming the file, if that is not possible."""
+    """Write an image as a PNG file.
+
+    Args:
+        path: The file.
+        pixels: RGB (H, W, 3) or grey (H, W).
+        text: Keywords and texts, in ASCII, for the file's text chunks.
+
+    Raises:
+        PngError: If OpenCV cannot encode it. The message names the file.
+    """
     try:
         path.write_bytes(encode_png(pixels, text))
     except PngError as error:

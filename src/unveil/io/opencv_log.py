@@ -8,7 +8,11 @@ import cv2
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Silence OpenCV inside the block. The log level is global: warnings of other threads are lost as well."""
+    """Silence OpenCV inside the block. The log level is global: warnings of other threads are lost as well.
+
+    Yields:
+        Nothing.
+    """
     logging = cv2.utils.logging
     level = logging.getLogLevel()
     logging.setLogLevel(logging.LOG_LEVEL_SILENT)

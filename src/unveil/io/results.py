@@ -61,13 +61,23 @@ def image_json(name: str, image_rgb: Image, model: str, scheme: str, faces: Sequ
 
 
 def csv_header(points: int) -> list[str]:
-    """Return the column names of a table with one row per face, for faces of `points` landmarks."""
+    """Return the column names of a table with one row per face.
+
+    Args:
+        points: The number of landmarks of a face.
+    """
     per_point = [f"{name}{i}" for i in range(points) for name in ("x", "y", "visibility", "uncertainty")]
     return ["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", "yaw", "pitch", "roll", *per_point]
 
 
 def csv_row(name: str, index: int, face: Face) -> list[object]:
-    """Return the row of one face, in the order of `csv_header`; a missing value is an empty cell."""
+    """Return the row of one face, in the order of `csv_header`; a missing value is an empty cell.
+
+    Args:
+        name: The path of the image, as the user gave it.
+        index: The number of the face in the image.
+        face: The face.
+    """
     pose: Sequence[float | str] = rounded(face.pose, 2) if face.pose else ["", "", ""]
     columns = [face.landmarks, face.visibility, face.uncertainty]
     absent = np.full(len(face.landmarks), np.nan)
@@ -102,6 +112,11 @@ def csv_table(path: Path, points: int) -> Iterator[AddRows]:
 
 
 def rounded(values: Sequence[float] | NDArray[Any], digits: int) -> list[float]:
-    """Return the values as a (nested) list of numbers with at most `digits` decimals."""
+    """Return the values as a (nested) list of rounded numbers.
+
+    Args:
+        values: The values, of any shape.
+        digits: The number of decimals.
+    """
     numbers: list[float] = np.round(np.asarray(values, np.float64), digits).tolist()
     return numbers

@@ -178,7 +178,7 @@ def open_video(source: str, fps: float | None = None) -> Iterator[Video]:
 def _capture(path: str, camera: bool) -> cv2.VideoCapture:
     if camera:
         return cv2.VideoCapture(int(path))
-    # Other backends than FFmpeg take sound for video and print complaints.
+    # Other backends than FFmpeg open sound files as videos and print messages.
     backend = int(cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends() else cv2.CAP_ANY)
     if not is_url(path):
         return cv2.VideoCapture(path, backend)

@@ -37,7 +37,11 @@ class Capture(Protocol):
     """The methods of `cv2.VideoCapture` that reading a video needs."""
 
     def get(self, propId: int) -> float:  # noqa: N803 - OpenCV's name
-        """Return a property of the video or of the latest frame; 0 if it is unknown."""
+        """Return a property of the video or of the latest frame; 0 if it is unknown.
+
+        Args:
+            propId: One of OpenCV's `CAP_PROP` numbers.
+        """
 
     def read(self) -> tuple[bool, Any]:
         """Return whether a frame was read, and the frame, BGR."""
@@ -60,7 +64,11 @@ class SequenceCapture:
             raise VideoError(f"{source}: no images; expected {', '.join(sorted(STILL_SUFFIXES))}")
 
     def get(self, propId: int) -> float:  # noqa: N803 - OpenCV's name
-        """Return the frame rate, the number of frames or the time of the latest frame; 0 for other properties."""
+        """Return the frame rate, the number of frames or the time of the latest frame; 0 for other properties.
+
+        Args:
+            propId: One of OpenCV's `CAP_PROP` numbers.
+        """
         values = {
             cv2.CAP_PROP_FPS: self.fps,
             cv2.CAP_PROP_FRAME_COUNT: len(self.paths),
@@ -79,17 +87,29 @@ class SequenceCapture:
 
 
 def is_camera(source: str) -> bool:
-    """Return whether a source is the number of a camera, and no file has this name."""
+    """Return whether a source is the number of a camera, and no file has this name.
+
+    Args:
+        source: A source as the user named it.
+    """
     return source.isdecimal() and not Path(source).exists()
 
 
 def is_url(source: str) -> bool:
-    """Return whether a source is a URL."""
+    """Return whether a source is a URL.
+
+    Args:
+        source: A source as the user named it.
+    """
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
 
 
 def is_sequence(source: str) -> bool:
-    """Return whether a source is an image sequence: a folder, a glob of images or a numbered pattern."""
+    """Return whether a source is an image sequence: a folder, a glob of images or a numbered pattern.
+
+    Args:
+        source: A source as the user named it.
+    """
     path = Path(source)
     if is_url(source) or path.is_file():
         return False
@@ -98,7 +118,14 @@ def is_sequence(source: str) -> bool:
 
 
 def source_name(source: str) -> str:
-    """Return a source's name for messages: a URL without its password and query."""
+    """Return a source's name for messages: a URL without its password and query.
+
+    Args:
+        source: A source as the user named it.
+
+    Raises:
+        VideoError: The number of a camera is too large.
+    """
     if is_camera(source):
         if int(source) >= MOST_CAMERAS:
             raise VideoError(f"camera {source}: no camera has that number; they count from 0")
@@ -110,7 +137,11 @@ def source_name(source: str) -> str:
 
 
 def output_name(source: str) -> str:
-    """Return the name of a source's output files, without a suffix."""
+    """Return the name of a source's output files, without a suffix.
+
+    Args:
+        source: A source as the user named it.
+    """
     if is_camera(source):
         return f"camera-{source}"
     if source == "-":
@@ -164,7 +195,11 @@ def expand_sources(arguments: Sequence[str]) -> list[str]:
 
 
 def sequence_paths(source: str) -> list[Path]:
-    """Return the images of a sequence in order; of a numbered pattern, the missing numbers as well."""
+    """Return the images of a sequence in order.
+
+    Args:
+        source: A folder, a glob or a numbered pattern. The images of a pattern include the missing numbers in between.
+    """
     path = Path(source)
     if path.is_dir():
         found = [entry for entry in path.iterdir() if entry.suffix.lower() in STILL_SUFFIXES]

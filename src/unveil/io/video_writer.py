@@ -121,7 +121,7 @@ class _OpenCVEncoder:
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         code = cv2.VideoWriter.fourcc(*OPENCV_CODECS[path.suffix])
-        with quiet_opencv(), _quiet_stderr():  # it complains about the code of VP8, and writes it
+        with quiet_opencv(), _quiet_stderr():  # OpenCV prints a warning about the code of VP8
             self._writer = cv2.VideoWriter(str(path), code, fps, size)
         if not self._writer.isOpened():
             raise ValueError("OpenCV has no encoder for it")

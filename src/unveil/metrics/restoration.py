@@ -21,7 +21,13 @@ MIN_SQUARED_ERROR = 1e-10  # 100 dB
 
 @dataclass(frozen=True, slots=True)
 class HoleMetrics:
-    """Means over the pixels of a hole: PSNR in dB, SSIM (Wang et al. 2004) and absolute error in [0, 1]."""
+    """Means over the pixels of a hole.
+
+    Args:
+        psnr: Peak signal-to-noise ratio in dB, at most 100.
+        ssim: Structural similarity, -1 to 1. Source: Wang et al. 2004.
+        error: Absolute error, 0 to 1.
+    """
 
     psnr: float
     ssim: float
@@ -31,12 +37,15 @@ class HoleMetrics:
 def hole_metrics(clean: Pixels, restored: Pixels, hole: Hole) -> HoleMetrics:
     """Compare a restored image with the clean one inside the hole.
 
-    The windows of SSIM, 11 pixels wide, reach over the hole's rim; the mean is that of the hole's pixels.
+    The windows of SSIM, 11 pixels wide, extend over the rim of the hole; the mean is over the pixels of the hole.
 
     Args:
         clean: The face without its occluder.
         restored: The restored face.
         hole: The occluded pixels.
+
+    Returns:
+        The means over the hole.
 
     Raises:
         ValueError: If the hole is empty.
@@ -59,7 +68,12 @@ def hole_metrics(clean: Pixels, restored: Pixels, hole: Hole) -> HoleMetrics:
 
 
 def mask_iou(hole: Hole, predicted: Hole) -> float:
-    """Return the intersection over union of two masks; 1 if both are empty."""
+    """Return the intersection over union of two masks; 1 if both are empty.
+
+    Args:
+        hole: The occluded pixels.
+        predicted: The predicted mask.
+    """
     union = int((hole | predicted).sum())
     return float((hole & predicted).sum()) / union if union else 1.0
 
@@ -82,7 +96,11 @@ def gradient_energy(image: Pixels, hole: Hole) -> float:
 
 
 def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Return the Fréchet distance between two sets of feature vectors, (N, D) and (M, D), taken as Gaussian.
+    """Return the Fréchet distance between two sets of feature vectors, taken as Gaussian.
+
+    Args:
+        first: Feature vectors (N, D).
+        second: Feature vectors (M, D).
 
     Source: Heusel et al. 2017, equation 6.
     """

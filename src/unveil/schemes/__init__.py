@@ -1,0 +1,1 @@
+"""Landmark schemes, their part hierarchies, head pose and landmark maps."""

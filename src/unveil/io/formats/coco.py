@@ -29,12 +29,27 @@ CATEGORY = 1
 
 
 def matches(content: Any) -> bool:
-    """Return whether the content of a JSON file is COCO."""
+    """Return whether the content of a JSON file is COCO.
+
+    Args:
+        content: The parsed content.
+    """
     return isinstance(content, dict) and isinstance(content.get("annotations"), list) and "images" in content
 
 
 def read(path: Path, content: Mapping[str, Any]) -> Faces:
-    """Read the annotations that have keypoints from the content of a file."""
+    """Read the annotations that have keypoints.
+
+    Args:
+        path: The file, for messages.
+        content: The parsed content of the file.
+
+    Yields:
+        Each annotation with keypoints; an `InvalidFace` for one that cannot be read.
+
+    Raises:
+        DataError: If the content is not COCO keypoints.
+    """
     try:
         images = {image["id"]: image for image in content["images"]}
         entries = [entry for entry in content["annotations"] if entry.get("keypoints")]
@@ -68,7 +83,16 @@ def read(path: Path, content: Mapping[str, Any]) -> Faces:
 
 
 def write(path: Path, images: Sequence[ImageAnnotation], scheme: Scheme | None) -> None:
-    """Write all images into one file."""
+    """Write all images into one file.
+
+    Args:
+        path: The JSON file. Missing folders are created.
+        images: The images and their faces.
+        scheme: The scheme that names the keypoints and their lines; None numbers the keypoints.
+
+    Raises:
+        ValueError: If the faces have different numbers of landmarks.
+    """
     count = max((len(face.points_px) for image in images for face in image.faces), default=0)
     annotations: list[dict[str, object]] = []
     records: list[dict[str, object]] = []

@@ -19,7 +19,17 @@ BOX_COLUMNS = ("box_x0", "box_y0", "box_x1", "box_y1")
 
 
 def read(path: Path) -> Faces:
-    """Read the faces of a CSV file. A header may place the columns anywhere among others."""
+    """Read the faces of a CSV file. With a header, the columns may be in any order and others may stand between them.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Each face; an `InvalidFace` for a row that cannot be read.
+
+    Raises:
+        DataError: If the file is not CSV, or its header has no columns of landmarks.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.reader(file, skipinitialspace=True)
@@ -90,7 +100,15 @@ def _is_number(cell: str) -> bool:
 
 
 def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
-    """Write the table of `unveil align`. An annotated visibility becomes 0 or 1; a missing value is an empty cell."""
+    """Write the table of `unveil align`. An annotated visibility becomes 0 or 1; a missing value is an empty cell.
+
+    Args:
+        path: The CSV file. Missing folders are created.
+        images: The images and their faces.
+
+    Raises:
+        ValueError: If the faces have different numbers of landmarks.
+    """
     faces = [(image, i, face) for image in images for i, face in enumerate(image.faces)]
     count = max((len(face.points_px) for _, _, face in faces), default=0)
     if any(len(face.points_px) != count for _, _, face in faces):

@@ -29,7 +29,19 @@ LABEL = "face"
 
 
 def read(path: Path, root: ElementTree.Element, scheme: Scheme | None) -> Faces:
-    """Read points and skeletons from the root of a document."""
+    """Read points and skeletons.
+
+    Args:
+        path: The file, for messages.
+        root: The root of the document.
+        scheme: The scheme that the labels of a skeleton name; None tries the built-in schemes.
+
+    Yields:
+        Each face; an `InvalidFace` for a shape that cannot be read.
+
+    Raises:
+        DataError: If the file is CVAT for video, or a label is not a landmark.
+    """
     elements = [part for skeleton in root.iter("skeleton") for part in skeleton.findall("points")]
     labels = [part.get("label", "") for part in elements]
     places, count = landmark_places(labels, scheme, str(path)) if labels else ({}, 0)
@@ -85,7 +97,15 @@ def _points(text: str, where: str) -> np.ndarray:
 
 
 def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
-    """Write all images into one file; ValueError if a landmark is missing."""
+    """Write all images into one file.
+
+    Args:
+        path: The XML file. Missing folders are created.
+        images: The images and their faces.
+
+    Raises:
+        ValueError: If a landmark is missing.
+    """
     root = ElementTree.Element(ROOT)
     ElementTree.SubElement(root, "version").text = "1.1"
     for number, image in enumerate(images):

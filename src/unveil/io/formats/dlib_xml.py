@@ -19,7 +19,19 @@ ROOT = "dataset"
 
 
 def read(path: Path, root: ElementTree.Element, scheme: Scheme | None) -> Faces:
-    """Read the boxes that have parts from the root of a document."""
+    """Read the boxes that have parts.
+
+    Args:
+        path: The file, for messages.
+        root: The root of the document.
+        scheme: The scheme that the names of the parts belong to; None tries the built-in schemes.
+
+    Yields:
+        Each face.
+
+    Raises:
+        DataError: If a name is not a landmark, an image has no file, or a coordinate is not a number.
+    """
     parts = [part.get("name", "") for part in root.iter("part")]
     places, count = landmark_places(parts, scheme, str(path))
     for image in root.iter("image"):
@@ -44,7 +56,12 @@ def read(path: Path, root: ElementTree.Element, scheme: Scheme | None) -> Faces:
 
 
 def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
-    """Write all images into one file. A missing landmark has no part."""
+    """Write all images into one file. A missing landmark has no part.
+
+    Args:
+        path: The XML file. Missing folders are created.
+        images: The images and their faces.
+    """
     root = ElementTree.Element(ROOT)
     ElementTree.SubElement(root, "name").text = "unveil"
     ElementTree.SubElement(root, "comment").text = "Landmarks of faces, converted by unveil"

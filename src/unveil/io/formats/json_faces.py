@@ -14,7 +14,18 @@ from unveil.types import Pose
 
 
 def read(path: Path, content: Any) -> Faces:
-    """Read the faces of a JSON file from its content."""
+    """Read the faces of a JSON file.
+
+    Args:
+        path: The file, for messages.
+        content: The parsed content of the file.
+
+    Yields:
+        Each face; an `InvalidFace` for one that cannot be read and for an image without faces.
+
+    Raises:
+        DataError: If the content has another structure.
+    """
     if isinstance(content, list) and content and all(isinstance(entry, dict) and "faces" in entry for entry in content):
         for i, entry in enumerate(content):
             yield from _image(path, entry, f"{path}, image {i}")
@@ -59,7 +70,12 @@ def _pose(content: Any) -> Pose | None:
 
 
 def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
-    """Write one file per image below a folder, or all images into `path` if it ends in `.json`."""
+    """Write one file per image below a folder, or all images into one file.
+
+    Args:
+        path: The folder, or a file whose name ends in `.json`. Missing folders are created.
+        images: The images and their faces.
+    """
     if path.suffix.lower() == ".json":
         records = [image_record(image) for image in images]
         _write(path, records[0] if len(records) == 1 else records)
@@ -70,7 +86,11 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
 
 
 def image_record(image: ImageAnnotation) -> dict[str, object]:
-    """Return the JSON object of one image, with the keys that `unveil align` writes."""
+    """Return the JSON object of one image, with the keys that `unveil align` writes.
+
+    Args:
+        image: The image and its faces.
+    """
     width, height = image.size or (None, None)
     scheme = next((face.scheme for face in image.faces if face.scheme), None)
     record = {"image": image.image, "width": width, "height": height, "model": image.model, "scheme": scheme}

@@ -34,7 +34,11 @@ FROM, TO = "landmark", "image"
 
 
 def matches(content: Any) -> bool:
-    """Return whether the content of a JSON file is a list of tasks, or the short form JSON-MIN."""
+    """Return whether the content of a JSON file is a list of tasks, or the short form JSON-MIN.
+
+    Args:
+        content: The parsed content.
+    """
     tasks = content if isinstance(content, list) else [content]
     return bool(tasks) and all(isinstance(task, dict) and (_is_task(task) or any(_short_form(task))) for task in tasks)
 
@@ -51,7 +55,19 @@ def _short_form(task: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
 
 
 def read(path: Path, content: Any, scheme: Scheme | None) -> Faces:
-    """Read the keypoints of every task: its first annotation that was not cancelled, else its first prediction."""
+    """Read the keypoints of every task: its first annotation that was not cancelled, else its first prediction.
+
+    Args:
+        path: The file, for messages.
+        content: The parsed content of the file.
+        scheme: The scheme that the labels name; None tries the built-in schemes.
+
+    Yields:
+        Each face; an `InvalidFace` for one without the size of its image.
+
+    Raises:
+        DataError: If a label is not a landmark, or a task names no image.
+    """
     tasks = content if isinstance(content, list) else [content]
     results = [_regions(task) for task in tasks]
     labels = [_label(region) for regions in results for region in regions]
@@ -136,7 +152,15 @@ def _image(task: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
-    """Write all images into one file. Predicted faces become predictions, others annotations."""
+    """Write all images into one file. Predicted faces become predictions, others annotations.
+
+    Args:
+        path: The JSON file. Missing folders are created.
+        images: The images and their faces.
+
+    Raises:
+        ValueError: If the size of an image with faces is not known.
+    """
     tasks = []
     for image in images:
         if image.size is None and image.faces:

@@ -18,7 +18,14 @@ from unveil.io.formats.records import (
 
 
 def read(path: Path) -> Faces:
-    """Read a `.pts` file, or all of them below a folder."""
+    """Read a `.pts` file, or all of them below a folder.
+
+    Args:
+        path: The file or folder.
+
+    Yields:
+        Each face; an `InvalidFace` for a file that cannot be read.
+    """
     for file in [path] if path.is_file() else sorted(path.rglob("*")):
         if file.suffix.lower() != ".pts" or file.name.startswith(".") or not file.is_file():
             continue
@@ -30,7 +37,15 @@ def read(path: Path) -> Faces:
 
 
 def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
-    """Write one file per face below a folder."""
+    """Write one file per face below a folder.
+
+    Args:
+        path: The folder.
+        images: The images and their faces.
+
+    Raises:
+        ValueError: If a landmark is missing.
+    """
     for image in images:
         base = path / relative_name(image.image)
         atomic_write_all(pts_writers(base, image.faces))
@@ -59,6 +74,10 @@ def pts_writers(base: Path, faces: Sequence[FaceAnnotation]) -> dict[Path, Write
 
 
 def relative_name(image: str) -> Path:
-    """Return an image's name as a path below a folder: without drive, root and `..`."""
+    """Return an image's name as a path below a folder: without drive, root and `..`.
+
+    Args:
+        image: The path of the image.
+    """
     parts = [part for part in image_name(image).split("/") if part not in ("", ".", "..") and not part.endswith(":")]
     return Path(*parts) if parts else Path("image")

@@ -70,14 +70,27 @@ class FaceAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class InvalidFace:
-    """A face that could not be read, and why, in one line."""
+    """A face that could not be read.
+
+    Args:
+        name: The path of its image without a suffix.
+        problem: What is wrong, in one line.
+    """
 
     name: str
     problem: str
 
     @classmethod
     def of(cls, image: str, problem: object) -> "InvalidFace":
-        """Describe the problem with a face of this image."""
+        """Describe the problem with a face of an image.
+
+        Args:
+            image: The path of the image.
+            problem: The error, or its message.
+
+        Returns:
+            The invalid face.
+        """
         return cls(image_name(image), str(problem))
 
 
@@ -191,19 +204,34 @@ def annotate(face: Face, image: str, number: int, scheme: str, image_size: tuple
 
 
 def missing_problem(face: FaceAnnotation) -> str | None:
-    """Return what is wrong with a face if one of its coordinates is not a finite number."""
+    """Return what is wrong with a face if one of its coordinates is not a finite number.
+
+    Args:
+        face: The face.
+    """
     for landmark, _ in np.argwhere(~np.isfinite(face.points_px)):
         return f"{face.where}: landmark {landmark} is not a finite number; fix it or take the face out"
     return None
 
 
 def image_name(path: str) -> str:
-    """Return a path without its suffix, with `/` between folders. Only known suffixes count: `image.003` has none."""
+    """Return a path without its suffix, with `/` between folders.
+
+    Args:
+        path: The path. Only known suffixes are removed: `image.003` has none.
+    """
     return SUFFIX.sub("", path.strip().replace("\\", "/"))
 
 
 def by_image(faces: Iterable[FaceAnnotation]) -> list[ImageAnnotation]:
-    """Group faces by image, in the order of the images' first faces."""
+    """Group faces by image.
+
+    Args:
+        faces: The faces.
+
+    Returns:
+        The images, in the order of their first faces.
+    """
     groups: dict[str, list[FaceAnnotation]] = {}
     for face in faces:
         groups.setdefault(face.image, []).append(face)
@@ -261,12 +289,25 @@ def landmark_places(names: Iterable[str], scheme: Scheme | None, where: str) -> 
 
 
 def point_labels(count: int, scheme: Scheme | None) -> list[str]:
-    """Return a name for each landmark: those of the scheme, else numbers from 0."""
+    """Return a name for each landmark: those of the scheme, else numbers from 0.
+
+    Args:
+        count: The number of landmarks.
+        scheme: The scheme. Its names are used if it has this number of landmarks.
+    """
     return list(scheme.point_names) if scheme and scheme.points == count else [str(i) for i in range(count)]
 
 
 def check_complete(face: FaceAnnotation, target: str) -> None:
-    """Raise ValueError if a landmark is missing and the format `target` cannot leave one out."""
+    """Check that no landmark is missing, for a format that cannot leave one out.
+
+    Args:
+        face: The face.
+        target: The name of the format, for the message.
+
+    Raises:
+        ValueError: If a landmark is missing.
+    """
     missing = np.flatnonzero(~np.isfinite(face.points_px).all(axis=1))
     if len(missing):
         problem = f"landmark {missing[0]} is missing, which {target} cannot express"
@@ -274,7 +315,11 @@ def check_complete(face: FaceAnnotation, target: str) -> None:
 
 
 def landmark_box(face: FaceAnnotation) -> Box:
-    """Return the box of the face, else the tight box of the landmarks that are not missing."""
+    """Return the box of a face, else the tight box of the landmarks that are not missing.
+
+    Args:
+        face: The face.
+    """
     return face.box or tight_box(face.points_px[np.isfinite(face.points_px).all(axis=1)])
 
 

@@ -119,7 +119,15 @@ def _complete(face: FaceAnnotation | InvalidFace) -> FaceAnnotation | InvalidFac
 
 
 def read_file(path: Path, scheme: Scheme | None = None) -> Faces:
-    """Yield the faces of one file; DataError if its format is unknown or the file is damaged."""
+    """Yield the faces of one file, whatever its format.
+
+    Args:
+        path: The file.
+        scheme: The scheme, for formats that name landmarks.
+
+    Raises:
+        DataError: If the format is unknown or the file is damaged.
+    """
     suffix = path.suffix.lower()
     if not path.exists():
         yield from _absent(path)

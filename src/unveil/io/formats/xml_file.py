@@ -8,7 +8,14 @@ from unveil.io.files import DataError, atomic_write
 
 
 def read_xml(path: Path) -> ElementTree.Element:
-    """Return the root of an XML file; DataError if it cannot be parsed."""
+    """Return the root of an XML file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: If it cannot be read or is not XML.
+    """
     try:
         return ElementTree.parse(path).getroot()
     except OSError as error:
@@ -18,7 +25,16 @@ def read_xml(path: Path) -> ElementTree.Element:
 
 
 def number_of(element: ElementTree.Element, attribute: str, where: str) -> float:
-    """Return a finite number; DataError, naming `where`, if the attribute is missing or none."""
+    """Return an attribute as a finite number.
+
+    Args:
+        element: The XML element.
+        attribute: The name of the attribute.
+        where: The file and the entry, for the message.
+
+    Raises:
+        DataError: If the attribute is missing or not a finite number.
+    """
     text = element.get(attribute, "")
     try:
         number = float(text)
@@ -30,7 +46,15 @@ def number_of(element: ElementTree.Element, attribute: str, where: str) -> float
 
 
 def write_xml(path: Path, root: ElementTree.Element) -> None:
-    """Write a document atomically; ValueError if a name in it has bytes that XML cannot express."""
+    """Write a document atomically.
+
+    Args:
+        path: The file. Missing folders are created.
+        root: The root of the document. It is indented in place.
+
+    Raises:
+        ValueError: If a name in it has bytes that are not UTF-8.
+    """
     ElementTree.indent(root)
     try:
         text = ElementTree.tostring(root, encoding="unicode").encode("utf-8")
