@@ -12,6 +12,7 @@ import pytest
 from unveil.data.datasets.registry import DataSet, folder
 from unveil.data.occlusion_labels import label_regions, read_occlusion_labels, with_occlusion_labels
 from unveil.data.pack import Pack, write_pack
+from unveil.data.synthetic import write_drawn_faces
 from unveil.evaluation.plots import ced_png
 from unveil.evaluation.published import PUBLISHED
 from unveil.evaluation.results import ModelResult
@@ -119,6 +120,26 @@ def test_evaluation_with_labels_is_over_the_labelled_faces(
     assert f"the ground truth of visibility comes from the labels in {path}" in capsys.readouterr().out
 
 
+def test_faces_are_restored_before_they_are_aligned(
+    evaluate: Evaluate, model_dir: Path, restorer_dir: Path, tmp_path: Path, capsys: Any
+) -> None:
+    write_drawn_faces(tmp_path / "faces", 2)
+    for path in (tmp_path / "faces").glob("*.png"):
+        image = cv2.imread(str(path))
+        assert image is not None
+        cv2.rectangle(image, (60, 60), (100, 100), (0, 255, 0), -1)
+        cv2.imwrite(str(path), image)
+    arguments = ("--models", model_dir, "--dataset", "folder", "--root", tmp_path / "faces", "--json")
+    assert evaluate(*arguments, "plain.json") == 0
+    assert evaluate(*arguments, "restored.json", "--restorer", restorer_dir, "--save", "report") == 0
+    plain, restored = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "restored"))
+    # The model predicts constants: only its uncertainty, the crop's brightness, can differ.
+    assert restored["nme_ocular"] == plain["nme_ocular"]
+    assert restored["uncertainty_deviation"] != plain["uncertainty_deviation"]
+    assert f"restored by {restorer_dir}, gt boxes" in capsys.readouterr().out
+    assert str(restorer_dir) in (tmp_path / "report" / "report.html").read_text()
+
+
 def test_published_means_stand_in_the_plot_of_a_complete_set() -> None:
     assert PUBLISHED["300w/common"]["GlomFace (2022)"] == 2.79
     result = ModelResult("a", Summary(3, {}, {}), "ocular", np.array([0.02, 0.03, 0.05]))
@@ -158,6 +179,7 @@ def test_models_stand_side_by_side_on_images_without_ground_truth(
         (("--turn", "0", "90", "--occlude", "noise", "--coverage", "0.1", "0.2"), "give several of one of them alone"),
         (("--turn", "400"), "--turn 400: give degrees from -360 to 360"),
         (("--turn", "90", "--boxes", "boxes.json"), "its boxes are not turned"),
+        (("--restorer", "nowhere"), "unknown restorer 'nowhere'"),
         (("--occlusion-labels", "none.csv"), "none.csv: No such file"),
     ],
 )

@@ -69,6 +69,8 @@ class Options:
     occlusion_labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Hand-made labels as ground truth of visibility: CSV with name and regions (left brow;mouth). Only the faces in
     the file are evaluated."""
+    restorer: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = None
+    """Restore the faces with this restorer before they are aligned."""
     seed: int = 0
     """Seed of occluders and box noise."""
     partial: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -230,6 +232,7 @@ def _config(options: Options) -> "EvaluationConfig":
         templates=options.templates,
         turns=options.turn,
         labels=options.occlusion_labels,
+        restorer=options.restorer,
         seed=options.seed,
         threads=options.threads,
         thresholds=_fractions(options.thresholds),

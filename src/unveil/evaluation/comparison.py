@@ -19,6 +19,7 @@ from unveil.evaluation.schemes import aligner_in, common_scheme, faces_in
 from unveil.evaluation.turned import turned_faces
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.detector import MIN_SCORE, load_detector
+from unveil.inference.restorer import Restorer
 from unveil.metrics import THRESHOLDS
 
 Boxes: TypeAlias = Literal["gt", "detector"] | Path
@@ -39,6 +40,7 @@ class EvaluationConfig:
         templates: The templates that the library was restricted to, for the title.
         turns: Degrees, clockwise, by which images and ground truth are turned; several make a sweep.
         labels: A file of hand-made occlusion labels; only the faces in it are evaluated.
+        restorer: Name or folder of a restorer that restores the faces before they are aligned.
         seed: Of occluders and box noise.
         threads: Of the networks.
         thresholds: Of failure rates and AUC, as fractions of the normaliser.
@@ -53,6 +55,7 @@ class EvaluationConfig:
     templates: tuple[str, ...] = ()
     turns: tuple[float, ...] = ()
     labels: Path | None = None
+    restorer: str | None = None
     seed: int = 0
     threads: int = 1
     thresholds: tuple[float, ...] = THRESHOLDS
@@ -73,10 +76,12 @@ class EvaluationConfig:
 
     @property
     def text(self) -> str:
-        """What every table states: occluder, boxes, mirror averaging."""
+        """What every table states: occluder, restorer, boxes, mirror averaging."""
         under = [f"under {self.occluder_text}"] if self.occluder else []
         turned = [f"turned by {', '.join(f'{turn:g}' for turn in self.turns)} degrees"] if self.turns else []
-        return ", ".join([*turned, *under, self.box_text, f"mirror averaging {'on' if self.flip_average else 'off'}"])
+        restored = [f"restored by {self.restorer}"] if self.restorer else []
+        mirror = f"mirror averaging {'on' if self.flip_average else 'off'}"
+        return ", ".join([*turned, *under, *restored, self.box_text, mirror])
 
     def occluders(self) -> tuple[Occluder | None, ...]:
         """Return one occluder for each coverage; None without an occluder."""
@@ -199,7 +204,8 @@ def compare(
     faces = faces_in(faces, scheme)
     config = replace(config, coverages=check_coverage(config.occluder, config.coverages), turns=_check_turns(config))
     occluders = config.occluders()
-    aligners = {name: aligner_in(model, scheme) for name, model in models.items()}
+    restorer = None if config.restorer is None else Restorer.load(config.restorer, config.threads)
+    aligners = {name: aligner_in(model, scheme, restorer) for name, model in models.items()}
     results: dict[str, tuple[ModelResult, ...]] = dict.fromkeys(models, ())
     for turn in config.turns or (0.0,):
         turned = turned_faces(faces, turn)
@@ -263,6 +269,7 @@ def report_of(comparison: Comparison, models: Mapping[str, AlignmentModel], comm
         "boxes": config.box_text + (f"; a missed face gets {FALLBACK}" if config.boxes != "gt" else ""),
         "mirror averaging": "on" if config.flip_average else "off",
         "occluder": config.occluder_text or "none",
+        "restorer": config.restorer or "none",
         "occlusion labels": str(config.labels or "none"),
         "seed": f"{config.seed}, for occluders and box noise",
         "intervals": INTERVALS,
@@ -270,7 +277,8 @@ def report_of(comparison: Comparison, models: Mapping[str, AlignmentModel], comm
         **code_facts(),
         "threads": str(config.threads),
     }
-    plain = config.boxes == "gt" and not (config.occluder or config.turns or config.labels or is_partial(run.faces))
+    changed = config.occluder or config.turns or config.labels or config.restorer or is_partial(run.faces)
+    plain = config.boxes == "gt" and not changed
     published = PUBLISHED.get(run.faces.name, {}) if plain else {}
     return Report(comparison.title, comparison.notes, facts, comparison.results, drawn, comparison.sweep, published)
 

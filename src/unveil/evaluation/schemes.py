@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from unveil.data.datasets.registry import DataSet
 from unveil.inference.aligner import Aligner, AlignmentModel, AlignResult
+from unveil.inference.pipeline import Pipeline
+from unveil.inference.restorer import Restorer
 from unveil.io.annotations import read_pts
 from unveil.schemes.scheme import IBUG68, SCHEMES, WFLW98, WFLW98_TO_IBUG68, Indices, Scheme
 from unveil.types import Box, Detection, Image
@@ -68,19 +70,41 @@ def faces_in(faces: DataSet, scheme: Scheme) -> DataSet:
     return DataSet(f"{faces.name} as {scheme.name}", tuple(samples), scheme, faces.expected)
 
 
-def aligner_in(model: AlignmentModel, scheme: Scheme) -> Aligner:
+def aligner_in(model: AlignmentModel, scheme: Scheme, restorer: Restorer | None = None) -> Aligner:
     """Return a model that predicts the landmarks of a scheme.
 
     Args:
         model: The model, whose scheme contains the other.
         scheme: The scheme.
+        restorer: Restores the faces before they are aligned.
     """
+    own: Aligner = model if restorer is None else restored_aligner(model, restorer)
     if model.scheme == scheme:
-        return model
+        return own
     order = SUBSETS[model.scheme.name, scheme.name]
 
     def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
-        return [result.subset(order) for result in model(image_rgb, faces, flip_average)]
+        return [result.subset(order) for result in own(image_rgb, faces, flip_average)]
+
+    return align
+
+
+def restored_aligner(model: AlignmentModel, restorer: Restorer) -> Aligner:
+    """Return an aligner that restores faces as `Pipeline.restore` does and aligns the restored image.
+
+    Args:
+        model: Aligns the original and the restored image. The visibility is that of the original image.
+        restorer: The restorer.
+    """
+    pipeline = Pipeline(model, None, restorer=restorer)
+
+    def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
+        boxes = [face.box if isinstance(face, Detection) else face for face in faces]
+        restored = pipeline.restore(image_rgb, boxes, flip_average=flip_average)
+        return [
+            AlignResult(after.landmarks, before.visibility, after.uncertainty)
+            for before, after in zip(restored.before, restored.after, strict=True)
+        ]
 
     return align
 
