@@ -53,6 +53,7 @@ CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "light from WHM alone": ("glomface-light", {**LIGHT, "token_head": False}),
     "light without memory": ("glomface-light", {**LIGHT, "memory": False}),
     "light with the gradient of all steps": ("glomface-light", {**LIGHT, "detach_steps": False}),
+    "light with a visibility head": ("glomface-light", {**LIGHT, "visibility_dim": 12}),
     "light of two levels": ("glomface-light", {**LIGHT, "levels": 2}),
     "light of four levels": ("glomface-light", {**LIGHT, "levels": 4}),
     "glomface": ("glomface", PAPER),
@@ -68,6 +69,7 @@ OTHERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "pfld": ("pfld", {"width_mult": 0.1}),
     "drn": ("drn", {"hidden": (8,), "stages": 2}),
     "sdm": ("drn", {"hidden": (), "stages": 2}),
+    "rcpr": ("rcpr", {"stages": 2, "regressors": 2, "ferns": 2, "depth": 2, "starts": 3, "rounds": 2, "early": 0.5}),
     "gan-ia": ("gan-ia", {"widths": (8, 8), "dilations": (2,), "head_channels": 8}),
     "gan-ia with a guide": (
         "gan-ia",
@@ -171,6 +173,7 @@ def test_saved_weights_load_into_the_same_network(case: str, tmp_path: Path) -> 
         "plain",
         "hourglass with boundaries",
         "pfld",
+        "rcpr",
         "gan-ia with a guide",
         "detector",
     ],

@@ -1,8 +1,10 @@
 """Faces of a teacher beside the annotated ones: they train, never validate, and are drawn as often as told."""
 
+import math
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces, write_pack
 from unveil.data.synthetic import write_drawn_faces
 from unveil.models.glomface import GlomFaceLightConfig
+from unveil.registry import load_network
 from unveil.schemes.scheme import SCHEMES
 from unveil.training.batches import BatchSampler
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.landmarks import LandmarkTask
+from unveil.training.losses import visibility_loss
 
 TINY = GlomFaceLightConfig(
     input_size=64,
@@ -129,3 +133,36 @@ def test_faces_of_another_scheme_are_refused_by_name(drawn_folder: Path) -> None
 def test_only_landmark_networks_take_more_faces(drawn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "pfld", "--data", str(drawn_folder), "--more", str(drawn_folder)]) == 2
     assert "--more" in capsys.readouterr().err
+
+
+HEAD = CONFIG.model_copy(
+    update={"model": TINY.model_copy(update={"visibility_dim": 8}), "visibility_only": True, "unlabelled_weight": 0.5}
+)
+
+
+def test_the_visibility_head_trains_alone(drawn_folder: Path, tmp_path: Path) -> None:
+    """Landmarks and uncertainty stay as they are, to the bit."""
+    faces = read_faces(drawn_folder)
+    task = LandmarkTask(faces, HEAD)
+    before = {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
+    task.fit(tmp_path / "run")
+    trained, _ = load_network(tmp_path / "run/last.safetensors")
+    changed = {name for name, tensor in trained.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert {name.split(".")[0] for name in changed} == {"visibility_head", "calibration"}
+
+
+def test_visible_landmarks_of_unlabelled_faces_weigh_less(drawn_folder: Path, more_folder: Path) -> None:
+    faces = read_faces(drawn_folder)
+    labelled = replace(
+        faces, samples=tuple(replace(one, visible=np.ones(68, np.bool_)) for one in cast(DataSet, faces).samples)
+    )
+    task = LandmarkTask(labelled, HEAD, [read_faces(more_folder)])
+    assert task.labelled.tolist() == [True] * len(faces) + [False] * (len(task.faces) - len(faces))
+    logits, visible = torch.zeros(2, 4), torch.tensor([[True, True, False, False]] * 2)
+    loss = visibility_loss(logits, visible, torch.tensor([True, False]), 0.5)
+    assert float(loss) == pytest.approx(math.log(2) * (4 + 2 + 2 * 0.5) / 8)
+
+
+def test_a_network_without_a_visibility_head_cannot_train_it_alone(drawn_folder: Path) -> None:
+    with pytest.raises(ValueError, match="visibility-dim"):
+        LandmarkTask(read_faces(drawn_folder), CONFIG.model_copy(update={"visibility_only": True}))

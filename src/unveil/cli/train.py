@@ -89,7 +89,8 @@ def parse(arguments: Sequence[str]) -> Options:
             config: Settings of a run, its config.json; options on the command line change them.
             more: Sets of faces, as --data takes them, that only train, such as those with a teacher's predictions.
             scheme: Scheme of a folder that is not annotated in ibug68: its file or a built-in name. Packs have one.
-            occlusion_labels: Hand-made labels of the occluded regions of --data: CSV with name and regions.
+            occlusion_labels: Hand-made labels of the occluded regions of --data: CSV with name and regions. With
+                --visibility-only, the faces of --data without a label are left out.
             out: Folder for weights, checkpoint, settings and metrics.
             resume: Continue from RUN's checkpoint, with RUN's settings and the options that are given.
         """
@@ -152,7 +153,8 @@ def run(options: Options) -> int:
             scheme = None if options.scheme is None else load_scheme(options.scheme)
             faces = read_faces(options.data, scheme)
             if options.occlusion_labels is not None:
-                faces = with_occlusion_labels(faces, options.occlusion_labels)
+                only_labelled = getattr(options.config, "visibility_only", False)
+                faces = with_occlusion_labels(faces, options.occlusion_labels, only_labelled=only_labelled)
             more = [read_faces(path, scheme) for path in options.more]
             task = build_task(faces, options.config, more)
     except (ValueError, OSError) as error:

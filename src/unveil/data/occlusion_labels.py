@@ -119,9 +119,7 @@ def with_occlusion_labels(faces: Faces, path: Path, *, only_labelled: bool = Fal
         if label is not None:
             visible[i] = label
     if isinstance(faces, Pack):
-        if only_labelled:
-            raise DataError(f"{faces.path}: evaluation reads data sets, not packs; name a folder")
-        return replace(faces, visible=visible)
+        return replace(faces, visible=visible).subset(kept)
     if not isinstance(faces, DataSet):
         raise DataError(f"{faces.label}: labels belong to one pack or data set; give each its own file")
     samples = tuple(replace(faces.samples[i], visible=visible[i]) for i in kept)

@@ -6,7 +6,7 @@ landmarks in pixels of the cut-outs, the faces' names and, if it is known, which
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -71,7 +71,10 @@ class Pack:
 
         Args:
             path: The file.
-            scheme: A scheme to use instead of the one that the pack carries; it must have the same name.
+            scheme: A scheme to use instead of the one in the pack; it must have the same name.
+
+        Returns:
+            The pack.
 
         Raises:
             DataError: The file is damaged, not a pack, or of another scheme.
@@ -96,9 +99,25 @@ class Pack:
         return len(self.names)
 
     def image(self, index: int) -> Image:
-        """Return one face, RGB, (side, side, 3)."""
+        """Return one face, RGB, (side, side, 3).
+
+        Args:
+            index: The number of the face.
+        """
         start, end = self.offsets[index], self.offsets[index + 1]
         return decode_image(self.jpeg[start:end], f"{self.path}, face {self.names[index]!r}")
+
+    def subset(self, indices: Sequence[int]) -> "Pack":
+        """Return the pack with only these faces, in this order."""
+        ranges = [(int(self.offsets[index]), int(self.offsets[index + 1])) for index in indices]
+        return replace(
+            self,
+            names=tuple(self.names[index] for index in indices),
+            points_px=self.points_px[list(indices)],
+            jpeg=np.concatenate([self.jpeg[start:end] for start, end in ranges]),
+            offsets=np.cumsum([0, *(end - start for start, end in ranges)]),
+            visible=None if self.visible is None else self.visible[list(indices)],
+        )
 
 
 def read_faces(path: Path, scheme: Scheme | None = None) -> Faces:
@@ -106,7 +125,10 @@ def read_faces(path: Path, scheme: Scheme | None = None) -> Faces:
 
     Args:
         path: The pack or folder.
-        scheme: The scheme of a folder, ibug68 by default; a pack carries its own.
+        scheme: The scheme of a folder, ibug68 by default; a pack contains its own.
+
+    Returns:
+        The faces.
 
     Raises:
         DataError: The file or folder cannot be used, or is a whole 300W release with its test faces.
@@ -126,7 +148,15 @@ OnError: TypeAlias = Literal["stop", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class PackResult:
-    """What was written: the file, the set's label, the number of faces, the size, and why faces were left out."""
+    """The pack that was written.
+
+    Args:
+        path: The file.
+        label: Name and size of the set.
+        faces: Number of faces.
+        bytes: Size of the file.
+        skipped: One line for each face that was left out.
+    """
 
     path: Path
     label: str
@@ -144,7 +174,7 @@ def write_pack(
     *,
     on_error: OnError = "stop",
 ) -> PackResult:
-    """Cut out every face and write the pack, completely or not at all.
+    """Cut out every face and write the pack atomically.
 
     Args:
         data_set: The faces.
@@ -154,8 +184,11 @@ def write_pack(
         progress: Called with the number of faces done and of all.
         on_error: Whether a face that cannot be used ends the writing or is left out.
 
+    Returns:
+        The file, and the faces that were left out.
+
     Raises:
-        DataError: An image cannot be read, or landmarks cannot be true. It names the file and the landmark.
+        DataError: An image cannot be read, or landmarks are implausible. It names the file and the landmark.
     """
     images: list[NDArray[np.uint8]] = []
     points_px: list[Points] = []
@@ -205,8 +238,12 @@ def write_pack(
 def cut_out(sample: Sample, side: int) -> tuple[Image, Points]:
     """Return a face's square window, black outside the image, (side, side, 3), and its landmarks in pixels of it.
 
+    Args:
+        sample: The face.
+        side: Side of the result in pixels.
+
     Raises:
-        DataError: The image cannot be read, or the landmarks cannot be true.
+        DataError: The image cannot be read, or the landmarks are implausible.
     """
     image = sample.load()
     height, width = image.shape[:2]

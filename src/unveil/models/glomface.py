@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unveil.models.backbones import PyramidBackbone, memory_init
-from unveil.models.heads import INITIAL_LOG_SCALE, LandmarkHead, LocalShapeHead
+from unveil.models.heads import INITIAL_LOG_SCALE, LandmarkHead, LocalShapeHead, VisibilityHead
 from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
 from unveil.models.part_whole import PartWholeEncoder, attention_mixers, non_local_mixers
 from unveil.models.patches import FeaturePatches, ImagePatches
@@ -52,6 +53,7 @@ class GlomFaceConfig(NetworkConfig):
     detach_steps: bool = False
     """Stop the gradient between steps; equation 3 lets it flow through L_t = L_{t-1} + Δl_t."""
 
+    @override
     def build(self, scheme: Scheme) -> "GlomFace":
         return GlomFace(scheme, self)
 
@@ -79,8 +81,8 @@ class GlomFace(LandmarkNetwork):
         super().__init__(scheme)
         hierarchy = scheme.hierarchy
         self.has_aux = config.aux_heads
-        part_dims = dims_below_whole(scheme, hierarchy, config.part_dims, "part_dims")
-        mlp_dims = dims_below_whole(scheme, hierarchy, config.mlp_dims, "mlp_dims")
+        part_dims = _dims_below_whole(scheme, hierarchy, config.part_dims, "part_dims")
+        mlp_dims = _dims_below_whole(scheme, hierarchy, config.mlp_dims, "mlp_dims")
         self.config = config
         self.patches = ImagePatches(
             config.patch_channels,
@@ -101,30 +103,38 @@ class GlomFace(LandmarkNetwork):
         self.aux_head = nn.Linear(dim, 2) if config.aux_heads else None
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """Predict landmarks from RGB in [0, 1]."""
-        memory = images.new_zeros(images.shape[0], self.config.memory_dim)
-        points = self.mean_shape.expand(images.shape[0], -1, -1)
+        """Predict landmarks, and with `aux_heads` visibility and uncertainty.
+
+        Args:
+            images: RGB in [0, 1].
+
+        Returns:
+            The prediction of all T steps.
+        """
+        memory = images.new_zeros(images.shape[0], self.config.memory_dim)  # (B, W)
+        points = self.mean_shape.expand(images.shape[0], -1, -1)  # (B, L, 2)
         shapes = []
         for _ in range(self.config.iterations):
-            patches = self.patches(images, points.detach())
-            mixed = self.encoder(patches)
-            memory = self.memory(mixed, memory)
-            parts, parents = self.decoder(memory, mixed.flatten(1))
-            points = next_shape(points, self.shape_head(parts, parents), detach=self.config.detach_steps)
+            patches = self.patches(images, points.detach())  # (B, L, D)
+            mixed = self.encoder(patches)  # (B, L, D)
+            memory = self.memory(mixed, memory)  # (B, W)
+            parts, parents = self.decoder(memory, mixed.flatten(1))  # (P, B, Q), (O, B, R)
+            points = _next_shape(points, self.shape_head(parts, parents), detach=self.config.detach_steps)
             shapes.append(points)
         if self.aux_head is None:
             return Prediction(torch.stack(shapes, dim=1))
-        visibility_logit, log_scale = self.aux_head(mixed).unbind(dim=-1)
+        visibility_logit, log_scale = self.aux_head(mixed).unbind(dim=-1)  # (B, L) each
         return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale + INITIAL_LOG_SCALE)
 
+    @override
     def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
-        del backbone_lr_scale  # the patch CNN starts from random weights
+        # No backbone: the patch CNN starts from random weights.
         wide = [self.memory, *(level.get_submodule("fc1") for level in self.decoder.levels[:1])]
         return group_parameters(self, [(module, memory_lr_scale) for module in wide])
 
 
 class GlomFaceLightConfig(NetworkConfig):
-    """Sizes of the light GlomFace, and switches that leave parts out, to measure their contribution."""
+    """Sizes of the light GlomFace, and switches that remove parts of it for ablations."""
 
     network: Literal["glomface-light"] = "glomface-light"
     input_size: int = 160
@@ -145,14 +155,18 @@ class GlomFaceLightConfig(NetworkConfig):
     phm: bool = True
     """Landmarks exchange features within parts (the part-to-whole half)."""
     whm: bool = True
-    """The whole is decoded into parts (the whole-to-part half); else landmarks read the whole itself."""
+    """The memory is decoded into parts (the whole-to-part half); else the head reads the memory itself."""
     memory: bool = True
     """A step reads the memory of the step before."""
     token_head: bool = True
     """The head reads each landmark's own token too; without it all offsets come from the whole-to-part half."""
     detach_steps: bool = True
     """Stop the gradient between steps."""
+    visibility_dim: Annotated[int, Field(ge=1)] | None = None
+    """Hidden features of a visibility head that reads a wide neighbourhood of each landmark; None leaves it out, and
+    the visibility comes from the landmark's own token."""
 
+    @override
     def build(self, scheme: Scheme) -> "GlomFaceLight":
         return GlomFaceLight(scheme, self)
 
@@ -178,7 +192,7 @@ class GlomFaceLight(LandmarkNetwork):
         levels = config.levels
         hierarchy = scheme.hierarchy if levels is None else Hierarchy(scheme.hierarchy.levels[1 - levels :])
         decoded = hierarchy if config.whm else Hierarchy(hierarchy.levels[-1:])
-        part_dims = dims_below_whole(scheme, decoded, config.part_dims, "part_dims")
+        part_dims = _dims_below_whole(scheme, decoded, config.part_dims, "part_dims")
         self.config = config
         self.backbone = PyramidBackbone(config.channels, config.width_mult)
         self.memory_init = memory_init(config.channels, config.memory_dim)
@@ -187,45 +201,57 @@ class GlomFaceLight(LandmarkNetwork):
         self.memory = GRUMemory(scheme.points, config.dim, 16, config.memory_dim)
         self.decoder = WholePartDecoder(decoded, config.memory_dim, part_dims)
         self.head = LandmarkHead(decoded, config.dim, self.decoder.smallest_dim, read_tokens=config.token_head)
+        self.visibility_head = (
+            None
+            if config.visibility_dim is None
+            else VisibilityHead(decoded, config.dim, self.decoder.smallest_dim, config.channels, config.visibility_dim)
+        )
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """Predict landmarks, visibility and uncertainty from RGB in [0, 1]."""
-        features, coarse = self.backbone(images)
-        memory = self.memory_init(coarse)
-        points = self.mean_shape.expand(images.shape[0], -1, -1)
+        """Predict landmarks, visibility and uncertainty.
+
+        Args:
+            images: RGB in [0, 1]; H and W are multiples of 16.
+
+        Returns:
+            The prediction of all T steps.
+        """
+        features, coarse = self.backbone(images)  # (B, C, H/4, W/4), (B, C, H/16, W/16)
+        memory = self.memory_init(coarse)  # (B, W)
+        points = self.mean_shape.expand(images.shape[0], -1, -1)  # (B, L, 2)
         shapes = []
         for step in range(len(self.config.patch_spacings_unit)):
-            patches = self.patches(features, points.detach(), step)
-            mixed = self.encoder(patches)
-            whole = self.memory(mixed, memory)
+            patches = self.patches(features, points.detach(), step)  # (B, L, D)
+            mixed = self.encoder(patches)  # (B, L, D)
+            whole = self.memory(mixed, memory)  # (B, W)
             memory = whole if self.config.memory else memory
-            parts, _ = self.decoder(whole)
-            offsets, visibility_logit, log_scale = self.head(mixed, parts)
-            points = next_shape(points, offsets, detach=self.config.detach_steps)
+            parts, _ = self.decoder(whole)  # (P, B, Q)
+            offsets, visibility_logit, log_scale = self.head(mixed, parts)  # (B, L, 2), (B, L), (B, L)
+            points = _next_shape(points, offsets, detach=self.config.detach_steps)
             shapes.append(points)
+        if self.visibility_head is not None:
+            visibility_logit = self.visibility_head(mixed, parts, features, points.detach())
         return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale)
 
+    @override
     def load_imagenet(self) -> None:
         self.backbone.trunk.load_imagenet()
 
+    @override
     def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
         wide = [(module, memory_lr_scale) for module in (self.memory_init, self.memory)]
         return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale), *wide])
 
 
-def next_shape(
+def _next_shape(
     points: Float[Tensor, "B L 2"], offsets: Float[Tensor, "B L 2"], *, detach: bool
 ) -> Float[Tensor, "B L 2"]:
     """Return L_t = L_{t-1} + Δl_t; `detach` stops the gradient to the steps before (equation 3 does not)."""
     return (points.detach() if detach else points) + offsets
 
 
-def dims_below_whole(scheme: Scheme, hierarchy: Hierarchy, dims: Sequence[int], name: str) -> Sequence[int]:
-    """Return the last of `dims`, one for each level below the whole.
-
-    Raises:
-        ValueError: There are too few.
-    """
+def _dims_below_whole(scheme: Scheme, hierarchy: Hierarchy, dims: Sequence[int], name: str) -> Sequence[int]:
+    """Return the last of `dims`, one for each level below the whole; raise ValueError if there are too few."""
     below = len(hierarchy.levels) - 1
     if below > len(dims):
         levels = f"scheme {scheme.name!r} has {below} levels below its whole"

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unveil.models.layers import PartLinear, mlp
+from unveil.models.patches import sample_patches, square_grid
 from unveil.models.whole_part import Relations
 from unveil.schemes.hierarchy import Hierarchy
 
@@ -32,7 +33,7 @@ class LandmarkHead(nn.Module):
         self.register_buffer("part_indices", torch.tensor(hierarchy.levels[0].part_indices()), persistent=False)
         self.read_tokens = read_tokens
         count = len(self.part_indices)
-        # Without its token a landmark is told from the others of its part by a layer of its own.
+        # Without tokens the landmarks of a part have the same input, so each landmark has an output layer of its own.
         self.mlp = mlp(dim + part_dim, dim, 4) if read_tokens else mlp(part_dim, dim)
         self.output = None if read_tokens else PartLinear(count, dim, 4)
         last = self.mlp[-1] if self.output is None else self.output
@@ -42,7 +43,12 @@ class LandmarkHead(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]
     ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-        """Return offsets in unit coordinates, visibility logits and log scales."""
+        """Return offsets in unit coordinates, visibility logits and log scales.
+
+        Args:
+            tokens: The landmarks' tokens after mixing.
+            parts: Features of the smallest parts.
+        """
         context = parts.index_select(0, self.part_indices)  # (L, B, Q)
         if self.output is None:
             inputs = torch.cat([tokens, context.transpose(0, 1)], dim=-1)
@@ -52,8 +58,75 @@ class LandmarkHead(nn.Module):
         return OFFSET_SCALE_UNIT * outputs[..., :2], outputs[..., 2], outputs[..., 3] + INITIAL_LOG_SCALE
 
 
+class VisibilityHead(nn.Module):
+    """Visibility of each landmark from a wide neighbourhood of the feature map (ours).
+
+    A token covers the landmark's own edge; the surroundings show whether hair, a hand or a mask lies on it. The head
+    reads the token, the smallest part's features and a grid of samples around the final landmark. It can be trained
+    alone, with the landmarks frozen.
+
+    Args:
+        hierarchy: The landmark hierarchy.
+        token_dim: Features of a token.
+        part_dim: Features of a smallest part.
+        channels: Channels of the feature map.
+        dim: Hidden features.
+        count: Samples along a side of the grid.
+        spacing_unit: Distance between two samples, in unit coordinates.
+        dropout: Share of the inputs and hidden features that training drops.
+    """
+
+    part_indices: Tensor
+    grid: Tensor
+
+    def __init__(
+        self,
+        hierarchy: Hierarchy,
+        token_dim: int,
+        part_dim: int,
+        channels: int,
+        dim: int,
+        *,
+        count: int = 5,
+        spacing_unit: float = 0.06,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("part_indices", torch.tensor(hierarchy.levels[0].part_indices()), persistent=False)
+        self.register_buffer("grid", square_grid(count, spacing_unit), persistent=False)
+        inputs, landmarks = token_dim + part_dim + count * count * channels, len(self.part_indices)
+        self.norm = nn.BatchNorm1d(inputs)
+        self.dropout = nn.Dropout(dropout)
+        self.fc1 = nn.Linear(inputs, dim)
+        self.landmark_embed = nn.Parameter(torch.zeros(landmarks, dim))
+        self.fc2 = nn.Linear(dim, dim)
+        self.fc3 = nn.Linear(dim, 1)
+        self.landmark_bias = nn.Parameter(torch.zeros(landmarks))
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B L D"],
+        parts: Float[Tensor, "P B Q"],
+        features: Float[Tensor, "B C H W"],
+        points_unit: Float[Tensor, "B L 2"],
+    ) -> Float[Tensor, "B L"]:
+        """Return visibility logits."""
+        context = parts.index_select(0, self.part_indices).transpose(0, 1)  # (B, L, Q)
+        nearby = sample_patches(features, points_unit, self.grid).flatten(2)  # (B, L, K C)
+        inputs = self.norm(torch.cat([tokens, context, nearby], dim=-1).flatten(0, 1))
+        hidden = self.fc1(self.dropout(inputs)).reshape(*tokens.shape[:2], -1) + self.landmark_embed
+        hidden = self.fc2(self.dropout(torch.relu(hidden)).flatten(0, 1))
+        logits: Tensor = self.fc3(torch.relu(hidden)).reshape(tokens.shape[:2]) + self.landmark_bias
+        return logits
+
+
 class LocalShapeHead(nn.Module):
     """The paper's output: each smallest part's local shape, linear in (the part, its siblings | its parent).
+
+    Args:
+        hierarchy: The landmark hierarchy.
+        part_dim: Features of a smallest part, Q.
+        parent_dim: Features of a part of the level above, R.
 
     Source: Zhu et al. 2022, section 3.3.
     """
@@ -71,7 +144,12 @@ class LocalShapeHead(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, parts: Float[Tensor, "P B Q"], parents: Float[Tensor, "O B R"]) -> Float[Tensor, "B L 2"]:
-        """Return offsets in unit coordinates."""
+        """Return offsets in unit coordinates.
+
+        Args:
+            parts: Features of the smallest parts.
+            parents: Features of the parts of the level above.
+        """
         outputs = self.fc(self.relations(parts, parents)).reshape(parts.shape[0], -1, self.max_part_size, 2)
         padded = outputs.transpose(0, 1).flatten(1, 2)  # (B, P M, 2)
         offsets: Tensor = OFFSET_SCALE_UNIT * padded[:, self.slots]

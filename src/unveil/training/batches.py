@@ -37,6 +37,7 @@ class TrainingFaces(Dataset[Batch]):
         seed: Seed of all views.
         shapes: Shapes to warp towards.
         transform: A user's own augmentation, applied last.
+        labelled: (N,), whether the occlusion of each face itself is annotated; None for all.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class TrainingFaces(Dataset[Batch]):
         seed: int,
         shapes: ShapeSampler,
         transform: Transform | None = None,
+        labelled: NDArray[np.bool_] | None = None,
     ) -> None:
+        self.labelled = np.ones(len(faces), np.bool_) if labelled is None else labelled
         self.faces, self.size, self.config, self.occlude, self.seed = faces, size, config, occlude, seed
         self.shapes, self.transform = shapes, transform
 
@@ -66,7 +69,8 @@ class TrainingFaces(Dataset[Batch]):
             shapes=self.shapes,
             annotated_visible=None if self.faces.visible is None else self.faces.visible[index],
         )
-        return as_tensors(example if self.transform is None else self.transform(example, rng))
+        tensors = as_tensors(example if self.transform is None else self.transform(example, rng))
+        return {**tensors, "labelled": torch.tensor(bool(self.labelled[index]))}
 
 
 def as_tensors(example: Example) -> Batch:

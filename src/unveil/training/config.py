@@ -126,6 +126,10 @@ class LandmarkTrainConfig(TrainConfig):
     correlated inputs saturate the memory within a hundred steps, and it is then the same for every face."""
     init_from: Path | None = None
     """Weights to start from, a .safetensors file; tensors that do not fit start fresh."""
+    visibility_only: bool = False
+    """Train the visibility head alone (`--model.visibility-dim`); landmarks and uncertainty stay as they are."""
+    unlabelled_weight: Weight = 1.0
+    """Weight of the visible landmarks of faces without occlusion labels, in the visibility loss."""
 
 
 _SCHEDULE = {

@@ -31,8 +31,8 @@ from unveil.training.batches import (
     unsupported_note,
 )
 from unveil.training.config import LandmarkTrainConfig
-from unveil.training.losses import landmark_loss
-from unveil.training.task import Batch, Losses, Task
+from unveil.training.losses import landmark_loss, visibility_loss
+from unveil.training.task import Batch, Losses, Task, Updater
 from unveil.training.validation import (
     calibrate_scale,
     calibrate_visibility,
@@ -89,10 +89,14 @@ class LandmarkTask(Task):
             self.model.load_imagenet()
         if config.init_from is not None:
             self.notes += (load_matching(self.model, config.init_from),)
+        if config.visibility_only and getattr(self.model, "visibility_head", None) is None:
+            raise ValueError("--visibility-only: the network has no visibility head; add --model.visibility-dim 96")
+        self.partial_updates = config.visibility_only
         self.sampler = OcclusionSampler(self.config.occlusion)
         self.clusters = shape_clusters(training, config.clusters, config.schedule.seed)
         self.weights = balanced_weights(self.clusters, config.balance)
         self.faces = faces
+        self.labelled = np.full(len(faces), faces.visible is not None)
         if more:
             _check_shares(config.more_share, more)
             if config.clusters_per_batch is not None:
@@ -112,6 +116,7 @@ class LandmarkTask(Task):
         """Add faces that only train; the validation split, the mean shape and the order of the others stay."""
         config, first = self.config, len(self.faces)
         self.faces = JoinedFaces(self.faces, more)
+        self.labelled = np.append(self.labelled, np.full(len(more), more.visible is not None))
         normaliser_lengths(more.points_px, more.scheme, self.normaliser, more.names)
         added = np.arange(first, len(self.faces))
         self.split = replace(self.split, train=np.concatenate([self.split.train, added]))
@@ -148,6 +153,7 @@ class LandmarkTask(Task):
             config.schedule.seed,
             ShapeSampler(self.faces.points_px[training], self.weights),
             self.transform,
+            self.labelled,
         )
         return load_batches(views, order)
 
@@ -169,7 +175,14 @@ class LandmarkTask(Task):
             lengths_unit=face_lengths(batch["points_unit"], self.faces.scheme, self.normaliser),
             visibility_weight=config.visibility_weight,
             uncertainty_weight=config.uncertainty_weight,
+            labelled=batch.get("labelled"),
+            unlabelled_weight=config.unlabelled_weight,
         )
+
+    def step(self, update: Updater, batch: Batch, step: int) -> Losses:
+        del step
+        part = "visibility_head" if self.config.visibility_only else ""
+        return update(lambda model: self.losses(model, batch), part)
 
     @cached_property
     def validation(self) -> dict[str, list[Example]]:
@@ -179,7 +192,8 @@ class LandmarkTask(Task):
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return the NME in percent of the normaliser on the validation split, clean and occluded, and their mean.
 
-        Sets the model's calibration from the same faces.
+        Sets the model's calibration from the same faces. `score` is the mean, or the visibility loss where only the
+        visibility head trains.
         """
         metrics: dict[str, float] = {}
         outputs: list[tuple[Tensor, ...]] = []
@@ -201,7 +215,10 @@ class LandmarkTask(Task):
             cast(LandmarkNetwork, model).set_calibration(
                 calibrate_visibility(logits, visible > 0), calibrate_scale(scale, distance)
             )
-        return {**metrics, "score": sum(metrics.values()) / len(metrics)}
+        score = sum(metrics.values()) / len(metrics)
+        if self.config.visibility_only:
+            score = metrics["visibility_loss"] = float(visibility_loss(logits[None], visible[None] > 0))
+        return {**metrics, "score": score}
 
     @torch.no_grad()
     def sample_image(self, model: nn.Module, batch: Batch) -> Tensor:

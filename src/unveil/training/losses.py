@@ -58,9 +58,25 @@ def shape_loss(
     return (error.square().sum(dim=-1).add(1e-9).sqrt() / lengths[:, None, None]).mean(dim=(0, 2)).sum()
 
 
-def visibility_loss(logits: Float[Tensor, "B L"], visible: Bool[Tensor, "B L"]) -> Float[Tensor, ""]:
-    """Return the cross-entropy of the visibility logits."""
-    return F.binary_cross_entropy_with_logits(logits, visible.float())
+def visibility_loss(
+    logits: Float[Tensor, "B L"],
+    visible: Bool[Tensor, "B L"],
+    labelled: Bool[Tensor, "B"] | None = None,
+    unlabelled_weight: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Return the cross-entropy of the visibility logits.
+
+    Args:
+        logits: Predictions.
+        visible: Ground truth.
+        labelled: Whether someone annotated the occlusion of the face itself; None for all.
+        unlabelled_weight: Weight of the visible landmarks of the other faces: hair or a hand of their own may occlude
+            them.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits, visible.float(), reduction="none")
+    if labelled is not None and unlabelled_weight != 1:
+        loss = loss * torch.where(visible & ~labelled[:, None], unlabelled_weight, 1.0)
+    return loss.mean()
 
 
 def uncertainty_loss(log_scale: Float[Tensor, "B L"], error: Float[Tensor, "B L"]) -> Float[Tensor, ""]:
@@ -81,6 +97,8 @@ def landmark_loss(
     lengths_unit: Float[Tensor, "B"],
     visibility_weight: float,
     uncertainty_weight: float,
+    labelled: Bool[Tensor, "B"] | None = None,
+    unlabelled_weight: float = 1.0,
 ) -> dict[str, Float[Tensor, ""]]:
     """Return the weighted sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths.
 
@@ -93,6 +111,8 @@ def landmark_loss(
         lengths_unit: Normaliser of each face, in unit coordinates.
         visibility_weight: Weight of the visibility loss.
         uncertainty_weight: Weight of the uncertainty loss.
+        labelled: See `visibility_loss`.
+        unlabelled_weight: See `visibility_loss`.
     """
     half = size / 2
     error = (prediction.points_unit - points_unit).norm(dim=-1)
@@ -103,7 +123,7 @@ def landmark_loss(
     }
     loss = terms["shape"]
     if prediction.visibility_logit is not None:
-        terms["visibility"] = visibility_loss(prediction.visibility_logit, visible)
+        terms["visibility"] = visibility_loss(prediction.visibility_logit, visible, labelled, unlabelled_weight)
         loss = loss + visibility_weight * terms["visibility"]
     if log_scale is not None:
         terms["uncertainty"] = uncertainty_loss(log_scale, error)

@@ -41,6 +41,35 @@ smaller learning rate (docs/decisions/0010).
 """
 
 
+VISIBILITY = LandmarkTrainConfig(
+    model=GlomFaceLightConfig(visibility_dim=96),
+    imagenet=False,
+    visibility_only=True,
+    unlabelled_weight=0.3,
+    val_share=0.3,
+    schedule=ScheduleConfig(
+        steps=700, batch=32, lr=2e-3, warmup=0.02, decay=0.6, weight_decay=0.02, ema=0.99, backbone_lr_scale=1.0
+    ),
+    augment=AugmentConfig(rotation=15.0, shift=0.04, scale=(0.88, 1.15), annotation_offset=0.0035),
+    occlusion=OcclusionConfig.of_kinds(
+        noise=0.5,
+        polygon=1,
+        mask=2,
+        flat=1,
+        sunglasses=1.5,
+        hair=3,
+        hat=1.5,
+        hood=1,
+        scarf=1.5,
+        beard=1.5,
+        glasses=1,
+        held=1.5,
+        occluded_fraction=0.5,
+    ),
+)
+"""The visibility head of a trained light network, on faces with occlusion labels; see the model card for the command."""
+
+
 def _light(**sizes: object) -> LandmarkTrainConfig:
     return LandmarkTrainConfig(model=GlomFaceLightConfig.model_validate(sizes))
 
@@ -48,6 +77,7 @@ def _light(**sizes: object) -> LandmarkTrainConfig:
 LANDMARK_PRESETS: Mapping[str, LandmarkTrainConfig] = MappingProxyType(
     {
         "glomface-light": LandmarkTrainConfig(),
+        "glomface-light-visibility": VISIBILITY,
         "glomface": GLOMFACE,
         "glomface-star": GLOMFACE.model_copy(
             update={"model": GlomFaceConfig(aux_heads=False, coord_conv=True), "shape_loss": "wing"}
