@@ -69,7 +69,7 @@ def test_a_file_of_another_scheme_is_refused_with_both_counts(tmp_path: Path) ->
         (PLAIN.replace("2.5", "2.5 3"), r"a\.pts, line 4: '1\.0 2\.5 3' is not two numbers"),
         (PLAIN.replace("4", "nan"), r"a\.pts, line 5: '30\.25 nan' is not finite"),
         (PLAIN.replace("4", "inf"), r"a\.pts, line 5: '30\.25 inf' is not finite"),
-        (PLAIN.replace("n_points: 2", "n_points: 3"), r"a\.pts: 2 points, but its header says 3"),
+        (PLAIN.replace("n_points: 2", "n_points: 3"), r"a\.pts: 2 points, but its header states 3"),
         (PLAIN.replace("n_points: 2", "n_points: two"), r"a\.pts, line 2: n_points is 'two', not a whole number"),
         ("version: 1\n{\n}\n", r"a\.pts: no points"),
         ("\x89PNG\r\n", r"a\.pts, line 1: .* is not two numbers"),

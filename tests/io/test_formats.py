@@ -297,6 +297,15 @@ def test_a_name_of_odd_bytes_survives(tmp_path: Path, name: FormatName) -> None:
     assert read.image == odd
 
 
+@pytest.mark.parametrize("image", ["=1+1.jpg", "+a.jpg", "-a.jpg", "@a.jpg", "\ta.jpg", "'=a.jpg", "'a.jpg", "a=1.jpg"])
+def test_no_name_in_a_csv_is_a_formula_and_every_name_comes_back(tmp_path: Path, image: str) -> None:
+    path = tmp_path / "faces.csv"
+    FORMATS["csv"].write(path, [ImageAnnotation(image, (face(image, 0),))], IBUG68)
+    assert path.read_text().splitlines()[1][0] not in "=+-@\t"
+    (read,) = faces_of(path)
+    assert read.image == image
+
+
 @pytest.mark.parametrize("name", ["dlib", "cvat"])
 def test_a_name_that_xml_cannot_express_is_refused(tmp_path: Path, name: FormatName) -> None:
     odd = b"\xff.jpg".decode("utf-8", "surrogateescape")

@@ -90,10 +90,11 @@ def test_the_csv_has_one_row_a_face(faces: list[Face], tmp_path: Path) -> None:
     with csv_table(tmp_path / "faces.csv", 68) as add_rows:
         add_rows("a, b.jpg", faces)
         add_rows("none.jpg", [])
+        add_rows("=1+1.jpg", faces[:1])
         assert not (tmp_path / "faces.csv").exists()
     with (tmp_path / "faces.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["image"], row["face"]) for row in rows] == [("a, b.jpg", "0"), ("a, b.jpg", "1")]
+    assert [(row["image"], row["face"]) for row in rows] == [("a, b.jpg", "0"), ("a, b.jpg", "1"), ("'=1+1.jpg", "0")]
     assert float(rows[1]["x67"]) == pytest.approx(faces[1].landmarks[67, 0], abs=1e-3)
     assert faces[0].visibility is not None
     assert float(rows[0]["visibility0"]) == pytest.approx(faces[0].visibility[0], abs=1e-3)

@@ -15,7 +15,6 @@ from fastapi.testclient import TestClient
 from unveil.inference.pipeline import Pipeline
 from unveil.io.formats import FormatName
 from unveil.io.images import decode_image
-from unveil.serve.jobs import spreadsheet_text
 from unveil.serve.schemas import ImagesResponse, RestoredImagesResponse
 
 Serve = Callable[..., TestClient]
@@ -107,7 +106,7 @@ def test_a_large_image_is_scaled_down_and_answered_in_its_own_pixels(
 @pytest.mark.parametrize("name", ["=1+1.jpg", "+x.jpg", "-x.jpg", "@x.jpg"])
 def test_a_name_that_a_spreadsheet_would_run_is_escaped(client: TestClient, jpeg: bytes, name: str) -> None:
     (row,) = csv.DictReader(io.StringIO(client.post("/align?as=csv", files={"file": (name, jpeg)}).text))
-    assert row["image"] == f"'{name}" == spreadsheet_text(name)
+    assert row["image"] == f"'{name}"
     record = client.post("/align", files={"file": (name, jpeg)}).json()
     (row,) = csv.DictReader(io.StringIO(client.post("/convert?as=csv", json=record).text))
     assert row["image"] == f"'{name}"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ AddRows: TypeAlias = Callable[[str, Sequence[Face]], None]
 """Adds the faces of one image to a table."""
 
 CSV_NAME = "faces.csv"
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a spreadsheet would run a cell that begins so
 
 
 def face_json(face: Face) -> dict[str, object]:
@@ -86,6 +88,24 @@ def csv_row(name: str, index: int, face: Face) -> list[object]:
     return [name, index, round(float(face.score), 4), *rounded(face.box, 2), *pose, *cells]
 
 
+def escape_cell(text: str) -> str:
+    """Return the text of a CSV cell so that a spreadsheet does not run it: with an apostrophe before a formula.
+
+    Args:
+        text: The text, such as a file name that begins with `=`, `+`, `-`, `@` or a tab.
+    """
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def unescape_cell(cell: str) -> str:
+    """Return the text that `escape_cell` turned into this cell.
+
+    Args:
+        cell: The text of the cell.
+    """
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
 @contextmanager
 def csv_table(path: Path, points: int) -> Iterator[AddRows]:
     """Write a CSV file with one row per face.
@@ -106,7 +126,7 @@ def csv_table(path: Path, points: int) -> Iterator[AddRows]:
         table.writerow(csv_header(points))
 
         def add(name: str, faces: Sequence[Face]) -> None:
-            table.writerows(csv_row(name, i, face) for i, face in enumerate(faces))
+            table.writerows(csv_row(escape_cell(name), i, face) for i, face in enumerate(faces))
 
         yield add
 

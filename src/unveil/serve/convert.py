@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unveil.io.formats import FORMATS, FaceAnnotation, FormatName, ImageAnnotation
 from unveil.schemes.scheme import SCHEMES, Scheme
-from unveil.serve.jobs import JobResult, file_stem, files_result, spreadsheet_text
+from unveil.serve.jobs import JobResult, file_stem, files_result
 from unveil.serve.limits import MIB, RequestError
 from unveil.serve.options import invalid_option
 from unveil.serve.schemas import PoseResponse
@@ -110,7 +110,7 @@ def convert(records: list[ImageRecord], kind: FormatName, own_scheme: Scheme, ca
     schemes = {own_scheme.name: own_scheme, **SCHEMES}
     scheme = next((schemes[record.scheme] for record in records if record.scheme in schemes), None)
     names = set[str]()
-    images = [_image(record, kind, scheme, names) for record in records]
+    images = [_image(record, scheme, names) for record in records]
     stem, target = file_stem(records[0].image), FORMATS[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) if target.in_folder else Path(folder) / f"{stem}{target.suffix}"
@@ -127,16 +127,15 @@ def convert(records: list[ImageRecord], kind: FormatName, own_scheme: Scheme, ca
     return files_result(files, media_type, f"{stem}{target.suffix}.zip", len(images), faces)
 
 
-def _image(record: ImageRecord, kind: FormatName, scheme: Scheme | None, names: set[str]) -> ImageAnnotation:
+def _image(record: ImageRecord, scheme: Scheme | None, names: set[str]) -> ImageAnnotation:
     """An image under a name that no other image has and that is no path."""
     name = safe_name(record.image)
     stem, suffix = Path(name).stem, Path(name).suffix
     name = next(each for each in (name, *(f"{stem}-{n}{suffix}" for n in range(2, 300))) if each not in names)
     names.add(name)
     size = (record.width, record.height)
-    shown = spreadsheet_text(name) if kind == "csv" else name
-    faces = [_face(face, i, shown, record, scheme) for i, face in enumerate(record.faces)]
-    return ImageAnnotation(shown, tuple(faces), size, record.model)
+    faces = [_face(face, i, name, record, scheme) for i, face in enumerate(record.faces)]
+    return ImageAnnotation(name, tuple(faces), size, record.model)
 
 
 def _face(face: FaceRecord, index: int, name: str, record: ImageRecord, scheme: Scheme | None) -> FaceAnnotation:

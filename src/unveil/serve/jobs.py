@@ -23,7 +23,7 @@ from unveil.inference.pipeline import Pipeline
 from unveil.inference.restorer import RESTORED_NOTE, Restored
 from unveil.io.annotations import pts_text
 from unveil.io.images import ImageError, decode_image, encode_png
-from unveil.io.results import csv_header, csv_row, face_json
+from unveil.io.results import csv_header, csv_row, escape_cell, face_json
 from unveil.serve.limits import Limits, RequestError
 from unveil.serve.options import AlignOptions, Options, RestoreOptions, check_boxes
 from unveil.serve.uploads import Upload, check_header
@@ -31,7 +31,6 @@ from unveil.serve.workers import Cancellation
 from unveil.types import Box, Detection, Face, Image, Points
 
 CHUNK = 16  # faces between two looks at the cancellation, as many as a model runs at once
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these
 
 _decoding_large = threading.Lock()  # images that are scaled down are decoded one at a time, since each is large
 
@@ -168,7 +167,7 @@ def align(job: Job, cancellation: Cancellation) -> JobResult:
         stem = _unused(file_stem(decoded.name), files)
         if kind == "csv":
             sent = decoded.as_sent(faces)
-            rows += [csv_row(spreadsheet_text(decoded.name), i, face) for i, face in enumerate(sent)]
+            rows += [csv_row(escape_cell(decoded.name), i, face) for i, face in enumerate(sent)]
         elif kind == "png":
             files[f"{stem}.overlay.png"] = encode_png(draw_faces(decoded.image_rgb, faces, scheme))
         else:
@@ -207,11 +206,6 @@ def restore(job: Job, cancellation: Cancellation) -> JobResult:
         count += len(restored.after)
     archive = f"{file_stem(job.uploads[0].name)}.restored.zip"
     return files_result(files, "image/png", archive, len(job.uploads), count)
-
-
-def spreadsheet_text(text: str) -> str:
-    """Return a cell's text so that a spreadsheet shows it and does not run it: with an apostrophe before a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 _Record = Callable[[Job, "_Decoded", Cancellation], tuple[dict[str, object], int]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unveil.io.files import DataError, atomic_write
 from unveil.io.formats.records import FaceAnnotation, Faces, ImageAnnotation, InvalidFace, face_annotation
-from unveil.io.results import csv_header, rounded
+from unveil.io.results import csv_header, escape_cell, rounded, unescape_cell
 from unveil.types import Pose
 
 COORDINATE = re.compile(r"(x|y|visibility|uncertainty)_?(\d+)")
@@ -43,7 +43,7 @@ def read(path: Path) -> Faces:
     if any(_is_number(cell) for cell in rows[0][1][1:]):
         for line, row in rows:
             pairs = [row[i : i + 2] for i in range(1, len(row), 2)]
-            yield face_annotation(row[0], f"{path}, line {line}", pairs)
+            yield face_annotation(unescape_cell(row[0]), f"{path}, line {line}", pairs)
         return
     header = [cell.strip().lower() for cell in rows[0][1]]
     columns = _columns(path, header)
@@ -52,11 +52,11 @@ def read(path: Path) -> Faces:
         where = f"{path}, line {line}"
         if len(row) != len(header):
             problem = f"{where}: {len(row)} cells, but the header has {len(header)}"
-            yield InvalidFace.of(row[min(name, len(row) - 1)], problem)
+            yield InvalidFace.of(unescape_cell(row[min(name, len(row) - 1)]), problem)
             continue
         cells = {kind: [row[i].strip() for i in places] for kind, places in columns.items()}
         yield face_annotation(
-            row[name],
+            unescape_cell(row[name]),
             where,
             [[None, None] if not x and not y else [x, y] for x, y in zip(cells["x"], cells["y"], strict=True)],
             face=_face(header, row),
@@ -131,4 +131,4 @@ def _row(name: str, index: int, face: FaceAnnotation) -> list[object]:
     box = [""] * 4 if face.box is None else rounded(face.box, 2)
     pose = [""] * 3 if face.pose is None else rounded(face.pose, 2)
     score = "" if face.score is None else round(face.score, 4)
-    return [name, index, score, *box, *pose, *("" if np.isnan(number) else number for number in numbers)]
+    return [escape_cell(name), index, score, *box, *pose, *("" if np.isnan(number) else number for number in numbers)]
