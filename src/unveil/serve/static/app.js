@@ -1,232 +1,246 @@
-/* The page: a photograph is chosen, shown, covered, aligned again, restored and downloaded. */
+/* The page: its controls act on the session, and show what the session knows. */
 
+import { BoxTool } from "./boxes.js";
 import { Brush } from "./brush.js";
 import * as camera from "./camera.js";
-import { describe, summary } from "./report.js";
+import { Compare } from "./compare.js";
+import { saveAs, saveLandmarks, stem } from "./downloads.js";
+import { isVisible } from "./face.js";
+import { FaceList } from "./face_list.js";
+import { askKey } from "./key.js";
+import { drawFaces } from "./marks.js";
+import { PointsTool } from "./points.js";
+import { describe, describePoint, summary } from "./report.js";
 import * as service from "./service.js";
+import { Session } from "./session.js";
 import { toPng, View } from "./view.js";
 
-const TAKEN_AS_THEY_ARE = ["image/jpeg", "image/png", "image/webp", "image/bmp"]; // others are sent as PNG
-const SWITCHES = ["points", "contours", "numbers", "boxes"];
+const SWITCHES = ["points", "contours", "numbers", "boxes", "uncertainty", "details"];
+const LABELS = {
+  move: "Landmarks: arrow keys move the selected one, N and P select another, V changes whether it is visible, Delete deletes its face",
+  draw: "Boxes: arrow keys move the box, with Shift they change its size, N takes the next one, Enter finds the face in it",
+  paint: "Paint: arrow keys move the brush, Space paints",
+};
 const byId = (id) => document.getElementById(id);
 
-const state = { name: "", original: null, picture: null, answer: null, faces: [], restored: null, after: [], close: null };
-let scheme = null;
-let restorer = false;
-let running = new AbortController();
+let close = null; // the number of the face that fills the view
 
-const view = new View(byId("view"));
-const brush = new Brush(view, { changed: () => realign(), moved: () => show() });
+const session = new Session({ changed: render, opened, paint: () => brush.layer, said: say, done: tell });
+const { history, about } = session;
+const view = new View(byId("view"), byId("shown"));
+const shown = (side) => session.shown(side);
+const tools = {
+  move: new PointsTool(view, {
+    faces: shown, change: (...face) => session.change(...face), remove, selected: render, threshold: () => session.threshold,
+  }),
+  draw: new BoxTool(view, { faces: shown, placed: (index, box) => session.placeBox(index, box), moved: show }),
+  paint: new Brush(view, { painted: (stroke) => session.repaint([...history.now.strokes, stroke]), moved: show }),
+};
+const brush = tools.paint;
+const compare = new Compare(view, (share) => {
+  byId("compare").value = 100 * share;
+  show();
+});
+const list = new FaceList(byId("faces"), { closeUp: turnCloseUp, remove });
 
+/** Which landmarks are listed and saved. */
+const chosenSide = () => (history.now?.restoration ? byId("which").value : "faces");
+
+const switches = () => Object.fromEntries(SWITCHES.map((id) => [id, byId(id).checked]));
+
+/** Draws the picture. */
 function show() {
-  if (!state.picture) return;
-  const { picture, faces, restored, after } = state;
-  const switches = Object.fromEntries(SWITCHES.map((id) => [id, byId(id).checked]));
+  if (!history.now) return;
+  const { restoration } = history.now;
   const split = byId("compare").value / 100;
-  view.set({ picture, faces, restored, after, split, scheme, show: switches, paint: brush.layer, cursor: brush.cursor });
+  view.set({
+    picture: session.photo.picture, paint: brush.layer, faces: shown(), after: shown("after"), restoration, split,
+    scheme: about.scheme, show: switches(), selected: byId("move").checked ? tools.move.selected : null,
+    handles: byId("draw").checked, draft: tools.draw.draft?.box, cursor: brush.cursor,
+  });
+  byId("before").hidden = !restoration || split < 0.15;
+  byId("after").hidden = !restoration || split > 0.85;
 }
 
-function say(text, wrong = false) {
+/** Brings the whole page to the present state. */
+function render() {
+  const { now } = history;
+  byId("desk").hidden = !now;
+  byId("empty").hidden = Boolean(now);
+  byId("stage").setAttribute("aria-busy", String(session.working));
+  if (session.working) byId("again").hidden = true;
+  byId("why").hidden = !about.scheme || about.restorer;
+  enable();
+  for (const each of document.querySelectorAll(".restored")) each.hidden = !now?.restoration;
+  list.show(shown(chosenSide()).map((face) => describe(face, about.scheme, switches())), close);
+  const { face, selected } = tools.move;
+  byId("point").textContent = face ? describePoint(face, selected.point, about.scheme) : "No point selected";
+  byId("visible").checked = Boolean(face) && isVisible(face, selected.point, session.threshold);
+  byId("least").value = 100 * (now?.least ?? 0);
+  byId("least-value").textContent = byId("least").value;
+  if (now) brush.show(now.strokes);
+  show();
+}
+
+/** Which controls can be used: while the service works, those that wait for its answer cannot. */
+function enable() {
+  const ready = Boolean(history.now) && !session.working && !session.stale;
+  for (const id of ["uncover", "download", "filter"]) byId(id).disabled = !ready;
+  byId("restore").disabled = !about.restorer || !ready || !shown().length;
+  for (const each of document.querySelectorAll("[data-save]")) {
+    each.disabled = !ready || (each.dataset.save !== "png" && !shown(chosenSide()).length);
+  }
+  byId("undo").disabled = !history.canUndo;
+  byId("redo").disabled = !history.canRedo;
+  byId("clear").disabled = !history.now?.strokes.length;
+  byId("visible").disabled = byId("remove").disabled = !tools.move.face;
+}
+
+function say(text, wrong = false, again = null) {
   byId("status").textContent = text;
   byId("status").classList.toggle("wrong", wrong);
-}
-
-function controls() {
-  byId("cover").disabled = byId("uncover").disabled = !state.picture;
-  byId("undo").disabled = byId("clear").disabled = !brush.strokes.length;
-  byId("download").disabled = !state.answer;
-  byId("restore").disabled = !restorer || !state.faces.length;
-  byId("compare-label").hidden = !state.restored;
-}
-
-/** Takes a file of any kind that the browser can show. */
-async function open(blob, name) {
-  let picture;
-  await started;
-  if (!scheme) return;
-  try {
-    picture = await createImageBitmap(blob);
-  } catch {
-    running.abort();
-    Object.assign(state, { original: null, picture: null, answer: null, faces: [], restored: null, after: [], close: null });
-    byId("faces").replaceChildren();
-    byId("shown").hidden = true;
-    byId("empty").hidden = false;
-    byId("stage").setAttribute("aria-busy", "false");
-    controls();
-    say(`${name}: the file is damaged, or this browser cannot decode it. Try a JPEG or PNG.`, true);
-    return;
-  }
-  Object.assign(state, { name, original: blob, picture, faces: [], close: null });
-  brush.reset(picture);
-  byId("empty").hidden = true;
-  byId("shown").hidden = false;
-  await realign();
-}
-
-/** Asks about the picture as it is shown, paint included; an earlier question is dropped. */
-async function realign() {
-  running.abort();
-  running = new AbortController();
-  const { signal } = running;
-  Object.assign(state, { answer: null, restored: null, after: [] });
-  controls();
-  show();
-  await busy(signal, "Looking for faces…", async () => {
-    const text = await (await service.align(await upload(), "json", signal)).text();
-    state.answer = text;
-    state.faces = JSON.parse(text).faces;
-    tell();
-  });
-}
-
-async function restore() {
-  const { signal } = running;
-  await busy(signal, "Restoring…", async () => {
-    const answer = await service.restore(await upload(), signal);
-    const pixels = Uint8Array.from(atob(answer.restored), (character) => character.charCodeAt(0));
-    state.restored = await createImageBitmap(new Blob([pixels], { type: "image/png" }));
-    state.after = answer.after;
-    byId("compare").value = 50;
-    tell();
-  });
-  byId("compare").focus();
-}
-
-async function busy(signal, text, work) {
-  byId("stage").setAttribute("aria-busy", "true");
-  say(text);
-  try {
-    await work();
-  } catch (error) {
-    if (error.name === "AbortError" || signal.aborted) return;
-    if (!(error instanceof service.ServiceError)) console.error(error);
-    state.faces = state.answer ? state.faces : [];
-    byId("faces").replaceChildren();
-    say(error instanceof service.ServiceError ? error.message : "Something went wrong on this page.", true);
-  }
-  if (signal.aborted) return;
-  byId("stage").setAttribute("aria-busy", "false");
-  controls();
-  show();
+  byId("again").hidden = !again;
+  byId("again").onclick = again;
 }
 
 function tell() {
-  say(summary(state.faces));
-  const lines = state.faces.map((face, i) => {
-    const line = document.createElement("li");
-    line.append(`${state.faces.length > 1 ? `${i}: ` : ""}${describe(face, scheme)}`, closeUp(face, i));
-    return line;
-  });
-  byId("faces").replaceChildren(...lines);
+  const { faces, restoration } = history.now;
+  const all = chosenSide() === "after" ? restoration.after : faces ?? [];
+  const visible = shown(chosenSide());
+  say(summary(visible, all.length - visible.length));
 }
 
-/** The button that fills the view with one face, and with the whole picture again. */
-function closeUp(face, index) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Close-up";
-  button.setAttribute("aria-pressed", String(state.close === index));
-  if (state.faces.length > 1) button.setAttribute("aria-label", `Close-up of face ${index}`);
-  button.addEventListener("click", () => {
-    state.close = state.close === index ? null : index;
-    if (state.close === null) view.whole();
-    else view.closeUp(face);
-    for (const other of byId("faces").querySelectorAll("button")) {
-      other.setAttribute("aria-pressed", String(other === button && state.close !== null));
-    }
-  });
-  return button;
+function opened(bitmap) {
+  tools.move.selected = tools.draw.draft = close = null;
+  brush.reset(bitmap);
 }
 
-/** The picture as it is sent: the file itself until something is painted on it. */
-async function upload() {
-  if (!brush.strokes.length && TAKEN_AS_THEY_ARE.includes(state.original.type)) {
-    return { name: state.name, blob: state.original };
-  }
-  const canvas = new OffscreenCanvas(state.picture.width, state.picture.height);
-  const context = canvas.getContext("2d");
-  context.drawImage(state.picture, 0, 0);
-  context.drawImage(brush.layer, 0, 0);
-  const kind = brush.strokes.length ? { type: "image/jpeg", quality: 0.95 } : { type: "image/png" };
-  return { name: state.name, blob: await canvas.convertToBlob(kind) };
+async function restore() {
+  [byId("compare").value, byId("which").value] = [50, "after"];
+  await session.restore();
+  if (history.now?.restoration) byId("compare").focus();
+}
+
+function remove(index) {
+  if (close !== null) turnCloseUp(close);
+  tools.move.selected = null;
+  session.remove(index);
+}
+
+function turnCloseUp(index) {
+  close = close === index ? null : index;
+  if (close === null) view.whole();
+  else view.closeUp(shown(chosenSide())[index]);
+  render();
 }
 
 async function save(kind) {
-  const makers = {
-    json: async () => new Blob([state.answer], { type: "application/json" }),
-    png: async () => toPng(view.scene),
-    pts: async () => service.align(await upload(), "pts"),
-    csv: async () => service.align(await upload(), "csv"),
-  };
-  try {
-    const blob = await makers[kind]();
-    const end = { png: "overlay.png", pts: blob.type === "application/zip" ? "pts.zip" : "pts" }[kind] ?? kind;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${state.name.replace(/\.[^.]*$/, "") || "image"}.${end}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  } catch (error) {
-    say(error.message, true);
-  }
+  const { photo } = session;
+  const [side, base] = [chosenSide(), stem(photo.name)];
+  await session.busy("Saving…", () => save(kind), async (signal) => {
+    const { restoration } = history.now;
+    if (kind === "png") saveAs(await toPng(view.scene), `${base}.overlay.png`);
+    else if (kind === "restored") saveAs(restoration.picture, `${base}.restored.png`);
+    else if (kind === "mask") saveAs(restoration.mask, `${base}.mask.png`);
+    else {
+      const name = side === "after" ? `${base}.restored.png` : photo.name;
+      await saveLandmarks(kind, name, shown(side), photo.answer, session.threshold, signal);
+    }
+  });
 }
 
 async function film() {
-  const covered = state.picture ? byId("shown") : byId("empty");
+  await session.connect();
+  if (!about.scheme) return;
+  const find = (blob, signal) => service.align({ name: "live.jpg", blob }, null, signal);
+  const paint = (context, faces, to, ratio) => drawFaces(context, faces, { scheme: about.scheme, show: switches() }, to, ratio);
+  document.body.classList.add("filming");
+  byId("film").disabled = byId("choose").disabled = true;
+  let blob = null;
   try {
-    covered.hidden = true;
-    const blob = await camera.takePicture(byId("camera"), byId("shoot"), byId("leave"));
-    covered.hidden = false;
-    if (blob) await open(blob, "camera.jpg");
-  } catch {
-    covered.hidden = false;
-    say("The camera cannot be used. Has the browser been told to allow it?", true);
+    blob = await camera.takePicture(byId("camera"), find, paint);
+  } catch (error) {
+    const why = error.name === "NotFoundError" ? "No camera was found." : "Has the browser been told to allow it?";
+    say(`The camera cannot be used. ${why}`, true);
   }
+  document.body.classList.remove("filming");
+  byId("film").disabled = byId("choose").disabled = false;
   byId("film").focus();
+  if (blob) await session.open(blob, "camera.jpg");
 }
 
-function paint(on) {
-  brush.active = on;
-  brush.cursor = null;
-  byId("brush").hidden = !on;
-  const canvas = view.canvas;
-  canvas.classList.toggle("painting", on);
+/** Turns a tool on or off; at most one is on, and it takes the focus so that its keys work. */
+function use(name, on) {
+  for (const each of Object.keys(tools)) {
+    byId(each).checked = on && each === name;
+    byId(`${each}-options`).hidden = !byId(each).checked;
+  }
+  view.use(on ? tools[name] : compare);
+  const { canvas } = view;
+  canvas.dataset.tool = on ? name : "";
   canvas.setAttribute("role", on ? "application" : "img");
-  canvas.setAttribute("aria-label", on ? "Paint: arrow keys move the brush, Space paints" : "The photograph with its landmarks");
+  canvas.setAttribute("aria-label", on ? LABELS[name] : "The photograph with its landmarks");
   if (on) canvas.tabIndex = 0;
   else canvas.removeAttribute("tabindex");
-  show();
+  if (on) canvas.focus({ preventScroll: true });
+  render();
 }
 
 function openFirst(files) {
   const file = [...files].find((each) => each.type.startsWith("image/")) ?? files[0];
-  if (file) open(file, file.name || "image");
+  if (file) session.open(file, file.name || "image");
+}
+
+async function openSample() {
+  const response = await fetch("static/sample.jpg").catch(() => null);
+  if (response?.ok) await session.open(await response.blob(), "sample.jpg");
+  else say("The service does not answer. Is it still running?", true);
+}
+
+function onKey(event) {
+  if (event.key === "Escape" && event.target === view.canvas && !event.defaultPrevented) {
+    const on = Object.keys(tools).find((name) => byId(name).checked);
+    use(on, false);
+    byId(on).focus();
+  } else if ((event.ctrlKey || event.metaKey) && "zZyY".includes(event.key)) {
+    event.preventDefault();
+    if (event.key.toLowerCase() === "z" && !event.shiftKey) session.undo();
+    else session.redo();
+  }
 }
 
 function wire() {
-  byId("choose").addEventListener("click", () => byId("file").click());
-  byId("empty").addEventListener("click", () => byId("file").click());
+  service.hooks.askKey = (wrong) => askKey(byId("key"), wrong);
+  service.hooks.waiting = (seconds) => say(`The service is busy. Trying again in ${seconds} s…`);
+  const clicks = {
+    choose: () => byId("file").click(), sample: openSample, film, restore, remove: () => remove(tools.move.selected.face),
+    undo: () => session.undo(), redo: () => session.redo(), clear: () => session.repaint([]), detect: () => session.detect(),
+    previous: () => tools.move.step(-1), next: () => tools.move.step(1),
+  };
+  for (const [id, action] of Object.entries(clicks)) byId(id).addEventListener("click", action);
+  byId("empty").addEventListener("click", (event) => event.target.closest("button") ?? byId("file").click());
   byId("file").addEventListener("change", (event) => {
     openFirst(event.target.files);
     event.target.value = ""; // the same file again is a change, too
   });
-  byId("film").disabled = byId("film-hint").hidden = !camera.possible();
+  byId("film").disabled = !camera.possible();
   byId("film-hint").hidden = camera.possible();
-  byId("film").addEventListener("click", film);
-  for (const id of [...SWITCHES, "compare"]) byId(id).addEventListener("input", show);
-  byId("paint").addEventListener("change", (event) => paint(event.target.checked));
+  const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  byId("privacy").textContent = isLocal
+    ? "Nothing leaves this machine." : `It goes to ${location.hostname}, which shows this page, and nowhere else.`;
+  for (const id of SWITCHES) byId(id).addEventListener("input", render);
+  byId("compare").addEventListener("input", show);
+  byId("which").addEventListener("change", () => {
+    render();
+    tell();
+  });
+  byId("least").addEventListener("input", (event) => session.setLeast(event.target.value / 100));
+  for (const name of Object.keys(tools)) byId(name).addEventListener("change", (event) => use(name, event.target.checked));
+  byId("visible").addEventListener("change", () => tools.move.toggle());
   byId("size").addEventListener("input", (event) => (brush.share = event.target.value / 100));
   for (const ink of document.getElementsByName("ink")) ink.addEventListener("change", () => (brush.ink = ink.value));
-  byId("undo").addEventListener("click", () => brush.undo());
-  byId("clear").addEventListener("click", () => brush.clear());
-  byId("restore").addEventListener("click", restore);
-  for (const button of document.querySelectorAll("[data-save]")) {
-    button.addEventListener("click", () => save(button.dataset.save));
-  }
-  addEventListener("keydown", (event) => {
-    if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey) brush.undo();
-  });
+  for (const each of document.querySelectorAll("[data-save]")) each.addEventListener("click", () => save(each.dataset.save));
+  addEventListener("keydown", onKey);
   addEventListener("paste", (event) => openFirst(event.clipboardData.files));
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
     addEventListener(kind, (event) => {
@@ -237,18 +251,7 @@ function wire() {
   addEventListener("drop", (event) => openFirst(event.dataTransfer.files));
 }
 
-async function start() {
-  wire();
-  controls();
-  try {
-    const [names, about] = await Promise.all([service.scheme(), service.health()]);
-    scheme = names;
-    restorer = about.restorer;
-    byId("why").hidden = restorer;
-    controls();
-  } catch (error) {
-    say(error.message, true);
-  }
-}
-
-const started = start();
+wire();
+view.use(compare);
+render();
+session.connect();

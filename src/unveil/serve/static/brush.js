@@ -1,36 +1,38 @@
-/* Paint over the photograph, by pointer or by keyboard. Strokes are kept as what was drawn, so that undo is exact. */
+/* The tool that paints over the photograph, by pointer or by keyboard. */
 
 const STEP = 0.02; // of what is in view, for an arrow key
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Brush {
-  /** `changed` is called when a stroke ends, is undone or cleared; `moved` when only the look changed. */
-  constructor(view, { changed, moved }) {
+  /** `painted(stroke)` is called when a stroke ends, `moved` when only the look changed. */
+  constructor(view, { painted, moved }) {
     this.view = view;
-    this.changed = changed;
+    this.painted = painted;
     this.moved = moved;
-    this.strokes = [];
+    this.laid = []; // the strokes that are on the layer
     this.stroke = null;
     this.layer = null;
     this.cursor = null;
     this.ink = "#151515";
     this.share = 0.12;
-    this.active = false;
-    const canvas = view.canvas;
-    canvas.addEventListener("pointerdown", (event) => this.begin(event));
-    canvas.addEventListener("pointermove", (event) => this.move(event));
-    canvas.addEventListener("pointerup", () => this.end());
-    canvas.addEventListener("pointercancel", () => this.end());
-    canvas.addEventListener("pointerleave", () => this.away());
-    canvas.addEventListener("blur", () => this.away());
-    canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
   /** A new picture, without paint. */
   reset({ width, height }) {
     this.layer = new OffscreenCanvas(width, height);
     this.noise = noise(Math.max(1, Math.round(Math.min(width, height) / 128)));
-    this.strokes = [];
+    this.laid = [];
     this.stroke = this.cursor = null;
+  }
+
+  /** Brings the layer to these strokes. */
+  show(strokes) {
+    if (this.laid.some((stroke, i) => stroke !== strokes[i])) {
+      this.layer.getContext("2d").clearRect(0, 0, this.layer.width, this.layer.height);
+      this.laid = [];
+    }
+    for (const stroke of strokes.slice(this.laid.length)) this.#lay(stroke, 0);
+    this.laid = strokes;
   }
 
   /** The shorter side of what is in view: in a close-up the brush is finer. */
@@ -42,79 +44,59 @@ export class Brush {
     return this.share * this.side;
   }
 
-  begin(event) {
-    if (!this.active || event.button !== 0) return;
-    event.preventDefault();
-    this.view.canvas.focus({ preventScroll: true });
-    this.view.canvas.setPointerCapture(event.pointerId);
-    this.stroke = { ink: this.ink, size: this.size, places: [this.view.place(event)] };
-    this.strokes.push(this.stroke);
-    this.lay(this.stroke, 0);
+  down(at) {
+    this.stroke = { ink: this.ink, size: this.size, places: [at] };
+    this.#lay(this.stroke, 0);
+    this.moved();
+    return true;
   }
 
-  move(event) {
-    if (!this.active) return;
-    const at = this.view.place(event);
+  move(at) {
     this.cursor = { at, size: this.size };
     if (this.stroke) {
       this.stroke.places.push(at);
-      this.lay(this.stroke, this.stroke.places.length - 2);
+      this.#lay(this.stroke, this.stroke.places.length - 2);
     }
     this.moved();
   }
 
-  end() {
-    if (!this.stroke) return;
+  up() {
+    const { stroke } = this;
     this.stroke = null;
-    this.changed();
+    if (stroke) this.#end(stroke);
   }
 
   away() {
-    if (this.stroke || !this.cursor) return;
+    if (!this.cursor) return;
     this.cursor = null;
     this.moved();
   }
 
-  key(event) {
-    if (!this.active) return;
-    const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  key({ key, ctrlKey, metaKey }) {
+    if (ctrlKey || metaKey) return false;
     const { frame } = this.view;
     const [x, y] = this.cursor?.at ?? [frame.x + frame.width / 2, frame.y + frame.height / 2];
-    if (event.key in arrows) {
-      const [dx, dy] = arrows[event.key].map((sign) => sign * STEP * this.side);
+    if (key in ARROWS) {
+      const [dx, dy] = ARROWS[key].map((sign) => sign * STEP * this.side);
       this.cursor = { at: [clamp(x + dx, frame.x, frame.width), clamp(y + dy, frame.y, frame.height)], size: this.size };
       this.moved();
-    } else if (event.key === " " || event.key === "Enter") {
-      this.cursor = { at: [x, y], size: this.size };
-      this.strokes.push({ ink: this.ink, size: this.size, places: [[x, y]] });
-      this.lay(this.strokes.at(-1), 0);
-      this.changed();
-    } else {
-      return;
+      return true;
     }
-    event.preventDefault();
+    if (key !== " " && key !== "Enter") return false;
+    this.cursor = { at: [x, y], size: this.size };
+    const stroke = { ink: this.ink, size: this.size, places: [[x, y]] };
+    this.#lay(stroke, 0);
+    this.#end(stroke);
+    return true;
   }
 
-  undo() {
-    if (!this.strokes.pop()) return;
-    this.layAgain();
-    this.changed();
-  }
-
-  clear() {
-    if (!this.strokes.length) return;
-    this.strokes = [];
-    this.layAgain();
-    this.changed();
-  }
-
-  layAgain() {
-    this.layer.getContext("2d").clearRect(0, 0, this.layer.width, this.layer.height);
-    for (const stroke of this.strokes) this.lay(stroke, 0);
+  #end(stroke) {
+    this.laid = [...this.laid, stroke];
+    this.painted(stroke);
   }
 
   /** Paints a stroke's places from the one numbered `from` on. */
-  lay({ ink, size, places }, from) {
+  #lay({ ink, size, places }, from) {
     const context = this.layer.getContext("2d");
     context.strokeStyle = ink === "noise" ? context.createPattern(this.noise, "repeat") : ink;
     context.lineWidth = size;
@@ -124,7 +106,6 @@ export class Brush {
     context.moveTo(...first);
     for (const place of rest.length ? rest : [first]) context.lineTo(...place);
     context.stroke();
-    this.moved();
   }
 }
 
