@@ -31,7 +31,7 @@ from unveil.evaluation.restoration import (
     evaluate_bare,
     evaluate_restorers,
     evaluation_samplers,
-    held_out_indices,
+    validation_indices,
     markdown,
     summarise,
 )
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
             if options.root is None
             else read_data_set(options.faces, options.root, partial=True)
         )
-        indices = held_out_indices(faces, options.val_share if options.root is None else 1.0, options.count)
+        indices = validation_indices(faces, options.val_share if options.root is None else 1.0, options.count)
         console = Console(stderr=True)
         if not options.bare_only:
             samplers = evaluation_samplers(Library.read(options.library), TEST_TEMPLATES)

@@ -17,7 +17,7 @@ from unveil.evaluation.restoration import (
     FaceResult,
     coverage_range,
     evaluation_samplers,
-    held_out_indices,
+    validation_indices,
     summarise,
 )
 from unveil.metrics.restoration import frechet_distance, gradient_energy, hole_metrics, mask_iou
@@ -88,11 +88,11 @@ def test_the_iou_is_that_of_both_masks() -> None:
 
 def test_the_faces_are_those_of_the_validation_split(drawn_folder: Path) -> None:
     faces = read_faces(drawn_folder)
-    chosen = held_out_indices(faces, VAL_SHARE, 500)
+    chosen = validation_indices(faces, VAL_SHARE, 500)
     assert chosen == split_by_name(faces.names, VAL_SHARE).val.tolist()
-    assert set(held_out_indices(faces, VAL_SHARE, 2)) < set(chosen)
+    assert set(validation_indices(faces, VAL_SHARE, 2)) < set(chosen)
     with pytest.raises(ValueError, match="0 faces to restore; raise --faces or --val-share"):
-        held_out_indices(faces, VAL_SHARE, 0)
+        validation_indices(faces, VAL_SHARE, 0)
 
 
 def test_masks_are_of_templates_that_no_training_uses_and_hands_of_hands() -> None:

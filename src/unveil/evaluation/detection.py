@@ -115,7 +115,12 @@ def evaluate_detector(
 
 
 def box_iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes."""
+    """Return the intersection over union of two boxes, 0 to 1.
+
+    Args:
+        a: One box in pixels.
+        b: The other.
+    """
     width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
     shared = max(0.0, width) * max(0.0, height)
     union = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared
@@ -190,7 +195,16 @@ def _cut_off(image: Image, points_px: Points, _: np.random.Generator, border: st
 
 
 def turned(image: Image, points_px: Points, degrees: float) -> DetectionExample:
-    """Rotate an image clockwise about its centre; the result is large enough for all of it."""
+    """Rotate an image clockwise about its centre; the result is large enough for all of it.
+
+    Args:
+        image: RGB image (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+        degrees: The angle.
+
+    Returns:
+        The rotated image and its face.
+    """
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
     cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
@@ -200,7 +214,18 @@ def turned(image: Image, points_px: Points, degrees: float) -> DetectionExample:
 
 
 def placed(image: Image, points_px: Points, scene: Image, size_px: float, rng: np.random.Generator) -> DetectionExample:
-    """Place a face with its surroundings in a scene of 640 x 480 px, with a tight box of `size_px`."""
+    """Place a face with its surroundings in a scene of 640 x 480 px.
+
+    Args:
+        image: RGB image (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+        scene: An image without a face.
+        size_px: Longer side of the tight box in the result.
+        rng: Draws the position.
+
+    Returns:
+        The scene and its face.
+    """
     height, width = SCENE
     canvas = np.asarray(cv2.resize(scene, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     scale = size_px / float(np.ptp(points_px, axis=0).max())
@@ -213,14 +238,33 @@ def placed(image: Image, points_px: Points, scene: Image, size_px: float, rng: n
 
 
 def filling(image: Image, points_px: Points, fill: float, side_px: int) -> DetectionExample:
-    """Crop an image so that the longer side of the tight box is `fill` times the side of the result."""
+    """Crop an image around a face.
+
+    Args:
+        image: RGB image (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+        fill: Longer side of the tight box in sides of the result.
+        side_px: Side of the result in pixels.
+
+    Returns:
+        The crop and its face.
+    """
     box = tight_box(points_px)
     scale = fill * side_px / max(box.x1 - box.x0, box.y1 - box.y0)
     return _centred(image, points_px, scale, side_px)
 
 
 def cut_off(image: Image, points_px: Points, border: str) -> DetectionExample:
-    """Crop an image so that half of the tight box lies beyond one border."""
+    """Crop an image so that half of the tight box lies beyond one border.
+
+    Args:
+        image: RGB image (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+        border: `left`, `top`, `right` or `bottom`.
+
+    Returns:
+        The crop and its face.
+    """
     box, (height, width) = tight_box(points_px), image.shape[:2]
     x, y = round((box.x0 + box.x1) / 2), round((box.y0 + box.y1) / 2)
     x0, x1 = (max(x, 0) if border == "left" else 0), (min(x, width) if border == "right" else width)
@@ -230,20 +274,45 @@ def cut_off(image: Image, points_px: Points, border: str) -> DetectionExample:
 
 
 def darkened(image: Image, points_px: Points, rng: np.random.Generator, brightness: float) -> DetectionExample:
-    """Scale the brightness of an image and add the noise of a sensor at that light (sigma 3)."""
+    """Scale the brightness of an image and add the noise of a sensor at that light (sigma 3).
+
+    Args:
+        image: RGB image (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+        rng: Draws the noise.
+        brightness: Factor of the brightness, 0 to 1.
+
+    Returns:
+        The darker image and its face.
+    """
     dark = image.astype(np.float32) * brightness + rng.normal(0, 3, image.shape)
     return DetectionExample(np.clip(dark, 0, 255).astype(np.uint8), (points_px,))
 
 
 def noisy(image: Image, points_px: Points, rng: np.random.Generator, sigma: float) -> DetectionExample:
-    """Add grey Gaussian noise to the grey image, as of an infrared camera."""
+    """Add grey Gaussian noise to the grey image, as of an infrared camera.
+
+    Args:
+        image: RGB image (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+        rng: Draws the noise.
+        sigma: Standard deviation in grey levels.
+
+    Returns:
+        The noisy image and its face.
+    """
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     grey += rng.normal(0, sigma, (*image.shape[:2], 1))
     return DetectionExample(np.clip(grey, 0, 255).astype(np.uint8), (points_px,))
 
 
 def without_faces(folder: Path, count: int | None = None) -> Iterator[DetectionExample]:
-    """Yield the images of a folder, in which every detection is a false positive."""
+    """Yield the images of a folder without faces, in which every detection is a false positive.
+
+    Args:
+        folder: The folder.
+        count: Largest number of images; None takes all.
+    """
     for path in list_images(folder)[:count]:
         yield DetectionExample(read_image(path))
 

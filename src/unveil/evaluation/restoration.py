@@ -17,6 +17,7 @@ from unveil.data.occlusion import Library, OcclusionConfig, OcclusionSampler
 from unveil.data.restoration_pairs import PairAugmentConfig, RestorationPair, restoration_pair
 from unveil.data.self_occlusion import self_occluded
 from unveil.data.splits import split_by_name
+from unveil.evaluation.results import markdown_table
 from unveil.geometry import tight_box, unit_to_crop_px
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.blending import RestoredCrop, blend, composite
@@ -67,7 +68,16 @@ class FaceResult:
 class Row:
     """Means over the faces of one way and kind.
 
-    `energy` is the ratio of the sums; `frechet` the Fréchet distance between restored and clean faces.
+    Args:
+        way: As of `FaceResult`.
+        kind: The kind of occluder.
+        coverage: The range of the occluded share, or "all".
+        faces: Number of faces.
+        psnr: Mean in the hole, dB.
+        ssim: Mean in the hole.
+        energy: Median of the gradient energy in the hole, relative to the clean face's.
+        iou: Mean of the true and the predicted mask; None for a way without a mask.
+        frechet: Fréchet distance between restored and clean faces; None for a single face.
     """
 
     way: str
@@ -98,32 +108,37 @@ class BareResult:
     changed_share: float
 
 
-def held_out_indices(faces: Faces, val_share: float, count: int) -> list[int]:
+def validation_indices(faces: Faces, val_share: float, count: int) -> list[int]:
     """Return at most `count` faces of the validation split, evenly spaced.
+
+    Args:
+        faces: The faces.
+        val_share: Share of the validation split, 0 to 1.
+        count: Largest number of faces.
 
     Raises:
         ValueError: If the split is empty or `count` is below 1.
     """
-    held_out = split_by_name(faces.names, val_share).val
-    if count < 1 or not len(held_out):
-        raise ValueError(f"{faces.label}: {min(count, len(held_out))} faces to restore; raise --faces or --val-share")
-    spaced = np.linspace(0, len(held_out) - 1, min(count, len(held_out))).astype(int)
-    return [int(index) for index in held_out[spaced]]
+    val = split_by_name(faces.names, val_share).val
+    if count < 1 or not len(val):
+        raise ValueError(f"{faces.label}: {min(count, len(val))} faces to restore; raise --faces or --val-share")
+    spaced = np.linspace(0, len(val) - 1, min(count, len(val))).astype(int)
+    return [int(index) for index in val[spaced]]
 
 
 def evaluation_samplers(library: Library, test_templates: Sequence[str]) -> dict[str, OcclusionSampler]:
-    """Return what occludes the faces, by the table's name: masks, hands if the library has some, and polygons.
+    """Return the occluders of the evaluation, by the table's name: masks, hands if the library has some, and polygons.
 
     Args:
-        library: The pictures.
+        library: The images.
         test_templates: Beginnings of the names of templates that no training uses. Without such templates masks are
             drawn.
     """
 
-    def sampler(kind: str, pictures: Library) -> OcclusionSampler:
+    def sampler(kind: str, images: Library) -> OcclusionSampler:
         bounds = (COVERAGE_BOUNDS[0], COVERAGE_BOUNDS[-1])
         only = {kind: 1.0, "occluded_fraction": 1.0, "second_fraction": 0.0, "coverage": bounds}
-        return OcclusionSampler(OcclusionConfig.of_kinds(**only), pictures)
+        return OcclusionSampler(OcclusionConfig.of_kinds(**only), images)
 
     templates = tuple(one for one in library.templates if one.name.startswith(tuple(test_templates)))
     hands = tuple(sprite for sprite in library.sprites if sprite.group == HANDS)
@@ -134,7 +149,14 @@ def evaluation_samplers(library: Library, test_templates: Sequence[str]) -> dict
 
 
 def frame_pair(faces: Faces, index: int, occlude: Callable[..., object], rng: np.random.Generator) -> RestorationPair:
-    """Return a face's frame, clean and occluded."""
+    """Return a face's frame, clean and occluded.
+
+    Args:
+        faces: The faces.
+        index: The number of the face.
+        occlude: Draws the occluder.
+        rng: Source of randomness.
+    """
     return restoration_pair(
         faces.image(index),
         faces.points_px[index],
@@ -153,13 +175,13 @@ def restore_frame(
 
     Args:
         image: The frame, (F, F, 3).
-        points_px: True landmarks (L, 2); their box is that of the detector.
+        points_px: True landmarks (L, 2). Their tight box replaces the detection.
         restorer: The restorer.
-        model: Finds the landmarks.
+        model: Predicts the landmarks.
 
     Returns:
         The restored frame, the predicted mask (F, F) before it is dilated, and whether all landmarks that the head does
-        not occlude itself are called visible.
+        not occlude itself are predicted to be visible.
     """
     (found,) = model(image, [tight_box(points_px)])
     crops = restorer(image, [found.points_px], model.scheme, visibility=[found.visibility])
@@ -186,7 +208,7 @@ def evaluate_restorers(
         faces: The faces.
         indices: Which of them.
         restorers: The restorers by name.
-        model: Finds the landmarks on the occluded face.
+        model: Predicts the landmarks of the occluded face.
         samplers: The occluders by name.
         keep: Gets the kind, the pair and the image of each way, for a contact sheet.
     """
@@ -227,8 +249,12 @@ def evaluate_bare(
         faces: The faces.
         indices: Which of them.
         restorers: The restorers by name.
-        model: Finds the landmarks.
-        only_visible: Count only faces whose landmarks are all called visible, except those that the head occludes.
+        model: Predicts the landmarks.
+        only_visible: Count only faces whose landmarks are all predicted to be visible, except those that the head
+            occludes.
+
+    Returns:
+        The counts of each restorer.
     """
     counts = {name: [0, 0, 0.0] for name in restorers}
     for index in indices:
@@ -246,7 +272,12 @@ def evaluate_bare(
 
 @torch.no_grad()
 def pooled_features(network: PerceptualFeatures, images: Sequence[Image]) -> NDArray[np.float32]:
-    """Return the pooled ImageNet features of RGB images of one size, (N, 160)."""
+    """Return the pooled ImageNet features of images, (N, 160).
+
+    Args:
+        network: The network.
+        images: RGB images (H, W, 3) of one size.
+    """
     vectors = []
     for start in range(0, len(images), BATCH_SIZE):
         batch = torch.from_numpy(np.stack(images[start : start + BATCH_SIZE])).permute(0, 3, 1, 2).float() / 255
@@ -255,7 +286,11 @@ def pooled_features(network: PerceptualFeatures, images: Sequence[Image]) -> NDA
 
 
 def coverage_range(coverage: float) -> str:
-    """Return the range of `COVERAGE_BOUNDS` that a share lies in, such as `20-30 %`."""
+    """Return the range of `COVERAGE_BOUNDS` that a share lies in, such as `20-30 %`.
+
+    Args:
+        coverage: The share, 0 to 1.
+    """
     edges = [0.0, *COVERAGE_BOUNDS, 1.01]
     upper = next(i for i, edge in enumerate(edges[1:], start=1) if coverage < edge)
     if upper == 1:
@@ -264,7 +299,12 @@ def coverage_range(coverage: float) -> str:
 
 
 def summarise(results: Sequence[FaceResult], *, by_coverage: bool = False) -> list[Row]:
-    """Return the rows of the table: one for each kind and way, and for each range of coverage if asked for."""
+    """Return the rows of the table: one for each kind and way.
+
+    Args:
+        results: The results of single faces.
+        by_coverage: Add rows for each range of coverage.
+    """
     groups: dict[tuple[str, str], dict[str, list[FaceResult]]] = defaultdict(lambda: defaultdict(list))
     for one in results:
         groups[one.kind, "all"][one.way].append(one)
@@ -295,26 +335,47 @@ def summarise(results: Sequence[FaceResult], *, by_coverage: bool = False) -> li
 
 
 def markdown(rows: Sequence[Row], bare: Sequence[BareResult] = ()) -> str:
-    """Return the tables of restored and of bare faces."""
-    lines = [
-        "| under a | covered | restored by | faces | PSNR, dB | SSIM | gradient energy | Fréchet distance | mask IoU |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        frechet = "-" if row.frechet is None else f"{row.frechet:.2f}"
-        iou = "-" if row.iou is None else f"{row.iou:.3f}"
-        numbers = f"{row.psnr:.2f} | {row.ssim:.3f} | {100 * row.energy:.0f} % | {frechet} | {iou}"
-        lines.append(f"| {row.kind} | {row.coverage} | {row.way} | {row.faces} | {numbers} |")
-    if bare:
-        lines += ["", "| bare faces, restored by | faces | unchanged | pixels changed |", "|---|---|---|---|"]
-        for one in bare:
-            share = f"{one.unchanged} ({100 * one.unchanged / max(one.faces, 1):.1f} %)"
-            lines.append(f"| {one.way} | {one.faces} | {share} | {100 * one.changed_share:.2f} % |")
-    return "\n".join(lines) + "\n"
+    """Return the tables of restored and of bare faces.
+
+    Args:
+        rows: The rows of the restored faces.
+        bare: The counts of bare faces.
+    """
+    occluded = markdown_table(
+        (
+            "under a",
+            "coverage",
+            "restored by",
+            "faces",
+            "PSNR, dB",
+            "SSIM",
+            "gradient energy",
+            "Fréchet distance",
+            "IoU",
+        ),
+        [
+            (
+                *(row.kind, row.coverage, row.way, row.faces, row.psnr, f"{row.ssim:.3f}", f"{row.energy:.0%}"),
+                *(row.frechet, None if row.iou is None else f"{row.iou:.3f}"),
+            )
+            for row in rows
+        ],
+    )
+    if not bare:
+        return occluded
+    unchanged = (f"{one.unchanged} ({one.unchanged / max(one.faces, 1):.1%})" for one in bare)
+    return f"{occluded}\n" + markdown_table(
+        ("bare faces, restored by", "faces", "unchanged", "pixels changed"),
+        [(one.way, one.faces, share, f"{one.changed_share:.2%}") for one, share in zip(bare, unchanged, strict=True)],
+    )
 
 
 def contact_sheet(strips: Sequence[tuple[str, RestorationPair, Mapping[str, Image]]]) -> Image:
-    """Return one row for each face: every way, then the clean face."""
+    """Return one row for each face: every way, then the clean face.
+
+    Args:
+        strips: The kind of occluder, the pair and the image of each way, for each face.
+    """
     rows = []
     for kind, pair, images in strips:
         shown = {f"{kind}, {pair.coverage:.0%}" if way == OCCLUDED else way: image for way, image in images.items()}

@@ -1,1 +1,4 @@
-"""Pictures in, faces out: detection, the trained model under onnxruntime, drawing and files. Never imports torch."""
+"""Inference with onnxruntime: detection, landmarks, tracking, restoration and drawing.
+
+Only `unveil.inference.torch_restorer` imports torch.
+"""

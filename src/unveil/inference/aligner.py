@@ -52,7 +52,11 @@ class AlignResult:
     uncertainty_px: NDArray[np.float32] | None
 
     def subset(self, indices: Sequence[int]) -> "AlignResult":
-        """Return the result of the landmarks `indices`, in that order."""
+        """Return the result of some landmarks.
+
+        Args:
+            indices: Indices of the landmarks, in the order of the result.
+        """
         order = list(indices)
         return AlignResult(
             self.points_px[order],
@@ -62,7 +66,7 @@ class AlignResult:
 
 
 class Aligner(Protocol):
-    """What can align faces: `AlignmentModel`, and anything with the same call."""
+    """A function that aligns faces, such as `AlignmentModel`."""
 
     def __call__(
         self, image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /

@@ -101,7 +101,12 @@ def blend(image_rgb: Image, crops: Sequence[RestoredCrop], check: Check | None =
 
 
 def composite(image: Image, crops: Sequence[RestoredCrop]) -> Image:
-    """Return mask·restored + (1 - mask)·image, (H, W, 3), the last crop on top and without Poisson blending."""
+    """Return mask·restored + (1 - mask)·image, (H, W, 3), the last crop on top and without Poisson blending.
+
+    Args:
+        image: The photograph, (H, W, 3).
+        crops: The restored crops.
+    """
     size = image.shape[1::-1]
     result = image.astype(np.float32)
     for face in crops:
@@ -128,7 +133,11 @@ def occluded_pixels(mask: NDArray[np.float32]) -> Mask:
 
 
 def dilation(size: int) -> int:
-    """Return by how many pixels the mask of a crop of `size` pixels is dilated."""
+    """Return by how many pixels the mask of a crop is dilated.
+
+    Args:
+        size: Side of the crop in pixels.
+    """
     return max(1, round(DILATION * size))
 
 

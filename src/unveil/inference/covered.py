@@ -46,7 +46,11 @@ def coverage_fn(model: AlignmentModel, restorer: Restorer | None = None) -> Cove
 
 
 def contact_sheets(faces: Sequence[tuple[str, Image]]) -> Iterator[Image]:
-    """Yield sheets of square images of one size above their captions, a hundred a sheet, row by row."""
+    """Yield sheets of images above their captions, a hundred per sheet, row by row.
+
+    Args:
+        faces: Caption and square image of each face. All images have one size.
+    """
     tiles = [add_caption(picture, caption) for caption, picture in faces]
     for start in range(0, len(tiles), COLUMNS * ROWS):
         sheet = tiles[start : start + COLUMNS * ROWS]
@@ -56,5 +60,11 @@ def contact_sheets(faces: Sequence[tuple[str, Image]]) -> Iterator[Image]:
 
 
 def thumbnail(image_rgb: Image, points_px: Points, side: int) -> Image:
-    """Return a face with a little of its surroundings, (side, side, 3)."""
+    """Return a face with a margin of its surroundings, (side, side, 3).
+
+    Args:
+        image_rgb: RGB image (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+        side: Side of the result in pixels.
+    """
     return Crop.around(tight_box(points_px), 1.2).extract(image_rgb, side)

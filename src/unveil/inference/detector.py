@@ -41,7 +41,7 @@ class DetectorError(ValueError):
 
 
 class Detector(Protocol):
-    """A face detector. To use your own, write a class with this one method."""
+    """The interface of face detectors. A custom detector is a class with this method, or a function."""
 
     def __call__(self, image_rgb: Image, /) -> list[Detection]:
         """Detect faces.
@@ -77,6 +77,14 @@ class FaceDetector:
         self._session = open_session(folder, config, config.outputs, threads, "cpu")
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
+        """Detect faces of any size: the image is searched as `unveil.inference.tiling` describes.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, highest score first, in pixels.
+        """
         return detect_faces(image_rgb, self.detect, self.min_score)
 
     def detect(self, image_rgb: Image) -> list[Detection]:
@@ -125,17 +133,32 @@ class SlimefaceDetector:
         self._openmp = _openmp(package)
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
+        """Detect faces of any size: the image is searched as `unveil.inference.tiling` describes.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, highest score first, with tight landmark boxes in pixels and without points.
+        """
         return _tight(detect_faces(image_rgb, self.detect, self.min_score, VIEW_SIDE))
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """Run the network once, at the size of the image; the boxes are libfacedetection's."""
+        """Run the network once, at the size of the image.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, with libfacedetection's boxes.
+        """
         if self._openmp is not None:
             self._openmp.omp_set_num_threads(self.threads)  # OpenMP keeps this number for each calling thread
         return [Detection(Box(x, y, x + w, y + h), score / 100) for x, y, w, h, score in self._detect(image_rgb)]
 
 
 class YuNetDetector:
-    """OpenCV's `FaceDetectorYN` with a YuNet model of yours.
+    """OpenCV's `FaceDetectorYN` with the user's YuNet model.
 
     Args:
         model_path: YuNet's ONNX file.
@@ -157,10 +180,25 @@ class YuNetDetector:
             raise DetectorError(f"{model_path}: OpenCV cannot run it; --detector-model takes YuNet's .onnx") from error
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
+        """Detect faces of any size: the image is searched as `unveil.inference.tiling` describes.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, highest score first, with tight landmark boxes in pixels and without points.
+        """
         return _tight(detect_faces(image_rgb, self.detect, self.min_score, VIEW_SIDE))
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """Run the network once, at the size of the image; the boxes are YuNet's."""
+        """Run the network once, at the size of the image.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, with YuNet's boxes.
+        """
         self._net.setInputSize((image_rgb.shape[1], image_rgb.shape[0]))
         _, rows = self._net.detect(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
         return [] if rows is None else [Detection(Box(x, y, x + w, y + h), s) for x, y, w, h, *_, s in rows.tolist()]
@@ -202,7 +240,15 @@ def decode_cells(
     width: int,
     min_score: float,
 ) -> list[Detection]:
-    """Return the cells of a high score as detections; the order of cells is that of `unveil.models.detector`."""
+    """Return the cells with a high score as detections.
+
+    Args:
+        scores: Score of each cell, (N,). The order of cells is that of `unveil.models.detector`.
+        distances: Logarithms of the distances from a cell to the sides of its box, (N, 4), in strides.
+        points: Offsets of the five points from the cell, (N, 10), in units of four strides.
+        width: Width of the network's input in pixels.
+        min_score: Minimum score in [0, 1].
+    """
     cells = np.flatnonzero(scores >= min_score)
     if not len(cells):
         return []
@@ -227,7 +273,14 @@ def _tight(found: list[Detection]) -> list[Detection]:
 
 
 def tight_landmark_box(detected: Box) -> Box:
-    """Convert the box of libfacedetection or YuNet to the tight landmark box that the models are trained on."""
+    """Convert the box of libfacedetection or YuNet to the tight landmark box that the models are trained on.
+
+    Args:
+        detected: The detector's box in pixels.
+
+    Returns:
+        The tight landmark box in pixels.
+    """
     width, height = detected.x1 - detected.x0, detected.y1 - detected.y0
     x = (detected.x0 + detected.x1) / 2 + CENTRE_SHIFT[0] * width
     y = (detected.y0 + detected.y1) / 2 + CENTRE_SHIFT[1] * height

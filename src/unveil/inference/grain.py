@@ -1,8 +1,9 @@
-"""Grain and sharpness of the photograph for what is painted into it.
+"""Grain and sharpness of the photograph, for the pixels that a restorer paints.
 
-H, W the photograph's sides, S those of a restored crop, N those of the working crop. A face in a large photograph has
-more pixels than the restorer paints. The upsampled paint has no grain, so the finest bands of the photograph's skin are
-measured and noise of the same strength is added. A robust standard deviation ignores edges and hair.
+H, W the photograph's sides, S those of a restored crop, N those of the working crop, T the period of the noise. A face
+in a large photograph has more pixels than the restorer paints. The upsampled crop has no grain, so the finest bands of
+the photograph's skin are measured and noise of the same strength is added. A robust standard deviation ignores edges
+and hair.
 """
 
 import math
@@ -26,12 +27,21 @@ SHARPENING = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grain:
-    """Periodic noise, (T, T, 3), in levels."""
+    """Periodic noise.
+
+    Args:
+        tile: One period, (T, T, 3), in levels.
+    """
 
     tile: NDArray[np.float32]
 
     def at(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Return the noise of a strip of the photograph."""
+        """Return the noise of a strip of the photograph.
+
+        Args:
+            rows: Rows of the photograph.
+            columns: Columns of the photograph.
+        """
         y = np.arange(rows.start, rows.stop) % len(self.tile)
         x = np.arange(columns.start, columns.stop) % len(self.tile)
         return np.asarray(self.tile[y[:, None], x], np.float32)
@@ -70,7 +80,12 @@ def measure_grain(image_rgb: Image, crop: Crop, known: NDArray[np.bool_], scale:
 
 
 def sharpen(restored: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """Return the restored crop (S, S, 3) sharpened before it is upsampled by `scale`."""
+    """Return the restored crop sharpened, before it is upsampled.
+
+    Args:
+        restored: The crop, (S, S, 3).
+        scale: Factor of the upsampling, at least 1.
+    """
     amount = SHARPENING * min(1.0, scale - 1)
     return np.asarray(restored + amount * (restored - cv2.GaussianBlur(restored, (0, 0), 1.0)), np.float32)
 

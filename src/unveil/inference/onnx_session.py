@@ -95,18 +95,27 @@ def _register_fork_hook() -> None:
         os.register_at_fork(after_in_child=forget_all)
 
 
+def session_options(threads: int) -> ort.SessionOptions:
+    """Return the options of every session: so many threads, and no log.
+
+    Args:
+        threads: Number of threads of a network.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return options
+
+
 def _session(weights: bytes, path: Path, threads: int, provider: Provider) -> ort.InferenceSession:
     name = EXECUTION_PROVIDERS[provider]
     if name not in ort.get_available_providers():
         raise ModelError(
             f"provider {provider!r} is not in this onnxruntime; install onnxruntime-gpu or use --provider cpu"
         )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(weights, options, providers=[name])
+        session = ort.InferenceSession(weights, session_options(threads), providers=[name])
     except Exception as error:  # the exceptions of onnxruntime have no common base class
         reason = " ".join(str(error).split())[:160]
         raise ModelError(f"{path}: onnxruntime cannot load it ({reason}); export the model again") from error

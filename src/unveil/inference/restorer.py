@@ -84,7 +84,12 @@ class CropNetwork:
     component: Part | None = None
 
     def crop(self, points_px: Points, scheme: Scheme | None) -> Crop:
-        """Return the crop around landmarks (L, 2) in the image's pixels; it follows the roll of a tilted face."""
+        """Return the crop of a face; it follows the roll of a tilted face.
+
+        Args:
+            points_px: Landmarks (L, 2) in the image's pixels.
+            scheme: Their scheme. None gives an upright crop.
+        """
         if self.component is not None:
             return component_crop(points_px, self.component, self.margin)
         if scheme is not None:
@@ -96,7 +101,17 @@ class CropNetwork:
     def __call__(
         self, images: Sequence[Image], crops: Sequence[Crop], points_px: Sequence[Points], scheme: Scheme | None
     ) -> list[RestoredCrop]:
-        """Restore one crop of each image; arguments as of `Restorer.restore_each`."""
+        """Restore one crop of each image.
+
+        Args:
+            images: RGB, (H, W, 3) each.
+            crops: The crop of each image.
+            points_px: The landmarks (L, 2) of each image's face.
+            scheme: Their scheme. None gives a guided network an empty landmark map.
+
+        Returns:
+            The restored crops.
+        """
         size = self.input_size
         pixels = np.stack([crop.extract(image, size) for crop, image in zip(crops, images, strict=True)])  # B S S 3
         batch = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
@@ -142,6 +157,9 @@ class Restorer:
             name_or_path: Name of a shipped restorer, or a folder with `model.onnx` and `config.json`.
             threads: Threads of onnxruntime.
             provider: Where onnxruntime runs, `cpu` or `cuda`.
+
+        Returns:
+            The restorer.
 
         Raises:
             ModelError: If the restorer cannot be loaded.

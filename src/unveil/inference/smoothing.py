@@ -62,7 +62,12 @@ class Motion:
 
     @classmethod
     def at_rest(cls, points_px: Points, time_s: float) -> Self:
-        """Return the motion of a face that was just detected: velocity 0."""
+        """Return the motion of a face that was just detected: velocity 0.
+
+        Args:
+            points_px: Landmarks (L, 2) in pixels.
+            time_s: Time in seconds.
+        """
         return cls(time_s, points_px, np.zeros_like(points_px))
 
     def predict(self, time_s: float) -> Points:

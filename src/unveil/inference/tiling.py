@@ -79,7 +79,13 @@ def nms(found: list[Detection]) -> list[Detection]:
 
 
 def tiles(width: int, height: int, side: int = TILE_SIDE) -> Iterator[tuple[int, int, int, int]]:
-    """Yield windows (x0, y0, x1, y1) of at most `side` pixels that cover an image and overlap by 128 px or more."""
+    """Yield windows (x0, y0, x1, y1) that cover an image and overlap by 128 px or more.
+
+    Args:
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        side: Longest side of a window in pixels.
+    """
     for y, x in product(_starts(height, side), _starts(width, side)):
         yield x, y, min(x + side, width), min(y + side, height)
 

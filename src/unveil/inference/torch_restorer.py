@@ -1,4 +1,4 @@
-"""Restorers from training runs, run by torch: what regressors are trained and evaluated behind. Needs torch."""
+"""Restorers from training runs, run by torch, for the training and evaluation of regressors. Needs torch."""
 
 from pathlib import Path
 
@@ -26,6 +26,9 @@ def load_torch_restorer(path: Path, networks: Networks = NETWORKS) -> Restorer:
         path: The file or folder. A folder of folders has one of each component.
         networks: The builders to choose from; `unveil.registry.NETWORKS` has DRDA too.
 
+    Returns:
+        The restorer.
+
     Raises:
         ValueError: If a file holds no restorer, or the components are not complete.
     """
@@ -46,7 +49,12 @@ def load_torch_restorer(path: Path, networks: Networks = NETWORKS) -> Restorer:
 
 
 def crop_network(network: nn.Module, spec: NetworkSpec) -> CropNetwork:
-    """Return a network in evaluation mode as a restorer's part, on the GPU if there is one."""
+    """Return a network in evaluation mode as a part of a restorer, on the GPU if there is one.
+
+    Args:
+        network: The network.
+        spec: How it was built: its component, input size and margin.
+    """
     network = network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     component = next((part for part in COMPONENTS if part.name == spec.component), None)
     guided = bool(getattr(network, "guided", False))
