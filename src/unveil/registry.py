@@ -16,6 +16,7 @@ from unveil.baselines.control_training import CONTROL_PRESETS, HourglassTask, Ho
 from unveil.baselines.drda import DRDA_PRESETS, DrdaTrainConfig
 from unveil.baselines.networks import BASELINES
 from unveil.baselines.pfld_training import PFLD_PRESETS, PfldTask, PfldTrainConfig
+from unveil.baselines.rcpr_training import RCPR_PRESETS, RcprTask, RcprTrainConfig
 from unveil.data.augment import Transform
 from unveil.data.datasets.samples import Faces
 from unveil.data.pack import read_faces
@@ -40,6 +41,7 @@ PRESETS: Mapping[str, TrainConfig] = MappingProxyType(
         **CONTROL_PRESETS,
         **PFLD_PRESETS,
         **CASCADE_PRESETS,
+        **RCPR_PRESETS,
         **GAN_PRESETS,
         **DRDA_PRESETS,
         **DETECTOR_PRESETS,
@@ -47,7 +49,7 @@ PRESETS: Mapping[str, TrainConfig] = MappingProxyType(
 )
 """Every named run: `unveil train NAME`."""
 
-AnyTask: TypeAlias = Task | CascadeTask
+AnyTask: TypeAlias = Task | CascadeTask | RcprTask
 
 TASKS: Mapping[type[TrainConfig], Callable[..., AnyTask]] = MappingProxyType(
     {
@@ -56,6 +58,7 @@ TASKS: Mapping[type[TrainConfig], Callable[..., AnyTask]] = MappingProxyType(
         HourglassTrainConfig: HourglassTask,
         PfldTrainConfig: PfldTask,
         CascadeTrainConfig: CascadeTask,
+        RcprTrainConfig: RcprTask,
         GanTrainConfig: GanTask,
         DrdaTrainConfig: RestorationTask,
         DetectorTrainConfig: DetectionTask,

@@ -25,7 +25,7 @@ from unveil.inference.blending import blend, composite
 from unveil.inference.onnx_model import shipped_models
 from unveil.inference.restorer import Restorer
 from unveil.models.checkpoints import NETWORKS, load_network
-from unveil.models.network import NetworkSpec
+from unveil.models.network import LandmarkNetwork, NetworkSpec
 from unveil.types import Box, Detection, Image, Points
 
 ITERATIONS = 2  # of a network without stages: first in the given box, then around its own landmarks
@@ -76,7 +76,7 @@ def coupled(
     network, spec = load_network(file, {**NETWORKS, **BASELINES})
     if isinstance(network, Drn):
         return staged(network, spec, restore)
-    if isinstance(network, Pfld):
+    if isinstance(network, Pfld | LandmarkNetwork):
         return alternating(direct(network, spec), restore, iterations)
     raise ValueError(f"{file}: a network {spec.network!r}; export it and name the exported folder")
 
@@ -108,8 +108,8 @@ def staged(network: Drn, spec: NetworkSpec, restore: RestoreFn | None = None) ->
     return align
 
 
-def direct(network: Pfld, spec: NetworkSpec) -> Aligner:
-    """Return PFLD as an aligner, without restoration.
+def direct(network: Pfld | LandmarkNetwork, spec: NetworkSpec) -> Aligner:
+    """Return a network without stages as an aligner, without restoration.
 
     Args:
         network: The network.

@@ -7,6 +7,7 @@ from unveil.baselines.drn import DrnConfig
 from unveil.baselines.hourglass import HourglassConfig
 from unveil.baselines.pfld import PfldConfig
 from unveil.baselines.plain import PlainConfig
+from unveil.baselines.rcpr import RcprConfig
 from unveil.models.checkpoints import Networks, from_config
 
 BASELINES: Networks = MappingProxyType(
@@ -15,6 +16,7 @@ BASELINES: Networks = MappingProxyType(
         "hourglass": from_config(HourglassConfig),
         "pfld": from_config(PfldConfig),
         "drn": from_config(DrnConfig),
+        "rcpr": from_config(RcprConfig),
         "drda": from_config(DrdaConfig),
     }
 )

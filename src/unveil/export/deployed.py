@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unveil.baselines.pfld import Pfld
+from unveil.baselines.rcpr import Rcpr
 from unveil.inference.onnx_model import DETECTOR_OUTPUTS, OUTPUTS, RESTORER_OUTPUTS
 from unveil.models.detector import FaceDetectorNetwork
 from unveil.models.generator import Generator, GeneratorOutput
@@ -62,6 +63,32 @@ class DeployedPoints(nn.Module):
             Landmarks in crop units.
         """
         return (self.network.landmarks(images),)
+
+
+class DeployedVisibility(nn.Module):
+    """A network that predicts landmarks and visibility without uncertainty, as the ONNX file contains it.
+
+    Args:
+        network: The trained network.
+    """
+
+    def __init__(self, network: Rcpr) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"]]:
+        """Predict landmarks.
+
+        Args:
+            images: RGB crops in [0, 1].
+
+        Returns:
+            Landmarks in crop units, probability of visibility.
+        """
+        prediction: Prediction = self.network(images)
+        assert prediction.visibility_logit is not None
+        gain, offset, _ = self.network.calibration
+        return prediction.points_unit, torch.sigmoid(prediction.visibility_logit * gain + offset)
 
 
 class DeployedRestorer(nn.Module):
@@ -127,6 +154,8 @@ def deploy(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         return DeployedRestorer(network).eval(), RESTORER_OUTPUTS
     if isinstance(network, FaceDetectorNetwork):
         return DeployedDetector(network).eval(), DETECTOR_OUTPUTS
+    if isinstance(network, Rcpr):
+        return DeployedVisibility(network).eval(), OUTPUTS[:2]
     if isinstance(network, LandmarkNetwork) and network.has_aux:
         return DeployedLandmarks(network).eval(), OUTPUTS
     assert isinstance(network, Pfld | LandmarkNetwork)
