@@ -22,6 +22,7 @@ from unveil.metrics import (
     summarise,
     yaw_bins,
 )
+from unveil.metrics.timing import median_milliseconds
 from unveil.schemes.scheme import COFW29, IBUG68, SCHEMES, Scheme
 
 Floats = NDArray[np.float64]
@@ -226,3 +227,13 @@ def test_occlusion_is_measured_by_region_and_without_the_outline() -> None:
     assert percent["occlusion_recall50_region_left_cheek"] == 0
     assert "occlusion_auroc_region_mouth" not in percent  # all of it is occluded
     assert "occlusion_precision50_region_nose" not in percent
+
+
+def test_calls_are_timed_in_turns_without_the_warmup() -> None:
+    order: list[str] = []
+    clock = iter(range(100))
+    first, second = median_milliseconds(
+        [lambda: order.append("a"), lambda: order.append("b")], runs=3, warmup=1, clock=lambda: next(clock) / 1000
+    )
+    assert "".join(order) == "ab" * 4
+    assert [first, second] == pytest.approx([1, 1])

@@ -4,8 +4,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ import tyro
 
 from unveil.cli.images import check_writable
 from unveil.cli.occlude import Kind, read_library
-from unveil.cli.progress import error_message
+from unveil.cli.progress import error_message, progress_bars
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
     from unveil.data.datasets.registry import DataSet
@@ -117,7 +116,8 @@ def _evaluate_models(options: Options) -> Sequence[str]:
     config = _config(options)
     models = {name: AlignmentModel.load(name, options.threads) for name in options.models}
     faces = _faces(options, models)
-    with _progress(f"{faces.label}, {' '.join(models)}") as progress:
+    with progress_bars() as bar:
+        progress = bar(f"{faces.label}, {' '.join(models)}")
         found = compare(models, faces, config, strict=options.strict, progress=progress)
     if found.sweep is None:
         print_table(found.title, ["metric", *models], metric_rows(found.results), found.notes)
@@ -267,17 +267,6 @@ def _faces(options: Options, models: "Mapping[str, AlignmentModel]") -> "DataSet
     split = options.split or TEST_SPLITS.get(options.dataset)
     name = f"{options.dataset}/{split}" if split else options.dataset
     return read_data_set(name, options.root, partial=options.partial)
-
-
-@contextmanager
-def _progress(label: str) -> "Iterator[Callable[[int, int], None]]":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    hidden = not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
-        bar = progress.add_task(label, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from unveil.cli.images import check_writable
-from unveil.cli.progress import error_message
+from unveil.cli.progress import error_message, progress_bars
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV
     from unveil.data.datasets.registry import DataSet
@@ -66,9 +66,6 @@ class Options:
 
 def run(options: Options) -> int:
     """Write the data set and return the exit status."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from unveil.data.datasets.registry import folder, read_data_set
     from unveil.data.occluded_set import occlude_data_set
     from unveil.data.occlusion import OcclusionSampler
@@ -91,15 +88,14 @@ def run(options: Options) -> int:
         library = read_library(options.kind, options.library, options.templates)
         coverages = check_coverage(options.kind, () if options.coverage is None else (options.coverage,))
         sampler = OcclusionSampler.of_kind(options.kind, library, *coverages)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task(f"occluding {faces.label}", total=None)
+        with progress_bars() as bar:
             count = occlude_data_set(
                 faces,
                 options.root,
                 options.out,
                 sampler,
                 seed=options.seed,
-                progress=lambda done, total: progress.update(bar, completed=done, total=total),
+                progress=bar(f"occluding {faces.label}"),
             )
     except (ValueError, OSError) as error:
         print(f"error: {error_message(error)}", file=sys.stderr)

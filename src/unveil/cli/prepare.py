@@ -12,15 +12,13 @@ import tyro
 
 from unveil.cli.images import check_writable
 from unveil.cli.prepare_detection import Detection, write_detection
-from unveil.cli.progress import error_message
+from unveil.cli.progress import Bar, error_message, progress_bars
 
 if TYPE_CHECKING:
     from unveil.data.datasets.samples import DataSet
     from unveil.types import Face, Image
 
 Flag: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
-Bar: TypeAlias = Callable[[str], Callable[[int, int], None]]
-"""Starts a progress bar with a label; returns what counts."""
 
 
 @dataclass(frozen=True)
@@ -206,21 +204,12 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def run(options: Options) -> int:
     """Prepare the set; 0 done, 2 nothing was written."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-
-        def bar(label: str) -> Callable[[int, int], None]:
-            task = progress.add_task(label, total=None)
-            return lambda done, total: progress.update(task, completed=done, total=total)
-
-        try:
+    try:
+        with progress_bars() as bar:
             summary = _prepare(options, bar)
-        except (ValueError, OSError) as error:
-            progress.stop()
-            print(f"error: {error_message(error)}", file=sys.stderr)
-            return 2
+    except (ValueError, OSError) as error:
+        print(f"error: {error_message(error)}", file=sys.stderr)
+        return 2
     print(summary)
     return 0
 

@@ -1,12 +1,17 @@
 """Progress of a command: a bar, one line on stderr for each problem, and the exit status."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+Bar: TypeAlias = Callable[[str], Callable[[int, int], None]]
+"""Starts a progress bar with a label; returns what is called with the number of items that are done and their total."""
 
 MIN_ITEMS_FOR_BAR = 6  # with fewer items a progress bar would only flicker
 
@@ -23,7 +28,7 @@ class Job:
             rate_unit: Unit of the rate, as in "frames/s"; no rate is shown if it is empty.
         """
         self.done = self.failed = 0
-        self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         rates = (_Rate(rate_unit),) if rate_unit else ()
         hidden = (total is not None and total < MIN_ITEMS_FOR_BAR) or not sys.stderr.isatty()
@@ -60,7 +65,7 @@ class Job:
         self._print("warning", message)
 
     def _print(self, kind: str, message: str) -> None:
-        line = " ".join(message.split())
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
         self._console.print(f"{kind}: {line}")
 
 
@@ -73,6 +78,19 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.1f} {self.unit}")
+
+
+@contextmanager
+def progress_bars() -> Iterator[Bar]:
+    """Show a progress bar for each label, if stderr is a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = progress.add_task(label, total=None)
+            return lambda done, total: progress.update(task, completed=done, total=total)
+
+        yield bar
 
 
 def error_message(error: Exception) -> str:

@@ -341,33 +341,23 @@ def markdown(rows: Sequence[Row], bare: Sequence[BareResult] = ()) -> str:
         rows: The rows of the restored faces.
         bare: The counts of bare faces.
     """
-    occluded = markdown_table(
+    metrics = ("PSNR, dB", "SSIM", "gradient energy", "Fréchet distance", "mask IoU")
+    restored = [
         (
-            "under a",
-            "coverage",
-            "restored by",
-            "faces",
-            "PSNR, dB",
-            "SSIM",
-            "gradient energy",
-            "Fréchet distance",
-            "IoU",
-        ),
-        [
-            (
-                *(row.kind, row.coverage, row.way, row.faces, row.psnr, f"{row.ssim:.3f}", f"{row.energy:.0%}"),
-                *(row.frechet, None if row.iou is None else f"{row.iou:.3f}"),
-            )
-            for row in rows
-        ],
-    )
-    if not bare:
-        return occluded
-    unchanged = (f"{one.unchanged} ({one.unchanged / max(one.faces, 1):.1%})" for one in bare)
-    return f"{occluded}\n" + markdown_table(
-        ("bare faces, restored by", "faces", "unchanged", "pixels changed"),
-        [(one.way, one.faces, share, f"{one.changed_share:.2%}") for one, share in zip(bare, unchanged, strict=True)],
-    )
+            *(row.kind, row.coverage, row.way, row.faces, row.psnr, f"{row.ssim:.3f}", f"{row.energy:.0%}"),
+            *(row.frechet, None if row.iou is None else f"{row.iou:.3f}"),
+        )
+        for row in rows
+    ]
+    text = markdown_table(("under a", "coverage", "restored by", "faces", *metrics), restored)
+    if bare:
+        kept = [
+            (one.way, one.faces, one.unchanged, f"{one.unchanged / max(one.faces, 1):.1%}", f"{one.changed_share:.2%}")
+            for one in bare
+        ]
+        header = ("bare faces, restored by", "faces", "unchanged", "share", "pixels changed")
+        text += "\n" + markdown_table(header, kept)
+    return text
 
 
 def contact_sheet(strips: Sequence[tuple[str, RestorationPair, Mapping[str, Image]]]) -> Image:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -258,6 +258,21 @@ def cell(result: ModelResult, name: str) -> str:
     if ends is None or not re.fullmatch(r"nme_\w+", name) or "_region_" in name:
         return text
     return f"{text} ({ends.low:.2f} to {ends.high:.2f})"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as Markdown.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells; numbers with a fraction get two digits, and None is a dash.
+    """
+
+    def line(cells: Iterable[object]) -> str:
+        texts = ("–" if one is None else f"{one:.2f}" if isinstance(one, float) else str(one) for one in cells)  # noqa: RUF001
+        return f"| {' | '.join(texts)} |"
+
+    return "\n".join([line(header), f"|{'---|' * len(header)}", *map(line, rows)]) + "\n"
 
 
 def print_table(title: str, header: Sequence[str], rows: Rows, notes: Sequence[str]) -> None:

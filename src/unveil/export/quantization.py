@@ -8,10 +8,9 @@ float32.
 import contextlib
 import io
 import logging
-import statistics
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
@@ -37,7 +36,9 @@ from unveil.export.onnx_files import add_metadata, read_metadata, store_as_float
 from unveil.geometry import Crop, tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.onnx_model import OUTPUTS, ModelConfig
+from unveil.inference.onnx_session import session_options
 from unveil.metrics import nme, point_errors
+from unveil.metrics.timing import median_milliseconds
 from unveil.schemes.scheme_file import resolve_scheme
 from unveil.training.config import LandmarkTrainConfig
 from unveil.training.validation import training_normaliser
@@ -49,7 +50,6 @@ Crops: TypeAlias = NDArray[np.float32]
 
 DYNAMIC_OPERATORS = ("MatMul", "Gemm")
 CALIBRATION_FACES = 64
-TIMED_RUNS = 30
 HOLDOUT_SHARE = LandmarkTrainConfig.model_fields["val_share"].default
 
 
@@ -240,10 +240,7 @@ def _remove_value_shapes(path: Path) -> None:
 def _load_model(content: bytes) -> AlignmentModel:
     """Load a model from the bytes of its file, with one thread."""
     metadata = read_metadata(content)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(content, session_options(1), providers=["CPUExecutionProvider"])
     scheme = resolve_scheme(metadata["scheme"], metadata.get("own_scheme"))
     crop: dict[str, Any] = {"input_size": metadata["input_size"], "margin": metadata["margin"]}
     outputs = metadata.get("outputs", OUTPUTS)
@@ -252,16 +249,13 @@ def _load_model(content: bytes) -> AlignmentModel:
 
 
 def _milliseconds(models: tuple[AlignmentModel, AlignmentModel]) -> tuple[float, float]:
-    """Return the median time of one face for each model. The runs alternate, so that other load slows both."""
+    """Return the median time of one face for each model."""
     size = models[0].config.input_size
     face = np.random.default_rng(0).random((1, 3, size, size), np.float32)
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(TIMED_RUNS):
-        for model, model_times in zip(models, times, strict=True):
-            start = time.perf_counter()
-            model.session.run(list(model.config.outputs), {"images": face})
-            model_times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[0][3:]), statistics.median(times[1][3:])
+    before, after = median_milliseconds(
+        [partial(model.session.run, list(model.config.outputs), {"images": face}) for model in models]
+    )
+    return before, after
 
 
 def _crop(image: Image, points_px: Points, size: int, margin: float) -> Image:
