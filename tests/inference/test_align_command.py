@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -324,6 +325,29 @@ def test_ctrl_c_leaves_nothing_half_written(
     assert align("a.png", "b.png", "--save", "json", "csv") == 130
     assert written(tmp_path / "out") == ["a.json"]
     assert errors(capsys) == ["interrupted; files that were written are complete"]
+
+
+def test_a_termination_request_leaves_nothing_half_written(
+    align: Align, picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("a.png")
+
+    def terminate(_path: Path, _warn: object) -> Image:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError
+
+    monkeypatch.setattr(images, "read_image", terminate)
+    with pytest.raises(SystemExit) as stop:
+        align("a.png", "--save", "json", "csv")
+    assert stop.value.code == 143
+    assert written(tmp_path / "out") == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_control_characters_in_a_name_do_not_reach_the_terminal(align: Align, tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "\x1b[31m:smile:[b].jpg").write_bytes(b"")
+    assert align("\x1b[31m:smile:[b].jpg") == 2
+    assert capfd.readouterr().err.startswith("error: \\x1b[31m:smile:[b].jpg: the file is empty")
 
 
 def test_no_source_and_an_unknown_command_are_one_line(capsys: Any) -> None:

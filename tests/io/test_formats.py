@@ -253,6 +253,16 @@ def test_every_format_comes_back_as_it_was_written(tmp_path: Path, name: FormatN
             np.testing.assert_allclose(one.points_px, other.points_px, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["coco", "label-studio"])
+def test_a_folder_with_the_same_faces_in_two_formats_is_refused(tmp_path: Path, name: FormatName) -> None:
+    FORMATS["json"].write(tmp_path, IMAGES, IBUG68)
+    assert len(faces_of(tmp_path)) == 4
+    FORMATS[name].write(tmp_path / "faces.json", IMAGES, IBUG68)
+    (tmp_path / "settings.json").write_text("3")
+    with pytest.raises(DataError, match=r"b c\.json and faces\.json both hold annotations; name one of them"):
+        faces_of(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["json", "csv", "coco", "label-studio"])
 def test_visibility_and_missing_landmarks_come_back(tmp_path: Path, name: FormatName) -> None:
     points, visible = shape(0), np.random.default_rng(0).random(68) < 0.5

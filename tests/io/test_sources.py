@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,15 @@ def test_a_picture_called_as_another_is_told_apart_is_told_apart_too(tree: Path)
         (tree / "twins" / name).parent.mkdir(exist_ok=True)
         (tree / "twins" / name).touch()
     assert sorted(outputs("twins")) == ["x.jpg", "x.jpg.jpg", "x.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_skipped_and_a_broken_link_is_not(tree: Path) -> None:
+    os.mkfifo(tree / "in" / "deep" / "pipe.jpg")
+    (tree / "in" / "deep" / "link.jpg").symlink_to(tree / "absent.jpg")
+    found = find_sources(["in/deep"], Path("out"))
+    assert [str(source.output) for source in found.images] == ["link", "er/c"]
+    assert found.skipped == ("in/deep: skipped 1 file that is not an image: 1 .jpg",)
 
 
 def test_what_leads_to_no_picture_is_one_line_and_the_others_are_found(tree: Path) -> None:

@@ -1,8 +1,11 @@
 """The command line: `unveil COMMAND ...`. Only the module of the given command is imported."""
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -27,7 +30,7 @@ COMMANDS = {
     "batch": "align very many images, on one machine or a cluster",
     "serve": "answer HTTP requests, with a page to try it",
 }
-OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED, READER_GONE = 0, 1, 2, 130, 141
+OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED, READER_GONE, TERMINATED = 0, 1, 2, 130, 141, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 success, 1 some inputs failed, 2 nothing was done, 130 interrupted, 141 the reader of the
-        output is gone.
+        output is gone. A request to terminate raises SystemExit with 143.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -54,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: unknown command {name!r}: {hint}", file=sys.stderr)
         return NOTHING_DONE
     try:
-        status = _run(name, rest)
+        with _clean_termination():
+            status = _run(name, rest)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -63,6 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # for example `unveil ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
         return READER_GONE
+
+
+@contextmanager
+def _clean_termination() -> Iterator[None]:
+    """Inside the block, SIGTERM and SIGHUP leave by an exception, so that partly written files are deleted."""
+
+    def leave(_number: int, _frame: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    wanted = [kind for name in ("SIGTERM", "SIGHUP") if (kind := getattr(signal, name, None))]
+    if threading.current_thread() is not threading.main_thread():
+        wanted = []
+    replaced = [kind for kind in wanted if signal.getsignal(kind) is signal.SIG_DFL]
+    for kind in replaced:
+        signal.signal(kind, leave)
+    try:
+        yield
+    finally:
+        for kind in replaced:
+            signal.signal(kind, signal.SIG_DFL)
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:

@@ -125,11 +125,12 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _images_below(folder: Path, out: Path) -> list[Path]:
-    return [path for path in _files_below(folder, out) if _is_image(path)]
+    return [path for path in _files_below(folder, out) if _is_image(path) and not _is_special(path)]
 
 
 def _others_below(folder: Path, out: Path) -> list[Path]:
-    return [path for path in _files_below(folder, out) if path.suffix.lower() not in IMAGE_SUFFIXES]
+    files = _files_below(folder, out)
+    return [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES or _is_special(path)]
 
 
 def _files_below(folder: Path, out: Path) -> Iterator[Path]:
@@ -143,6 +144,11 @@ def _files_below(folder: Path, out: Path) -> Iterator[Path]:
 def _is_image(path: Path) -> bool:
     is_output = path.name.startswith(".") or path.name.endswith(OUTPUT_SUFFIXES)
     return not is_output and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device, which would block a read. A broken link is none."""
+    return path.exists() and not path.is_file()
 
 
 def _fixed_part(pattern: Path) -> Path:

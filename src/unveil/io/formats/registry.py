@@ -138,13 +138,7 @@ def read_file(path: Path, scheme: Scheme | None = None) -> Faces:
     elif suffix == ".xml":
         yield from _xml(path, read_xml(path), scheme)
     elif suffix == ".json":
-        content = _json(path)
-        if coco.matches(content):
-            yield from coco.read(path, content)
-        elif label_studio.matches(content):
-            yield from label_studio.read(path, content, scheme)
-        else:
-            yield from json_faces.read(path, content)
+        yield from _json_faces(path, _json(path), scheme)
     else:
         raise DataError(f"{path}: not {SOURCES}")
 
@@ -162,12 +156,36 @@ def _folder(root: Path, scheme: Scheme | None) -> Faces:
     single = [path for path in files if path.suffix.lower() in (".csv", ".xml")] if not of_suffix[".json"] else []
     if len(single) > 1:
         raise DataError(f"{root}: {single[0].name} and {single[1].name} both hold annotations; name one of them")
+    read: dict[Path, bool] = {}  # whether each JSON file of annotations holds those of many images
     for path in of_suffix[".json"] or single:
         name = path.relative_to(root).as_posix()
         try:
-            yield from read_file(path, scheme)
+            if path.suffix.lower() == ".json":
+                content = _json(path)
+                if (many := _holds_many(content)) or (isinstance(content, dict) and "faces" in content):
+                    read[path] = many
+                faces = _json_faces(path, content, scheme)
+            else:
+                faces = read_file(path, scheme)
+            yield from faces
         except DataError as error:
             yield InvalidFace.of(name, error)
+        if len(read) > 1 and any(read.values()):
+            one, other = list(read)[-2:]
+            raise DataError(f"{root}: {one.name} and {other.name} both hold annotations; name one of them")
+
+
+def _holds_many(content: Any) -> bool:
+    """Return whether the content of a JSON file is annotations of many images."""
+    return coco.matches(content) or isinstance(content, list)
+
+
+def _json_faces(path: Path, content: Any, scheme: Scheme | None) -> Faces:
+    if coco.matches(content):
+        return coco.read(path, content)
+    if label_studio.matches(content):
+        return label_studio.read(path, content, scheme)
+    return json_faces.read(path, content)
 
 
 def _json(path: Path) -> Any:
