@@ -28,6 +28,14 @@ def tight_box(points_px: Points) -> Box:
     return Box(float(x0), float(y0), float(x1), float(y1))
 
 
+def box_iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes."""
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    shared = max(0.0, width) * max(0.0, height)
+    union = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared
+    return shared / max(union, 1e-9)
+
+
 def flip_points(points_px: Points, width: int, flip_order: tuple[int, ...]) -> Points:
     """Return the landmarks of the mirrored image, reordered so that each index keeps its meaning.
 

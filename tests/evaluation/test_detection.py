@@ -10,7 +10,8 @@ from unveil.cli import evaluate_detector
 from unveil.data.pack import read_faces
 from unveil.data.synthetic import drawn_face, write_drawn_faces
 from unveil.evaluation import detection
-from unveil.evaluation.detection import DetectionExample, box_iou, conditions
+from unveil.evaluation.detection import DetectionExample, conditions
+from unveil.geometry import box_iou
 from unveil.evaluation.detection import evaluate_detector as evaluate
 from unveil.geometry import tight_box
 from unveil.schemes.pose import five_points

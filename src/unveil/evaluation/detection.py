@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import OcclusionSampler
-from unveil.geometry import tight_box
+from unveil.geometry import box_iou, tight_box
 from unveil.inference.detector import Detector
 from unveil.io.image_sources import list_images
 from unveil.io.images import read_image
@@ -112,19 +112,6 @@ def evaluate_detector(
         false_positives += len(detections)
     box_error = 100 * float(np.mean(errors)) if errors else math.nan
     return DetectionResult(faces, found, false_positives, images, box_error, float(np.median(rolls)) if rolls else None)
-
-
-def box_iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes, 0 to 1.
-
-    Args:
-        a: One box in pixels.
-        b: The other.
-    """
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    shared = max(0.0, width) * max(0.0, height)
-    union = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared
-    return shared / max(union, 1e-9)
 
 
 def conditions(

