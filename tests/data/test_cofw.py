@@ -138,8 +138,8 @@ def test_a_missing_file_is_an_error_even_if_partial(release: Path, name: str) ->
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"phisT": phis(3)[:, :58].T}, r"phisT is \(3, 58\), but for 3 pictures it is \(3, 87\)"),
-        ({"phisT": phis(2).T}, r"phisT is \(2, 87\), but for 3 pictures"),
+        ({"phisT": phis(3)[:, :58].T}, r"phisT is \(3, 58\), but 3 images need \(3, 87\)"),
+        ({"phisT": phis(2).T}, r"phisT is \(2, 87\), but 3 images need"),
         ({"phisT": np.full((87, 3), np.nan)}, "phisT, number 1, has a value that is not finite"),
         ({"bboxesT": None}, "has no 'bboxesT', but #refs#, IsT, phisT; is it COFW's colour file"),
     ],
@@ -165,9 +165,9 @@ def test_a_cell_that_holds_no_picture_is_named(release: Path) -> None:
         file["wide"] = np.zeros((3, 4), np.float64)
         file["IsT"][0, 1] = file["wide"].ref
         file["IsT"][0, 2] = h5py.Reference()
-    with pytest.raises(DataError, match=r"IsT, number 2, is float64 of shape \(4, 3\), not a picture"):
+    with pytest.raises(DataError, match=r"IsT, number 2, is float64 of shape \(4, 3\), not an image"):
         data_set.image(1)
-    with pytest.raises(DataError, match="IsT, number 3, refers to no picture"):
+    with pytest.raises(DataError, match="IsT, number 3, refers to no image"):
         data_set.image(2)
 
 
@@ -215,7 +215,7 @@ def test_annotations_in_two_folders_are_refused(release: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "changed", "complaint"),
     [
-        (4, {}, r"4_points\.mat: has no picture, .*COFW_test_color\.mat has numbers 1 to 3"),
+        (4, {}, r"4_points\.mat: has no image; .*COFW_test_color\.mat has the numbers 1 to 3"),
         (2, {"Points": np.ones((66, 2))}, r"2_points\.mat: Points are \(66, 2\) and Occ \(68,\), not \(68, 2\) and 68"),
         (2, {"Occ": None}, r"2_points\.mat: has no 'Occ'"),
         (2, {"Points": np.full((68, 2), np.inf)}, r"2_points\.mat: a landmark is not finite"),
@@ -237,7 +237,7 @@ def test_an_annotation_that_is_no_mat_file_is_named(release: Path, content: byte
 
 def test_boxes_for_other_faces_are_refused(release: Path) -> None:
     scipy.io.savemat(release / "COFW68_Data/cofw68_test_bboxes.mat", {"bboxes": BOXES[:2]})
-    with pytest.raises(DataError, match=r"bboxes\.mat: bboxes is \(2, 4\), but for 3 pictures it is \(3, 4\)"):
+    with pytest.raises(DataError, match=r"bboxes\.mat: bboxes is \(2, 4\), but 3 images need \(3, 4\)"):
         cofw68(release, "test")
 
 

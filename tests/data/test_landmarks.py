@@ -96,7 +96,7 @@ def test_points_without_a_picture_are_named_and_the_rest_counted(release: Path) 
         add_face(release, name)
         (release / f"{name}.jpg").unlink()
     (release / "afw/7_1.pts").unlink()
-    with pytest.raises(DataError, match=r"1\.pts: has no picture beside it; alone in .* too: 1 \.jpg, 1 \.pts$"):
+    with pytest.raises(DataError, match=r"1\.pts: has no image beside it; alone in .* too: 1 \.jpg, 1 \.pts$"):
         folder(release)
 
 
@@ -212,10 +212,10 @@ def test_a_listed_picture_without_points_is_named_even_if_partial(release: Path)
     ("text", "complaint"),
     [
         ("afw/7_1.jpg\nafw/7_1.jpg\n", r"test\.txt, line 2: 'afw/7_1\.jpg' is listed twice"),
-        ("../afw/7_1.jpg\n", r"test\.txt, line 1: '\.\./afw/7_1\.jpg' leads out of"),
-        ("/afw/7_1.jpg\n", r"test\.txt, line 1: '/afw/7_1\.jpg' leads out of"),
-        ("afw/7_1.pts\n", r"test\.txt, line 1: 'afw/7_1\.pts' is not a picture's path"),
-        ("# none\n", r"test\.txt: names no picture"),
+        ("../afw/7_1.jpg\n", r"test\.txt, line 1: '\.\./afw/7_1\.jpg' is not below"),
+        ("/afw/7_1.jpg\n", r"test\.txt, line 1: '/afw/7_1\.jpg' is not below"),
+        ("afw/7_1.pts\n", r"test\.txt, line 1: 'afw/7_1\.pts' is not the path of an image"),
+        ("# none\n", r"test\.txt: names no image"),
     ],
     ids=["twice", "upwards", "absolute", "no picture", "empty"],
 )
@@ -227,7 +227,7 @@ def test_a_list_that_names_no_faces_is_answered_with_the_line(release: Path, tex
 
 @pytest.mark.parametrize("name", ["ocfw", "ocfw/nowhere.txt"])
 def test_without_its_list_ocfw_asks_for_one(release: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"ocfw: no list .*name a file with one picture of 300W a line"):
+    with pytest.raises(DataError, match=r"ocfw: no list .*name a file with one image of 300W per line"):
         read_data_set(name, release)
 
 

@@ -99,7 +99,7 @@ def test_a_missing_picture_is_an_error_unless_partial(release: Path) -> None:
     with pytest.raises(DataError) as caught:
         wflw(release, "test")
     assert f"wflw/test: expected 5 faces, found 4 in {release}" in str(caught.value)
-    assert "(short: WFLW_images 4/5, the first one missing WFLW_images/1--Match/c_3.jpg)" in str(caught.value)
+    assert "(short: WFLW_images 4/5, the first missing one is WFLW_images/1--Match/c_3.jpg)" in str(caught.value)
     assert "--partial" in str(caught.value)
     assert wflw(release, "test", partial=True).label == "wflw/test 4/5"
     assert wflw(release, "pose").label == "wflw/pose 2/2"
@@ -128,11 +128,11 @@ def test_more_faces_than_released_are_an_error(release: Path) -> None:
     ("broken", "complaint"),
     [
         (line(points(0)[:68], (0, 0, 9, 9), "000000", "a"), "line 6: 147 fields, but 206 numbers .* and a path"),
-        (line(points(0), (0, 0, 9, 9), "000000", "a").replace(" ", " x", 1), "line 6: something .* not a number"),
+        (line(points(0), (0, 0, 9, 9), "000000", "a").replace(" ", " x", 1), "line 6: a field .* not a number"),
         (line(points(0) * np.nan, (0, 0, 9, 9), "000000", "a"), "line 6: a coordinate is not finite"),
         (line(points(0), (0, 0, 9, 9), "000002", "a"), "line 6: the flags are 0 0 0 0 0 2, but each is 0 or 1"),
-        (line(points(0), (0, 0, 9, 9), "000000", "../a"), r"line 6: '../a.jpg' leads out of"),
-        (line(points(0), (0, 0, 9, 9), "000000", "a") + ".txt", "line 6: .* is not a picture's path"),
+        (line(points(0), (0, 0, 9, 9), "000000", "../a"), r"line 6: '../a.jpg' is not below"),
+        (line(points(0), (0, 0, 9, 9), "000000", "a") + ".txt", "line 6: .* is not the path of an image"),
     ],
     ids=["68 points", "a word", "not finite", "a flag of 2", "a path upwards", "no picture"],
 )

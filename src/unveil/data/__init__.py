@@ -1,0 +1,1 @@
+"""Training data: data sets, packs, augmentation, occluders and scenes for the detector."""

@@ -70,7 +70,16 @@ Transform: TypeAlias = Callable[[Example, np.random.Generator], Example]
 
 
 def random_crop(points_px: Points, config: AugmentConfig, rng: np.random.Generator) -> Crop:
-    """Draw a crop as a detector might give it: around the tight box of the rotated face, then shifted and scaled."""
+    """Draw a crop as a detector might return it: around the tight box of the rotated face, then shifted and scaled.
+
+    Args:
+        points_px: Landmarks (L, 2) in pixels.
+        config: Ranges of rotation, shift and scale, and the share of mirrored crops.
+        rng: Source of randomness.
+
+    Returns:
+        The crop.
+    """
     angle = math.radians(config.rotation) * float(np.clip(rng.normal(), -2.5, 2.5))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     upright = Crop.around(tight_box((points_px @ turn).astype(np.float32)))
@@ -84,15 +93,26 @@ def shift_before_mirror(points_px: Points, offset: float) -> Points:
     """Shift annotations that will be mirrored, so that they keep their offset to the right afterwards.
 
     Args:
-        points_px: Landmarks (L, 2).
+        points_px: Landmarks (L, 2) in pixels.
         offset: Their horizontal offset, in diagonals of the tight box.
+
+    Returns:
+        The shifted landmarks, (L, 2).
     """
     x0, y0, x1, y1 = tight_box(points_px)
     return points_px - np.array([2 * offset * math.hypot(x1 - x0, y1 - y0), 0], np.float32)
 
 
 def extract_crop(image: Image, points_px: Points, crop: Crop, scheme: Scheme, size: int) -> tuple[Image, Points]:
-    """Return the crop's image (S, S, 3) and its landmarks in unit coordinates, renumbered if the crop mirrors."""
+    """Return the image of a crop, (S, S, 3), and its landmarks in unit coordinates, reordered if the crop is mirrored.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: Landmarks (L, 2) in its pixels.
+        crop: The crop.
+        scheme: Scheme of the landmarks.
+        size: S, pixels.
+    """
     points_unit = crop.to_unit(points_px)
     if crop.mirrored:
         points_unit = points_unit[list(scheme.flip_order)]
@@ -120,9 +140,12 @@ def augment(
         size: The crop's side, pixels.
         config: How far the face is changed.
         occlude: Draws the occluders; None for none.
-        rng: The same state gives the same example.
+        rng: Source of randomness; the same state gives the same example.
         shapes: Shapes to warp towards.
         annotated_visible: (L,), False where something in the image itself occludes a landmark.
+
+    Returns:
+        The view.
     """
     crop = random_crop(points_px, config, rng)
     if crop.mirrored:
@@ -154,7 +177,15 @@ def augment(
 
 
 def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
-    """Change brightness, contrast, gamma and tint, with one lookup table per channel."""
+    """Change brightness, contrast, gamma and tint, with one lookup table per channel.
+
+    Args:
+        image: RGB, (H, W, 3).
+        rng: Source of randomness.
+
+    Returns:
+        The changed image.
+    """
     levels = np.linspace(0, 1, 256)[:, None]
     tint = np.exp(rng.normal(0, 0.06, 3))
     contrast, brightness, gamma = np.exp(rng.normal(0, 0.18)), rng.normal(0, 0.06), np.exp(rng.normal(0, 0.2))
@@ -164,7 +195,15 @@ def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
 
 
 def shade(image: Image, rng: np.random.Generator) -> Image:
-    """Darken one side of the crop, with a soft or a sharp edge (hard light)."""
+    """Darken one side of the crop, with a soft or a sharp edge (hard light).
+
+    Args:
+        image: RGB, (S, S, 3).
+        rng: Source of randomness.
+
+    Returns:
+        The changed image.
+    """
     size = image.shape[0]
     direction, place, width = rng.uniform(0, 2 * math.pi), rng.uniform(-0.5, 0.5), rng.uniform(0.02, 0.6)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
@@ -174,12 +213,27 @@ def shade(image: Image, rng: np.random.Generator) -> Image:
 
 
 def to_grey(image: Image, _: np.random.Generator) -> Image:
-    """Remove the colour."""
+    """Remove the colour.
+
+    Args:
+        image: RGB, (H, W, 3).
+
+    Returns:
+        The grey image, (H, W, 3).
+    """
     return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
 
 
 def degrade(image: Image, rng: np.random.Generator) -> Image:
-    """Blur the image, blur it along a motion, reduce its resolution, or add noise."""
+    """Blur the image, add motion blur, reduce its resolution, or add noise.
+
+    Args:
+        image: RGB, (S, S, 3).
+        rng: Source of randomness.
+
+    Returns:
+        The changed image.
+    """
     kind = rng.integers(4)
     size = image.shape[0]
     if kind == 0:

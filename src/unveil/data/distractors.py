@@ -1,7 +1,7 @@
-"""What a restorer must not take for an occluder and no occluder draws: cast shadows and motion blur.
+"""Image changes that a restorer must not treat as occluders: cast shadows and motion blur.
 
 H and W are the image's sides. Each function changes an image (H, W, 3) of a face with the 68 landmarks of ibug68 in
-pixels. The same generator state gives the same change, so that both images of a pair get it alike.
+pixels. The same generator state gives the same change, so that it can be applied to both images of a pair.
 """
 
 import math
@@ -17,7 +17,16 @@ SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 
 def cast_shadow(image: Image, points_px: Points, rng: np.random.Generator) -> Image:
-    """Darken a random polygon of the face, with a hard or a soft edge, as the shadow of something outside the image."""
+    """Darken a random polygon of the face, with a hard or a soft edge, as the shadow of an object outside the image.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: Landmarks (68, 2) in pixels.
+        rng: Source of randomness.
+
+    Returns:
+        The changed image.
+    """
     height, width = image.shape[:2]
     low, high = points_px.min(axis=0), points_px.max(axis=0)
     size = float(np.linalg.norm(high - low))
@@ -34,7 +43,16 @@ def cast_shadow(image: Image, points_px: Points, rng: np.random.Generator) -> Im
 
 
 def motion_blur(image: Image, points_px: Points, rng: np.random.Generator) -> Image:
-    """Blur along a line of up to an eighteenth of the face's width."""
+    """Blur along a line of up to an eighteenth of the face's width.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: Landmarks (68, 2) in pixels.
+        rng: Source of randomness.
+
+    Returns:
+        The blurred image.
+    """
     size = float(np.linalg.norm(points_px[RIGHT_EAR] - points_px[BRIDGE]) + 1) * 2
     length = int(np.clip(size * rng.uniform(0.015, 0.055), 3, 31)) | 1
     kernel = np.zeros((length, length), np.float32)

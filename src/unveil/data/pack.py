@@ -108,7 +108,11 @@ class Pack:
         return decode_image(self.jpeg[start:end], f"{self.path}, face {self.names[index]!r}")
 
     def subset(self, indices: Sequence[int]) -> "Pack":
-        """Return the pack with only these faces, in this order."""
+        """Return the pack with only these faces, in this order.
+
+        Args:
+            indices: The numbers of the faces.
+        """
         ranges = [(int(self.offsets[index]), int(self.offsets[index + 1])) for index in indices]
         return replace(
             self,

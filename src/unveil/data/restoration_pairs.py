@@ -26,7 +26,7 @@ NONE = "none"
 WORN = OcclusionSampler(
     OcclusionConfig.of_kinds(hair=1, hat=1, hood=0.5, beard=2, glasses=2, occluded_fraction=1, second_fraction=0.2)
 )
-"""What people wear; it is not removed."""
+"""Draws what the person wears. A restorer keeps it."""
 
 Change: TypeAlias = Callable[[Image, np.random.Generator], Image]
 
@@ -34,31 +34,36 @@ Change: TypeAlias = Callable[[Image, np.random.Generator], Image]
 class PairAugmentConfig(BaseModel):
     """How a face is framed before it is occluded, and how both images are changed afterwards.
 
-    Numbers without another unit are the share of faces that get the change.
+    Attributes:
+        rotation: Standard deviation of the in-plane rotation, degrees.
+        shift: Standard deviation of the crop's centre, in crop sides.
+        scale: Range of the crop's side, in diagonals of the landmark box.
+        flip: Share of faces that are mirrored.
+        colour: Share of faces with another brightness, contrast, gamma and tint.
+        shade: Share of faces under hard light from one side.
+        blur: Share of faces that are out of focus.
+        shadow: Share of faces with a shadow on face and occluder.
+        worn: Share of faces with hair, a hat, a hood, a beard or clear glasses behind the occluder. They belong to the
+            person and are not removed.
+        motion: Share of faces with motion blur.
+        landmark_noise: Mean error of the landmarks that a guided restorer gets, in half crop sides.
+        unguided: Share of faces for which a guided restorer gets an empty landmark map.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rotation: float = 8.0
-    """Standard deviation of the in-plane rotation, degrees."""
     shift: float = 0.04
-    """Standard deviation of the crop's centre, in crop sides."""
     scale: tuple[float, float] = (0.95, 1.35)
-    """Range of the crop's side, in diagonals of the landmark box."""
     flip: float = 0.5
     colour: float = 0.8
     shade: float = 0.15
     blur: float = 0.25
     shadow: float = 0.0
-    """Shadows cast on face and occluder."""
     worn: float = 0.0
-    """Hair, hats, hoods, beards and clear glasses, drawn behind the occluder: they belong to the person."""
     motion: float = 0.0
-    """Motion blur."""
     landmark_noise: float = 0.02
-    """Mean error of the landmarks that a guided restorer gets, in half crop sides."""
     unguided: float = 0.1
-    """Share of faces for which a guided restorer gets an empty landmark map."""
 
     @property
     def crop(self) -> AugmentConfig:
@@ -160,7 +165,14 @@ def component_pair(
 def with_landmark_map(
     pair: RestorationPair, scheme: Scheme, augment: PairAugmentConfig, rng: np.random.Generator
 ) -> RestorationPair:
-    """Return the pair with its landmark map, drawn with the errors of predicted landmarks, or empty."""
+    """Return a pair with its landmark map: with the errors of predicted landmarks, or empty.
+
+    Args:
+        pair: A pair of the whole face.
+        scheme: Scheme of the landmarks.
+        augment: Size of the errors, and the share of empty maps.
+        rng: Source of randomness.
+    """
     contours = () if rng.random() < augment.unguided else scheme.contours
     predicted = perturb_landmarks(pair.points_unit, contours, augment.landmark_noise, rng)
     return replace(pair, landmark_map=draw_landmark_map(predicted, contours, len(pair.clean)))

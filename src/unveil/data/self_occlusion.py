@@ -16,7 +16,12 @@ FAR_JAW = (("jaw", 25.0), ("chin", 45.0))
 
 
 def self_occluded(scheme: Scheme, points: Points) -> NDArray[np.bool_]:
-    """Return (L,), True where the head occludes a landmark; all False for schemes without five points or a jaw."""
+    """Return (L,), True where the head occludes a landmark; all False for schemes without five points or a jaw.
+
+    Args:
+        scheme: The landmark scheme.
+        points: Landmarks (L, 2) in any upright frame with y down.
+    """
     occluded = np.zeros(scheme.points, dtype=bool)
     parts = {part.name: part.points for part in scheme.hierarchy.levels[0].parts}
     if scheme.five_points is None or "left jaw" not in parts:

@@ -10,19 +10,34 @@ from unveil.types import Points
 
 
 def unit_shapes(points_px: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return landmarks (N, L, 2) in pixels as unit coordinates of each face's own crop."""
+    """Return landmarks in unit coordinates of each face's own crop, (N, L, 2).
+
+    Args:
+        points_px: Landmarks (N, L, 2) in pixels.
+    """
     return np.stack([Crop.around(tight_box(points)).to_unit(points) for points in points_px])
 
 
 def mean_shape(points_px: NDArray[np.float32], scheme: Scheme) -> Points:
-    """Return the mean of the shapes and of their mirror images, (L, 2), in unit coordinates."""
+    """Return the mean of the shapes and of their mirror images, (L, 2), in unit coordinates.
+
+    Args:
+        points_px: Landmarks (N, L, 2) in pixels.
+        scheme: Scheme of the landmarks.
+    """
     mean = unit_shapes(points_px).mean(axis=0)
     mirrored = mean[list(scheme.flip_order)] * np.array([-1, 1], dtype=np.float32)
     return np.asarray((mean + mirrored) / 2, np.float32)
 
 
 def shape_clusters(points_px: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.int64]:
-    """Return the k-means cluster of each face's shape, (N,); there are at most as many clusters as faces."""
+    """Return the k-means cluster of each face's shape, (N,).
+
+    Args:
+        points_px: Landmarks (N, L, 2) in pixels.
+        clusters: Number of clusters; at most N are used.
+        seed: Seed of the k-means initialisation.
+    """
     shapes = unit_shapes(points_px).reshape(len(points_px), -1)
     cv2.setRNGSeed(seed)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 100, 1e-5)

@@ -1,4 +1,4 @@
-"""Which faces train and which only validate: one rule for all networks, by the hash of a face's name."""
+"""The split into training and validation faces: one rule for all networks, by the hash of a face's name."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Indices of the faces that train and of those that only validate, ascending."""
+    """Indices of the training and of the validation faces, ascending.
+
+    Args:
+        train: Indices of the training faces.
+        val: Indices of the validation faces.
+    """
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
@@ -23,7 +28,10 @@ def split_by_name(names: Sequence[str], val_share: float) -> Split:
 
     Args:
         names: The faces' names.
-        val_share: Expected share of the faces that validate, 0 to 1.
+        val_share: Expected share of validation faces, 0 to 1.
+
+    Returns:
+        The indices of both splits.
     """
     hashes = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 for name in names]
     is_val = np.array([value < val_share for value in hashes], np.bool_)

@@ -1,4 +1,4 @@
-"""Drawn faces with exact landmarks, for tests and for trying things out where no photograph may be used. 68 points."""
+"""Drawn faces with exact landmarks, for tests and examples without photographs. 68 landmarks."""
 
 from pathlib import Path
 
@@ -21,7 +21,11 @@ from unveil.types import Image, Points
 
 
 def frontal_shape() -> Points:
-    """A plain upright face in face units: x from -1 at the left ear to 1 at the right, y down, (68, 2)."""
+    """Return the 68 landmarks of an upright face in face units.
+
+    Returns:
+        Landmarks (68, 2): x from -1 at the left ear to 1 at the right ear, y down.
+    """
     jaw = np.linspace(np.pi, 0, 17)
     brow = np.linspace(0, 1, 5)
     lid = np.deg2rad([180, 120, 60, 0, -60, -120])
@@ -48,7 +52,15 @@ def frontal_shape() -> Points:
 
 
 def drawn_face(rng: np.random.Generator, size: int = 160) -> tuple[Image, Points]:
-    """A face of random colours, place, size and turn, (size, size, 3), and its landmarks in pixels."""
+    """Draw a face of random colours, position, size and rotation.
+
+    Args:
+        rng: Source of randomness.
+        size: Side of the image in pixels.
+
+    Returns:
+        The image (size, size, 3) and its landmarks (68, 2) in pixels.
+    """
     angle, scale = rng.normal(0, 0.15), size * rng.uniform(0.22, 0.3)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     shape = frontal_shape() * (rng.uniform(0.85, 1.0), rng.uniform(0.9, 1.1))
@@ -71,7 +83,14 @@ def _fill(image: Image, outline: Points, colour: list[int]) -> None:
 
 
 def write_drawn_faces(folder: Path, count: int, seed: int = 0, size: int = 160) -> None:
-    """`face_000.png` and `.pts` and so on, like any annotated folder."""
+    """Write a folder of drawn faces: `face_000.png`, `face_000.pts` and so on.
+
+    Args:
+        folder: The folder. It is created if it does not exist.
+        count: Number of faces.
+        seed: Seed of all faces.
+        size: Side of an image in pixels.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         image, points_px = drawn_face(np.random.default_rng((seed, index)), size)

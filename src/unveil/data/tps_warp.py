@@ -22,7 +22,7 @@ MIN_AREA = 0.2  # the smallest area of a cell after the warp, as a share of its 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeSampler:
-    """Draws the landmarks (L, 2) of one face.
+    """Draws the landmarks of one face from a set.
 
     Args:
         points_px: Landmarks of all faces, (N, L, 2).
@@ -33,14 +33,27 @@ class ShapeSampler:
     weights: NDArray[np.float64] | None = None
 
     def __call__(self, rng: np.random.Generator) -> Points:
+        """Draw one face.
+
+        Args:
+            rng: Source of randomness.
+
+        Returns:
+            Its landmarks, (L, 2) in pixels.
+        """
         points: Points = self.points_px[rng.choice(len(self.points_px), p=self.weights)]
         return points
 
 
 def interpolate_shape(target: Points, points: Points, share: float) -> Points:
-    """Return points (L, 2) moved by `share` of the way to another face's points.
+    """Return points (L, 2) moved part of the way to another face's points.
 
-    The other face is shifted, rotated and scaled first, so that it lies as near as possible.
+    The other face is first shifted, rotated and scaled to lie as near as possible.
+
+    Args:
+        target: Points (L, 2) of the other face.
+        points: Points (L, 2).
+        share: Part of the way, 0 to 1.
     """
     scale, angle, shift = fit_similarity(target.astype(np.float64), points.astype(np.float64))
     aligned = Crop((float(shift[0]), float(shift[1])), 2 * scale, angle).to_px(target)

@@ -1,4 +1,4 @@
-"""HTTP connections that one client cannot use up: bounds on their number and on the time they wait for a client."""
+"""HTTP connections with limits on their number and on the time that they wait for a client."""
 
 import asyncio
 import ipaddress
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import h11
+from typing_extensions import override
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from uvicorn.server import ServerState
@@ -23,12 +24,20 @@ MAX_HEADER_BYTES = 16 * 1024
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's connection with limits. Its own refusals have the service's one error shape.
+    """uvicorn's connection with limits. Its error responses have the same form as those of the service.
 
     A connection waits for its client while the headers or the body arrive, and between two requests. When there are
-    too many connections, of all or of one client, the one that has waited longest is closed, so that silent
-    connections cannot lock others out. `check` closes a connection whose headers take too long, that does not end its
-    body after the response, or that does not read its response.
+    too many connections, of all clients or of one, the one that has waited longest is closed, so that silent
+    connections cannot block other clients. `check` closes a connection whose headers take too long, that does not end
+    its body after the response, or that does not read its response.
+
+    Args:
+        config: uvicorn's.
+        server_state: uvicorn's, with all connections.
+        app_state: uvicorn's.
+        limits: Limits on connections and their time.
+        metrics: Counts the connections that were closed.
+        exempt: Networks of proxies, which have no limit of connections of their own.
     """
 
     def __init__(
@@ -42,15 +51,6 @@ class BoundedProtocol(H11Protocol):
         metrics: Metrics,
         exempt: Sequence[IPNetwork] = (),
     ) -> None:
-        """
-        Args:
-            config: uvicorn's.
-            server_state: uvicorn's, with all connections.
-            app_state: uvicorn's.
-            limits: Bounds on connections and their time.
-            metrics: Counts the connections that were closed.
-            exempt: Networks of proxies, which have no limit of connections of their own.
-        """
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
         self._metrics = metrics
@@ -61,8 +61,9 @@ class BoundedProtocol(H11Protocol):
         self._response_ended = 0.0
         self._unread = 0  # bytes of the response that the client had not read at the last check
         self._read_at = 0.0
-        self._refused_at: float | None = None  # from then on what arrives is dropped
+        self._refused_at: float | None = None  # later data is dropped
 
+    @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._key = client_key(self.client[0] if self.client else None)
@@ -73,6 +74,7 @@ class BoundedProtocol(H11Protocol):
         elif len(self.connections) > self._limits.connections:
             self._make_room(self._all(), "limit")
 
+    @override
     def data_received(self, data: bytes) -> None:
         if self._refused_at is not None:
             return
@@ -80,11 +82,13 @@ class BoundedProtocol(H11Protocol):
             self._received, self._waiting_since = True, self.loop.time()
         super().data_received(data)
 
+    @override
     def on_response_complete(self) -> None:
         self._response_ended = self._waiting_since = self.loop.time()
         self._received = False
         super().on_response_complete()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
@@ -119,7 +123,11 @@ class BoundedProtocol(H11Protocol):
             self.refuse(RequestError(408, "header_timeout", message), "header_timeout")
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP."""
+        """Respond to data that is not HTTP.
+
+        Args:
+            msg: uvicorn's message.
+        """
         error = sys.exc_info()[1]
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         reason = " ".join(str(error).split())[:120] if error is not None else msg
@@ -127,20 +135,20 @@ class BoundedProtocol(H11Protocol):
         self.refuse(RequestError(status, code, f"not a valid HTTP request: {reason}"), "bad_request")
 
     def refuse(self, error: RequestError, reason: str, linger: bool = True) -> None:
-        """Answer outside of a request, and close the connection; without an answer if one has begun.
+        """Respond outside of a request, and close the connection. If a response has begun, only close it.
 
         Args:
             error: The status, the code and the message.
             reason: For the metrics.
-            linger: Whether to take what still arrives for a moment: closing before would discard the answer.
+            linger: Whether to read what still arrives for a moment: closing before would discard the response.
         """
         self._metrics.connections_closed.labels(reason).inc()
         self._unset_keepalive_if_required()
         started = self._active() and self.cycle.response_started
-        if self._active():  # its application learns that the client is gone
+        if self._active():  # the application receives a disconnect
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        silent = not self._received and not self._active()  # closing an idle connection needs no words
+        silent = not self._received and not self._active()  # an idle connection is closed without a response
         if not started and not silent and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             request_id = new_request_id()
             body = json.dumps(error.body(request_id)).encode()
@@ -170,14 +178,14 @@ class BoundedProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _make_room(self, candidates: "list[BoundedProtocol]", reason: str) -> None:
-        """Close the candidate that has waited longest for its client; this new connection if all are at work."""
+        """Close the candidate that has waited longest for its client; this new connection if all are busy."""
         idle = [each for each in candidates if each is not self and not each._active() and not each._unread]
         uploading = [each for each in candidates if each is not self and each._active() and each.cycle.more_body]
         idle.sort(key=lambda each: (each._refused_at is None, each._response_ended > 0, each._waiting_since))
         uploading.sort(key=lambda each: each._waiting_since)
         error = RequestError(503, "too_many_connections", "too many open connections; try again in a moment", 1)
         victim = next(iter(idle + uploading), self)
-        victim._received = True  # it gets the reason
+        victim._received = True  # so that the response has the reason
         self.connections.discard(victim)
         victim.refuse(error, reason, linger=False)
 

@@ -1,4 +1,4 @@
-"""POST /convert: landmarks, perhaps corrected by hand, as a file in any format that `unveil convert` writes."""
+"""POST /convert: landmarks, optionally corrected by hand, as a file in any format that `unveil convert` writes."""
 
 import tempfile
 from pathlib import Path
@@ -40,13 +40,17 @@ class FaceRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    landmarks: list[tuple[Pixel, Pixel]] = Field(min_length=1, max_length=MAX_LANDMARKS)
-    visibility: list[Probability] | None = None
-    visible: list[bool] | None = Field(default=None, description="as annotated by hand; goes before visibility")
-    uncertainty: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None
-    box: Corners | None = None
-    score: Probability | None = None
-    pose: PoseResponse | None = None
+    landmarks: list[tuple[Pixel, Pixel]] = Field(
+        min_length=1, max_length=MAX_LANDMARKS, description="L pairs of x and y in pixels"
+    )
+    visibility: list[Probability] | None = Field(default=None, description="L probabilities of being visible")
+    visible: list[bool] | None = Field(default=None, description="as annotated by hand; replaces visibility")
+    uncertainty: list[Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
+        default=None, description="L expected errors in pixels"
+    )
+    box: Corners | None = Field(default=None, description="x0, y0, x1, y1 in pixels")
+    score: Probability | None = Field(default=None, description="of the detector")
+    pose: PoseResponse | None = Field(default=None, description="in degrees")
 
 
 class ImageRecord(BaseModel):
@@ -55,11 +59,11 @@ class ImageRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     image: str = Field(max_length=400, description="its file name")
-    width: Side
-    height: Side
-    model: str | None = Field(default=None, max_length=200)
+    width: Side = Field(description="in pixels")
+    height: Side = Field(description="in pixels")
+    model: str | None = Field(default=None, max_length=200, description="its name")
     scheme: str | None = Field(default=None, max_length=200, description="the service's own or a built-in one")
-    faces: list[FaceRecord] = Field(max_length=256)
+    faces: list[FaceRecord] = Field(max_length=256, description="the faces in the image")
 
 
 class ImageRecords(BaseModel):
@@ -67,7 +71,7 @@ class ImageRecords(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    images: list[ImageRecord] = Field(min_length=1, max_length=256)
+    images: list[ImageRecord] = Field(min_length=1, max_length=256, description="the images")
 
 
 ConvertBody: TypeAlias = ImageRecord | ImageRecords
@@ -79,8 +83,11 @@ def parse_body(data: bytes) -> list[ImageRecord]:
     Args:
         data: One `ImageRecord` or one `ImageRecords`.
 
+    Returns:
+        The images.
+
     Raises:
-        RequestError: 422, naming the first value that is not valid; 400 if it is not JSON.
+        RequestError: 422, naming the first invalid value; 400 if it is not JSON.
     """
     kind = ImageRecords if data[:200].lstrip().startswith(b'{"images"') or b'"faces"' not in data else ImageRecord
     try:
@@ -95,13 +102,13 @@ def parse_body(data: bytes) -> list[ImageRecord]:
 def convert(records: list[ImageRecord], kind: FormatName, own_scheme: Scheme, cancellation: Cancellation) -> JobResult:
     """Return the images' landmarks as a file, or as a zip of several.
 
-    The names and landmarks pass through a temporary folder, since the writers write files.
+    The writers write files, so the data passes through a temporary folder.
 
     Args:
         records: The images.
         kind: The format.
         own_scheme: The scheme of the service's model.
-        cancellation: Read before the work.
+        cancellation: Checked before the work.
 
     Raises:
         RequestError: 422 for faces that the format cannot express.
@@ -128,7 +135,7 @@ def convert(records: list[ImageRecord], kind: FormatName, own_scheme: Scheme, ca
 
 
 def _image(record: ImageRecord, scheme: Scheme | None, names: set[str]) -> ImageAnnotation:
-    """An image under a name that no other image has and that is no path."""
+    """Return an image under a unique name that is not a path."""
     name = safe_name(record.image)
     stem, suffix = Path(name).stem, Path(name).suffix
     name = next(each for each in (name, *(f"{stem}-{n}{suffix}" for n in range(2, 300))) if each not in names)

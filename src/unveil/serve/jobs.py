@@ -5,16 +5,13 @@ import copy
 import csv
 import io
 import json
-import math
 import re
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from unveil.inference.detector import Detector, YuNetDetector
@@ -22,17 +19,16 @@ from unveil.inference.drawing import draw_faces
 from unveil.inference.pipeline import Pipeline
 from unveil.inference.restorer import RESTORED_NOTE, Restored
 from unveil.io.annotations import pts_text
-from unveil.io.images import ImageError, decode_image, encode_png
+from unveil.io.images import encode_png
 from unveil.io.results import csv_header, csv_row, escape_cell, face_json
+from unveil.serve.decoding import DecodedImage, decode_upload
 from unveil.serve.limits import Limits, RequestError
-from unveil.serve.options import AlignOptions, Options, RestoreOptions, check_boxes
-from unveil.serve.uploads import Upload, check_header
+from unveil.serve.options import AlignOptions, Options, RestoreOptions
+from unveil.serve.uploads import Upload
 from unveil.serve.workers import Cancellation
-from unveil.types import Box, Detection, Face, Image, Points
+from unveil.types import Box, Detection, Face, Image
 
-CHUNK = 16  # faces between two looks at the cancellation, as many as a model runs at once
-
-_decoding_large = threading.Lock()  # images that are scaled down are decoded one at a time, since each is large
+CHUNK = 16  # faces between two checks of the cancellation, as many as a model runs at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +52,14 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a request asks for. Call `align` or `restore` in a worker's thread.
+    """The work that a request asks for. Call `align` or `restore` in a worker's thread.
 
     Attributes:
         pipeline: Shared by all threads.
-        limits: Bounds on one request.
+        limits: Limits of one request.
         uploads: At least one image.
-        options: The client's.
-        boxes: Each image's boxes; None where faces are to be detected.
+        options: The client's options.
+        boxes: Each image's boxes; None if faces are to be detected.
         request_id: For errors of single images.
     """
 
@@ -75,46 +71,8 @@ class Job:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """An image at the size that is processed, and its width and height as it was sent."""
-
-    name: str
-    image_rgb: Image
-    width: int
-    height: int
-    boxes: list[Box] | None
-
-    @property
-    def scale(self) -> float:
-        return float(self.image_rgb.shape[1] / self.width)
-
-    def as_sent(self, faces: Sequence[Face]) -> list[Face]:
-        """The faces in pixels of the image as it was sent."""
-        if self.image_rgb.shape[:2] == (self.height, self.width):
-            return list(faces)
-        ratio = 1 / self._ratio()
-        return [
-            replace(
-                face,
-                box=_scaled_box(face.box, ratio),
-                landmarks=_scaled(face.landmarks, ratio),
-                uncertainty=None if face.uncertainty is None else face.uncertainty / np.float32(self.scale),
-                five_points=None if face.five_points is None else _scaled(face.five_points, ratio),
-            )
-            for face in faces
-        ]
-
-    def boxes_here(self) -> list[Box] | None:
-        """The boxes in pixels of the image that is processed."""
-        return None if self.boxes is None else [_scaled_box(box, self._ratio()) for box in self.boxes]
-
-    def _ratio(self) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-        return np.array([self.image_rgb.shape[1] / self.width, self.image_rgb.shape[0] / self.height])
-
-
 class SerializedDetector:
-    """A detector that threads may share: OpenCV's keeps the image's size between two calls.
+    """A detector that several threads may call. OpenCV's detector stores the image's size between two calls.
 
     Args:
         detector: The detector that one thread at a time may call.
@@ -125,12 +83,24 @@ class SerializedDetector:
         self._lock = threading.Lock()
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
+        """Detect faces after the calls of other threads have ended.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces.
+        """
         with self._lock:
             return self._detector(image_rgb)
 
 
 def shared_by_threads(pipeline: Pipeline) -> Pipeline:
-    """Return a pipeline with the same models that several threads may call."""
+    """Return a pipeline with the same models that several threads may call.
+
+    Args:
+        pipeline: The pipeline.
+    """
     shared = copy.copy(pipeline)
     if isinstance(pipeline.detector, YuNetDetector):
         shared.detector = SerializedDetector(pipeline.detector)
@@ -138,7 +108,11 @@ def shared_by_threads(pipeline: Pipeline) -> Pipeline:
 
 
 def warm_up(pipeline: Pipeline) -> None:
-    """Run every network once: the first run allocates memory."""
+    """Run every network once: the first run allocates memory.
+
+    Args:
+        pipeline: The pipeline.
+    """
     grey = np.full((128, 128, 3), 90, np.uint8)
     if pipeline.detector is not None:
         pipeline.detector(grey)
@@ -149,12 +123,15 @@ def align(job: Job, cancellation: Cancellation) -> JobResult:
     """Return the faces as `unveil align` saves them.
 
     Args:
-        job: What the request asks for, with AlignOptions.
-        cancellation: Read between two images and two steps of one.
+        job: The work, with AlignOptions.
+        cancellation: Checked between two images and two steps of one.
+
+    Returns:
+        The response's body.
 
     Raises:
-        RequestError: For an image or a box that cannot be used, or 422 for `.pts` of images without a face.
-        Cancelled: If nobody waits any more.
+        RequestError: An image or a box cannot be used, or 422 for `.pts` of images without a face.
+        Cancelled: The result is not needed any more.
     """
     assert isinstance(job.options, AlignOptions)
     scheme, kind = job.pipeline.model.scheme, job.options.as_
@@ -189,12 +166,15 @@ def restore(job: Job, cancellation: Cancellation) -> JobResult:
     """Return the images without what occludes their faces; as JSON also the masks and the faces before and after.
 
     Args:
-        job: What the request asks for, with RestoreOptions.
-        cancellation: Read between two images and two steps of one.
+        job: The work, with RestoreOptions.
+        cancellation: Checked between two images and two steps of one.
+
+    Returns:
+        The response's body.
 
     Raises:
-        RequestError: For an image or a box that cannot be used.
-        Cancelled: If nobody waits any more.
+        RequestError: An image or a box cannot be used.
+        Cancelled: The result is not needed any more.
     """
     assert isinstance(job.options, RestoreOptions)
     if job.options.as_ == "json":
@@ -208,11 +188,11 @@ def restore(job: Job, cancellation: Cancellation) -> JobResult:
     return files_result(files, "image/png", archive, len(job.uploads), count)
 
 
-_Record = Callable[[Job, "_Decoded", Cancellation], tuple[dict[str, object], int]]
+_Record = Callable[[Job, DecodedImage, Cancellation], tuple[dict[str, object], int]]
 
 
 def _json_of(job: Job, cancellation: Cancellation, record: _Record) -> JobResult:
-    """One image's record, or a list of several, in which an image that cannot be used has an error instead."""
+    """Return one image's record, or a list of several, in which an image that cannot be used has an error instead."""
     if len(job.uploads) == 1:
         (decoded,) = _decoded(job, cancellation)
         content, count = record(job, decoded, cancellation)
@@ -221,7 +201,7 @@ def _json_of(job: Job, cancellation: Cancellation, record: _Record) -> JobResult
         for i, upload in enumerate(job.uploads):
             cancellation.check()
             try:
-                one, faces = record(job, _decode(job, i), cancellation)
+                one, faces = record(job, decode_upload(job.uploads[i], job.boxes[i], job.limits), cancellation)
             except RequestError as error:
                 one, faces = {"image": upload.name, **error.body(job.request_id)}, 0
             images.append(one)
@@ -231,12 +211,12 @@ def _json_of(job: Job, cancellation: Cancellation, record: _Record) -> JobResult
     return JobResult(text.encode(), "application/json", None, len(job.uploads), count)
 
 
-def _align_record(job: Job, decoded: _Decoded, cancellation: Cancellation) -> tuple[dict[str, object], int]:
+def _align_record(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> tuple[dict[str, object], int]:
     faces = decoded.as_sent(_faces(job, decoded, cancellation))
     return _head(job, decoded) | {"faces": [face_json(face) for face in faces]}, len(faces)
 
 
-def _restore_record(job: Job, decoded: _Decoded, cancellation: Cancellation) -> tuple[dict[str, object], int]:
+def _restore_record(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> tuple[dict[str, object], int]:
     restored = _restored(job, decoded, cancellation)
     after = {
         "scale": decoded.scale,
@@ -248,44 +228,20 @@ def _restore_record(job: Job, decoded: _Decoded, cancellation: Cancellation) -> 
     return _head(job, decoded) | after, len(restored.after)
 
 
-def _head(job: Job, decoded: _Decoded) -> dict[str, object]:
+def _head(job: Job, decoded: DecodedImage) -> dict[str, object]:
     model = job.pipeline.model
     size = {"width": decoded.width, "height": decoded.height}
     return {"image": decoded.name, **size, "model": model.config.name, "scheme": model.scheme.name}
 
 
-def _ignore(_: str) -> None:
-    """A response has no place for warnings."""
-
-
-def _decoded(job: Job, cancellation: Cancellation) -> Iterator[_Decoded]:
+def _decoded(job: Job, cancellation: Cancellation) -> Iterator[DecodedImage]:
     for i in range(len(job.uploads)):
         cancellation.check()
-        yield _decode(job, i)
+        yield decode_upload(job.uploads[i], job.boxes[i], job.limits)
 
 
-def _decode(job: Job, index: int) -> _Decoded:
-    """An image at a size that may be processed. RequestError 400, 413, 415 or 422 if there is none, or its boxes
-    are not on it."""
-    upload, limits = job.uploads[index], job.limits
-    large = check_header(upload, limits.max_pixels) > limits.pixels
-    with _decoding_large if large else nullcontext():
-        try:
-            image_rgb = decode_image(upload.data, upload.name, _ignore)
-        except ImageError as error:
-            text = f"{upload.name}: cannot be decoded; save it as PNG or JPEG"  # OpenCV's words name its source files
-            raise RequestError(400, "bad_image", text if error.__cause__ else str(error)) from error
-        height, width = image_rgb.shape[:2]
-        if width * height > limits.pixels:
-            scale = math.sqrt(limits.pixels / (width * height))
-            size = (max(1, int(width * scale)), max(1, int(height * scale)))
-            image_rgb = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    check_boxes(job.boxes[index], width, height)
-    return _Decoded(upload.name, image_rgb, width, height, job.boxes[index])
-
-
-def _faces(job: Job, decoded: _Decoded, cancellation: Cancellation) -> list[Face]:
-    """The faces in pixels of the image that is processed."""
+def _faces(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> list[Face]:
+    """Return the faces in pixels of the image that is processed."""
     pipeline, boxes, faces = job.pipeline, decoded.boxes_here(), list[Face]()
     if boxes is not None:
         detections = [Detection(box, 1.0) for box in boxes]
@@ -300,7 +256,7 @@ def _faces(job: Job, decoded: _Decoded, cancellation: Cancellation) -> list[Face
     return faces
 
 
-def _restored(job: Job, decoded: _Decoded, cancellation: Cancellation) -> Restored:
+def _restored(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> Restored:
     options, boxes = job.options, decoded.boxes_here()
     if boxes is None and options.min_score > 0:
         boxes = [face.box for face in _faces(job, decoded, cancellation)]
@@ -330,20 +286,15 @@ def files_result(files: dict[str, bytes], media_type: str, archive_name: str, im
 
 
 def file_stem(name: str) -> str:
-    """Return the client's file name, without its suffix, as one that every file system and header accepts."""
+    """Return the client's file name, without its suffix, as one that every file system and header accepts.
+
+    Args:
+        name: The file name.
+    """
     return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:80] or "image"
 
 
 def _unused(stem: str, files: dict[str, bytes]) -> str:
-    """The stem, with a number if another image's files have the same one."""
+    """Return the stem, with a number if another image's files have the same one."""
     stems = {name.partition(".")[0] for name in files}
     return next(each for each in (stem, *(f"{stem}-{n}" for n in range(2, len(files) + 3))) if each not in stems)
-
-
-def _scaled(points_px: Points, ratio: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Points:
-    """Pixel centres lie at whole numbers, so a scale acts about half a pixel before 0."""
-    return np.asarray((points_px + 0.5) * ratio - 0.5, np.float32)
-
-
-def _scaled_box(box: Box, ratio: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Box:
-    return Box(*((np.array(box).reshape(2, 2) + 0.5) * ratio - 0.5).ravel().tolist())

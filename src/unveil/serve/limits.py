@@ -1,4 +1,4 @@
-"""Bounds of the service, the client's identity, and the error that every refusal is."""
+"""Limits of the service, the client's identity, and the error of every refused request."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may cost, and how many requests and connections the service holds at once.
+    """Limits of one request, and of all requests and connections together.
 
     Attributes:
         upload_bytes: Bytes of one request's images together.
@@ -21,7 +21,8 @@ class Limits:
         timeout_s: Seconds of a request from its headers to its response: upload, wait and work.
         stall_timeout_s: Seconds without one byte of progress, of an upload or of a client that reads a response.
         header_timeout_s: Seconds from the first byte, or the connection, to the end of the headers.
-        connections: Open connections. Beyond it, the connection that has waited longest for its client is closed.
+        connections: Open connections. Beyond this number, the connection that has waited longest for its client is
+            closed.
         client_connections: The same for one client's address.
         buffer_bytes: Bytes of all requests' images together, from their arrival to the response.
     """
@@ -42,7 +43,7 @@ class Limits:
 
 
 class RequestError(Exception):
-    """A request that gets no result: an HTTP status, a code for programs, and one line for people.
+    """A refused request: an HTTP status, a code for programs, and one line for people.
 
     Args:
         status: HTTP status, 400 to 599.
@@ -65,15 +66,22 @@ class RequestError(Exception):
         return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
     def body(self, request_id: str) -> dict[str, dict[str, str]]:
-        """The one shape of every error."""
+        """Return the JSON of the error.
+
+        Args:
+            request_id: The id of the request.
+
+        Returns:
+            `{"error": {"code", "message", "request_id"}}`.
+        """
         return {"error": {"code": self.code, "message": self.message, "request_id": request_id}}
 
 
 def client_key(address: str | None) -> str:
-    """The identity that limits apply to: an IPv4 address, or the /64 network that one IPv6 client owns.
+    """Return the identity that limits apply to: an IPv4 address, or the /64 network that one IPv6 client owns.
 
     Args:
-        address: The peer's address, or the one that a trusted proxy forwards; None where there is none.
+        address: The peer's address, or the one that a trusted proxy forwards; None if there is none.
     """
     try:
         parsed = ipaddress.ip_address(address or "")

@@ -1,9 +1,11 @@
-"""Logs as JSON, one object a line on stderr, without file names, clients' addresses and landmarks."""
+"""Logs as JSON, one object per line on stderr, without file names, clients' addresses and landmarks."""
 
 import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
+
+from typing_extensions import override
 
 FIELDS = ("request_id", "method", "path", "status", "milliseconds")
 
@@ -23,6 +25,7 @@ CONFIG: dict[str, Any] = {
 class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON, with the fields of a request and the trace of an error if there is one."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without a newline."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Around every request: an id, access checks, a log line, metrics, security headers, HEAD, one shape of errors."""
+"""Middleware of every request: an id, access checks, a log line, metrics, security headers, HEAD and uniform errors."""
 
 import hmac
 import logging
@@ -36,15 +36,15 @@ log = logging.getLogger("unveil.serve")
 class RequestMiddleware:
     """ASGI middleware that every request passes.
 
-    It checks the host name: without that a page of any site could let its own name point here and read the responses.
-    It checks that no other site's page sends the request, by Sec-Fetch-Site, or by Origin where a browser does not send
-    that. A client's own X-Request-Id is used if it is short and plain, so that logs can be joined.
+    It checks the host name: without this check, a page of any site could point its own host name here and read the
+    responses. It checks that no other site's page sends the request, by Sec-Fetch-Site, or by Origin if the browser
+    does not send that header. A client's X-Request-Id is used if it is short and plain, so that logs can be joined.
 
     Args:
         app: The application.
         hosts: Host names that requests may name; "*" is any.
         metrics: Counts the requests.
-        api_key: If given, the routes that work need it.
+        api_key: If given, the routes that process data need it.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], metrics: Metrics, api_key: str | None = None) -> None:
@@ -54,6 +54,13 @@ class RequestMiddleware:
         self.api_key = api_key.encode() if api_key else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Process one request.
+
+        Args:
+            scope: ASGI's.
+            receive: ASGI's.
+            send: ASGI's.
+        """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -108,18 +115,35 @@ class RequestMiddleware:
 
 
 def new_request_id(given: str = "") -> str:
-    """Return the client's id if it is 1 to 64 letters, digits, dots, hyphens or underscores, else a new one."""
+    """Return the client's id if it is 1 to 64 letters, digits, dots, hyphens or underscores, else a new one.
+
+    Args:
+        given: The client's id.
+    """
     return given if REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 def log_request(request_id: str, method: str, path: str, status: int, seconds: float) -> None:
-    """Write the one log line of a request."""
+    """Write the log line of a request.
+
+    Args:
+        request_id: The id of the request.
+        method: HTTP's method.
+        path: The path of the request.
+        status: HTTP status; 0 if the client left before there was one.
+        seconds: Time from its headers to the end of the response.
+    """
     fields = {"request_id": request_id, "method": method, "path": path[:200], "status": status}
     log.info("request", extra=fields | {"milliseconds": round(1e3 * seconds, 1)})
 
 
 def error_response(error: RequestError, request_id: str) -> JSONResponse:
-    """Return the response of a refusal: {"error": {"code", "message", "request_id"}}."""
+    """Return the response of a refused request: {"error": {"code", "message", "request_id"}}.
+
+    Args:
+        error: The error.
+        request_id: The id of the request.
+    """
     return JSONResponse(error.body(request_id), error.status, error.headers)
 
 
@@ -138,7 +162,7 @@ def _is_cross_site(headers: Headers, host: tuple[str, int | None] | None) -> boo
 
 
 def _authority(text: str) -> tuple[str, int | None] | None:
-    """Host name and port of a Host header or an origin."""
+    """Return the host name and port of a Host header or an origin."""
     try:
         parts = urlsplit(f"//{text}")
         return (parts.hostname, parts.port) if parts.hostname else None
@@ -147,6 +171,6 @@ def _authority(text: str) -> tuple[str, int | None] | None:
 
 
 def _route(scope: dict[str, Any]) -> str:
-    """The path of the route that a request took, so that metrics have few labels."""
+    """Return the path of the route that a request took, so that metrics have few labels."""
     path = getattr(scope.get("route"), "path", None)
     return path if isinstance(path, str) and path else "other"

@@ -1,4 +1,4 @@
-"""What OpenAPI says of bodies, content types, headers and refusals, for `build_app`'s routes."""
+"""OpenAPI's description of bodies, content types, headers and errors, for the routes of `build_app`."""
 
 from typing import Any
 
@@ -41,7 +41,11 @@ REFERENCE = "#/components/schemas/{model}"
 
 
 def error_responses(*statuses: int) -> Responses:
-    """Return OpenAPI's description of these refusals."""
+    """Return OpenAPI's description of error responses.
+
+    Args:
+        statuses: The HTTP statuses.
+    """
     return {status: _error(status) for status in statuses}
 
 
@@ -62,7 +66,11 @@ def success(description: str, model: Any = None, example: Any = None, **content:
 
 
 def upload_body(options: type[Options]) -> dict[str, Any]:
-    """Return the `requestBody` of a route that takes images, with the options as form fields."""
+    """Return the `requestBody` of a route that takes images, with the options as form fields.
+
+    Args:
+        options: The model of the options.
+    """
     properties = options.model_json_schema(by_alias=True)["properties"]
     file = {"type": "string", "format": "binary", "description": "an image: JPEG, PNG, WebP, BMP or TIFF"}
     fields = {name: {**schema, "default": schema["default"]} for name, schema in properties.items()}
@@ -89,7 +97,11 @@ def upload_body(options: type[Options]) -> dict[str, Any]:
 
 
 def json_body(*models: type[BaseModel]) -> dict[str, Any]:
-    """Return the `requestBody` of a route that takes JSON of one of these models."""
+    """Return the `requestBody` of a route that takes JSON.
+
+    Args:
+        models: The models that the JSON may have.
+    """
     schemas = [model.model_json_schema(ref_template=REFERENCE) for model in models]
     components: dict[str, Any] = {}
     for schema in schemas:
@@ -113,7 +125,12 @@ def _error(status: int) -> dict[str, Any]:
 
 
 def describe_security(app: FastAPI, api_key: bool) -> None:
-    """Add to OpenAPI what the middleware does: the API key, and the request id on every success."""
+    """Add to OpenAPI what the middleware does: the API key, and the request id on every success.
+
+    Args:
+        app: The application.
+        api_key: Whether the service has an API key.
+    """
     build = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a client asks for beside its images, in the query or in the form."""
+"""The options of a request, in the query or in the form."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -19,7 +19,7 @@ BOXES_SCHEMA = {"type": "string", "maxLength": MAX_BOXES_LENGTH, "contentMediaTy
 
 
 class Options(BaseModel):
-    """Options of POST /align and POST /restore. An unknown name is refused, since it may be a misspelt one."""
+    """Options of POST /align and POST /restore. An unknown name is refused, because it may be misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -104,8 +104,13 @@ class RestoreOptions(Options):
 def check_boxes(boxes: list[Box] | None, width: int, height: int) -> None:
     """Check that boxes lie on an image.
 
+    Args:
+        boxes: The boxes in pixels, if there are any.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+
     Raises:
-        RequestError: 422, naming the box and the fault.
+        RequestError: 422, naming the box and the problem.
     """
     try:
         for box in boxes or ():
@@ -115,7 +120,7 @@ def check_boxes(boxes: list[Box] | None, width: int, height: int) -> None:
 
 
 def invalid_option(errors: Sequence[Any]) -> RequestError:
-    """Return the refusal that names the first invalid option.
+    """Return the error that names the first invalid option.
 
     Args:
         errors: As pydantic lists them, at least one.

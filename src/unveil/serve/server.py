@@ -1,4 +1,4 @@
-"""The service as a process: a socket, signals, logs, and an end that finishes what runs."""
+"""The service as a process: a socket, signals, logs, and a shutdown that finishes running requests."""
 
 import ipaddress
 import logging.config
@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from typing_extensions import override
 
 from unveil.serve.connections import MAX_HEADER_BYTES, BoundedProtocol, check_connections
 from unveil.serve.limits import Limits
@@ -31,10 +32,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
 
+    @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
 
+    @override
     async def on_tick(self, counter: int) -> bool:
         if counter % CHECK_TICKS == 0:
             check_connections(self.server_state)
@@ -66,13 +69,21 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url(bound: socket.socket) -> str:
-    """Return the URL of a bound socket."""
+    """Return the URL of a bound socket.
+
+    Args:
+        bound: The socket.
+    """
     host, port = bound.getsockname()[:2]
     return f"http://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
 def is_loopback(bound: socket.socket) -> bool:
-    """Return whether only this machine reaches the socket."""
+    """Return whether only this machine can reach the socket.
+
+    Args:
+        bound: The socket.
+    """
     return ipaddress.ip_address(bound.getsockname()[0]).is_loopback
 
 
@@ -112,7 +123,7 @@ def server_of(app: FastAPI, trusted_proxies: Sequence[str] = (), ready: Callable
 def serve(
     app: FastAPI, bound: socket.socket, trusted_proxies: Sequence[str] = (), ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Answer until SIGINT or SIGTERM; then accept no more, finish what runs, and return. A second SIGINT hurries.
+    """Run the service until SIGINT or SIGTERM, then finish running requests. A second SIGINT ends it at once.
 
     Args:
         app: An application from `build_app`.
@@ -122,7 +133,7 @@ def serve(
     """
     logging.config.dictConfig(CONFIG)
     handlers = {kind: signal.signal(kind, lambda *_: None) for kind in (signal.SIGINT, signal.SIGTERM)}
-    try:  # uvicorn raises the signal again once it has stopped, and by then it has been obeyed
+    try:  # uvicorn raises the signal again once it has stopped
         server_of(app, trusted_proxies, ready).run([bound])
     finally:
         for kind, handler in handlers.items():

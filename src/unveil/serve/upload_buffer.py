@@ -1,4 +1,4 @@
-"""The memory that all uploads share, and which one is given up when it is used up."""
+"""The memory that all uploads share, and the choice of the upload that is dropped when it is full."""
 
 import asyncio
 from collections import Counter
@@ -11,13 +11,26 @@ from unveil.serve.limits import RequestError
 
 @dataclass(eq=False, slots=True)
 class Reservation:
+    """The part of the buffer that one request uses.
+
+    Args:
+        client: The client's identity.
+        timeout: The timeout of the upload; None when it has ended.
+        size: Bytes that have arrived.
+        evicted: Whether the upload was dropped.
+    """
+
     client: str
     timeout: asyncio.Timeout | None = None
     size: int = 0
     evicted: bool = False
 
     def expire_at(self, time: float) -> None:
-        """Give the upload up at this time of the loop, unless more of it arrives before."""
+        """End the upload at a time, unless more of it arrives before.
+
+        Args:
+            time: In the loop's time.
+        """
         if self.timeout is not None and not self.timeout.expired():
             self.timeout.reschedule(time)
 
@@ -26,9 +39,9 @@ class Reservation:
 class UploadBuffer:
     """Counts the bytes of all requests' images. Runs on one event loop.
 
-    A request whose body has not arrived uses no slot of the worker pool, only the bytes that it sent so far. When the
-    capacity is used up, the oldest unfinished upload of the client with the most bytes is given up, so that uploads
-    that stall cannot lock others out.
+    A request whose body has not arrived uses no slot of the worker pool, only the bytes that it has sent. When the
+    buffer is full, the oldest unfinished upload of the client with the most bytes is dropped, so that uploads that
+    stall cannot block others.
 
     Args:
         capacity: Bytes.
@@ -39,11 +52,19 @@ class UploadBuffer:
 
     @property
     def size(self) -> int:
+        """Bytes in use."""
         return sum(reservation.size for reservation in self._reservations)
 
     @contextmanager
     def reserve(self, client: str) -> Iterator[Reservation]:
-        """Count a request's bytes until the block ends."""
+        """Count a request's bytes until the block ends.
+
+        Args:
+            client: The client's identity.
+
+        Yields:
+            The part of the buffer that the request uses.
+        """
         reservation = Reservation(client)
         self._reservations.append(reservation)
         try:
@@ -52,10 +73,14 @@ class UploadBuffer:
             self._reservations.remove(reservation)
 
     def add(self, reservation: Reservation, size: int) -> None:
-        """Count more bytes of a request, and give up other unfinished uploads if there is no room for them.
+        """Count more bytes of a request, and drop other unfinished uploads if there is no room for them.
+
+        Args:
+            reservation: The request's part of the buffer.
+            size: The bytes that have arrived.
 
         Raises:
-            RequestError: 503 if this request is the one to give up.
+            RequestError: 503 if this request is the one to drop.
         """
         reservation.size += size
         while self.size > self.capacity:
@@ -71,6 +96,6 @@ class UploadBuffer:
 
 
 def evicted_error() -> RequestError:
-    """Return the refusal of an upload that was given up for others."""
-    message = "the upload was given up, since others need its memory; send it again, faster"
+    """Return the error of an upload that was dropped."""
+    message = "the upload was dropped, because others need its memory; send it again, faster"
     return RequestError(503, "buffer_full", message, 1)

@@ -1,4 +1,4 @@
-"""The body of a request: images and form fields, bounded in bytes and in time while they arrive."""
+"""The body of a request: images and form fields, limited in bytes and in time while they arrive."""
 
 import asyncio
 import io
@@ -23,7 +23,7 @@ MAX_FIELDS = 8
 FIELD_BYTES = 64 * 1024
 ENVELOPE_BYTES = 16 * 1024  # of multipart headers and boundaries around each image
 NAME_LENGTH = 200
-HEADER_BYTES = 64 * 1024  # in which an image's header is looked for before a thread is free
+HEADER_BYTES = 64 * 1024  # read for an image's header before a thread is free
 HEAVY_PIXELS = 8_000_000
 HEAVY_BYTES = 4 * MIB
 
@@ -43,7 +43,12 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a request's body contains: at least one image, and the form's other fields."""
+    """The contents of a request's body.
+
+    Args:
+        uploads: At least one image.
+        fields: The other fields of the form.
+    """
 
     uploads: tuple[Upload, ...]
     fields: dict[str, str]
@@ -51,11 +56,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class BodyReader:
-    """Reads the body of one request. Nothing is written to disk.
+    """Reads the body of one request into memory.
 
     Args:
         request: A request whose body was not read yet.
-        limits: Bounds on bytes, images and seconds.
+        limits: Limits of bytes, images and seconds.
         buffer: Counts the bytes of all requests.
         reservation: This request's part of it.
         deadline: In the loop's time.
@@ -76,7 +81,7 @@ class BodyReader:
         """Return the images and the fields.
 
         Raises:
-            RequestError: 400, 408, 413, 415 or 503, as soon as it is clear.
+            RequestError: 400, 408, 413, 415 or 503, as early as possible.
         """
         kind, most = self.content_type, self.limits.upload_bytes
         if kind == "multipart/form-data":
@@ -102,7 +107,7 @@ class BodyReader:
             limit: Bytes.
 
         Raises:
-            RequestError: 400, 408, 413 or 503, as soon as it is clear.
+            RequestError: 400, 408, 413 or 503, as early as possible.
         """
         async with self._receiving():
             return b"".join([chunk async for chunk in self._chunks(limit, limit)])
@@ -129,7 +134,7 @@ class BodyReader:
 
     @asynccontextmanager
     async def _receiving(self) -> AsyncIterator[None]:
-        """In the block a timeout, an eviction and a client that leaves become refusals."""
+        """Convert a timeout, an eviction and a client that leaves to a RequestError inside the block."""
         try:
             async with asyncio.timeout_at(self.deadline) as self.reservation.timeout:
                 yield
@@ -144,7 +149,7 @@ class BodyReader:
             self.reservation.timeout = None
 
     async def _chunks(self, limit: int, shown: int) -> AsyncGenerator[bytes, None]:
-        """The body's pieces, at most `limit` bytes, whatever Content-Length says; each prolongs the stall timeout."""
+        """Yield the body, at most `limit` bytes, whatever Content-Length is; each chunk extends the stall timeout."""
         announced = self.request.headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
             raise _too_large(shown)
@@ -168,6 +173,10 @@ class BodyReader:
 def check_header(upload: Upload, max_pixels: int) -> int:
     """Return an image's number of pixels, from its header; nothing is decoded.
 
+    Args:
+        upload: The image.
+        max_pixels: The largest accepted number of pixels.
+
     Raises:
         RequestError: 415 for a format that is not accepted, 413 for too many pixels, 400 for a header without a size.
     """
@@ -177,7 +186,7 @@ def check_header(upload: Upload, max_pixels: int) -> int:
         raise RequestError(415, "unsupported_format", f"{upload.name}: not an image in one of the formats {formats}")
     width, height = _header_size(upload.data)
     if width < 1 or height < 1:
-        raise RequestError(400, "bad_image", f"{upload.name}: the {kind} does not name its size; save it again")
+        raise RequestError(400, "bad_image", f"{upload.name}: the {kind} does not state its size; save it again")
     if width * height > max_pixels:
         message = f"{upload.name}: {width}x{height} pixels, but at most {max_pixels / 1e6:g} megapixels are accepted"
         raise RequestError(413, "too_many_pixels", message)
@@ -185,7 +194,11 @@ def check_header(upload: Upload, max_pixels: int) -> int:
 
 
 def check_early(uploads: tuple[Upload, ...], max_pixels: int) -> None:
-    """Refuse what the first bytes of a single image show, before it takes a slot; several are answered one by one.
+    """Check the first bytes of a single image, before it takes a slot. Several images are checked one by one later.
+
+    Args:
+        uploads: The images.
+        max_pixels: The largest accepted number of pixels.
 
     Raises:
         RequestError: As `check_header`, except for a header that is not complete in the first bytes.
@@ -197,7 +210,11 @@ def check_early(uploads: tuple[Upload, ...], max_pixels: int) -> None:
 
 
 def is_heavy(uploads: tuple[Upload, ...]) -> bool:
-    """Return whether these images take seconds rather than a fraction of one, by a look at their first bytes."""
+    """Return whether these images take seconds rather than a fraction of one, by their first bytes.
+
+    Args:
+        uploads: The images.
+    """
     pixels = 0
     for upload in uploads:
         width, height = _header_size(upload.data[:HEADER_BYTES])
@@ -211,12 +228,12 @@ def _format(data: bytes) -> str | None:
 
 
 def _header_size(data: bytes) -> tuple[int, int]:
-    """Width and height; -1 where the header does not name them."""
+    """Return width and height; -1 if the header does not state them."""
     if _format(data) is None:
         return -1, -1
     try:
         width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
-    except Exception:  # whatever a damaged header leads the parser to
+    except Exception:  # a damaged header can raise any error
         return -1, -1
     return (-1, -1) if width is None or height is None else (int(width), int(height))
 
@@ -241,7 +258,11 @@ async def _form_body(form: FormData) -> Body:
 
 
 def safe_name(name: str | None) -> str:
-    """Return a client's file name without folders and unprintable characters; "image" if nothing is left."""
+    """Return a client's file name without folders and unprintable characters; "image" if nothing is left.
+
+    Args:
+        name: The file name as it was sent.
+    """
     last = PureWindowsPath(PurePosixPath(name or "").name).name
     printable = "".join(character for character in last if character.isprintable())[:NAME_LENGTH]
     return printable or "image"

@@ -1,4 +1,4 @@
-"""A few threads that work, a short fair queue before them, and a deadline for each job."""
+"""A pool of worker threads, a short fair queue before them, and a deadline for each job."""
 
 import asyncio
 import threading
@@ -16,16 +16,17 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):  # noqa: N818 - control flow, not a fault
-    """Raised in a job's thread once nobody waits for its result."""
+    """Raised in a job's thread when its result is not needed any more."""
 
 
 class Cancellation:
-    """A flag that the event loop sets and a job reads between two steps of its work."""
+    """A flag that the event loop sets and a job checks between two steps of its work."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def cancel(self) -> None:
+        """Ask the job to stop."""
         self._event.set()
 
     def __call__(self) -> bool:
@@ -33,7 +34,7 @@ class Cancellation:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise Cancelled if the job should stop."""
+        """Raise `Cancelled` if the job should stop."""
         if self._event.is_set():
             raise Cancelled
 
@@ -71,18 +72,24 @@ class WorkerPool:
 
     @property
     def slots_in_use(self) -> int:
+        """Jobs that run or wait."""
         return len(self._running) + self.queued
 
     @property
     def queued(self) -> int:
+        """Jobs that wait."""
         return sum(map(len, self._queues.values()))
 
     @property
     def running(self) -> int:
+        """Jobs that run."""
         return len(self._running)
 
     def check_slot(self, client: str) -> None:
-        """Raise what `run` would raise now if no slot is free, so that a body need not be read first.
+        """Raise what `run` would raise now if no slot is free, so that the body need not be read first.
+
+        Args:
+            client: The client's identity.
 
         Raises:
             RequestError: 429 if all slots are in use and this client's share is used up.
@@ -98,17 +105,20 @@ class WorkerPool:
         deadline: float,
         heavy: bool = False,
     ) -> T:
-        """Run a job in one of the threads and return its result.
+        """Run a job in one of the threads.
 
         A job whose client leaves or whose deadline passes is removed from the queue, or cancelled if it runs; a running
-        one keeps its slot until it reads its cancellation.
+        one keeps its slot until it checks its cancellation.
 
         Args:
-            job: Takes the cancellation that it should read between two steps.
-            client: Whose job it is.
+            job: Takes the cancellation that it checks between two steps.
+            client: The client's identity.
             disconnected: Ends when the client leaves.
             deadline: In the loop's time.
             heavy: Whether the job takes seconds rather than a fraction of one.
+
+        Returns:
+            The result of the job.
 
         Raises:
             RequestError: 429 if all slots are in use, or another client's job took this one's; 503 if no thread was
@@ -142,7 +152,7 @@ class WorkerPool:
         return RequestError(429, "queue_full", message, RETRY_AFTER_S)
 
     def _displaceable(self, client: str) -> _Job | None:
-        """The newest waiting job of the client with the most jobs, if that has clearly more than this client."""
+        """Return the newest waiting job of the client with the most jobs, if that has clearly more than this client."""
         jobs = Counter(job.client for job in self._running)
         jobs.update({name: len(queue) for name, queue in self._queues.items()})
         most = max(self._queues, key=lambda name: jobs[name], default=None)
@@ -163,7 +173,7 @@ class WorkerPool:
         return job
 
     def _withdraw(self, job: _Job) -> None:
-        """Take a job out of the queue; a running one is asked to stop."""
+        """Remove a job from the queue; a running one is asked to stop."""
         job.cancellation.cancel()
         queue = self._queues.get(job.client, deque[_Job]())
         if not job.started and job in queue:
@@ -186,11 +196,11 @@ class WorkerPool:
         running = self._executor.submit(job.call, job.cancellation)
         job.started = True
         self._running.append(job)
-        # Once the loop is closed nobody counts slots any more.
+        # Slots are not counted after the loop is closed.
         running.add_done_callback(lambda done: loop.is_closed() or loop.call_soon_threadsafe(self._finish, job, done))
 
     def _next(self) -> _Job | None:
-        """The next client's first job that may run now; that client comes last from then on."""
+        """Return the next client's first job that may run now; that client comes last from then on."""
         no_heavy = sum(job.heavy for job in self._running) >= self._heavy_threads
         for client in self._waiting:
             job = next((job for job in self._queues[client] if not (job.heavy and no_heavy)), None)
@@ -210,5 +220,5 @@ class WorkerPool:
                 job.result.set_result(done.result())
             else:
                 job.result.set_exception(error)
-                job.result.exception()  # read here, since asyncio complains of errors that nobody waits for
+                job.result.exception()  # read here, because asyncio logs errors that are never read
         self._start_next()

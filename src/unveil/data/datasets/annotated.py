@@ -1,8 +1,8 @@
-"""Faces of a user's own: images in a folder, annotated in any format that the package reads. L landmarks."""
+"""A user's faces: images in a folder, annotated in any format that the package reads. L landmarks."""
 
 from pathlib import Path
 
-from unveil.data.datasets.samples import DataSet, Sample, need_folder
+from unveil.data.datasets.samples import DataSet, Sample, require_folder
 from unveil.io.annotations import implausible
 from unveil.io.files import DataError
 from unveil.io.formats import FaceAnnotation, read_annotations
@@ -17,7 +17,7 @@ def annotated_faces(
     """Read the faces of a folder of images.
 
     Args:
-        root: Folder of the images, however deep.
+        root: Folder of the images. Folders below it are searched as well.
         annotations: Their annotations: a folder, or a file of COCO keypoints, dlib, CVAT, Label Studio, CSV or JSON. By
             default those in `root`: `.pts` files beside the images, or one of the others.
         scheme: Scheme of the landmarks; by default the one that the file states, else the built-in scheme with as many.
@@ -26,9 +26,9 @@ def annotated_faces(
         The faces, and one line for each annotation that cannot be used.
 
     Raises:
-        DataError: There is no face at all, or nobody says what scheme it has.
+        DataError: There is no face at all, or its scheme is not known.
     """
-    need_folder(root)
+    require_folder(root)
     source = root if annotations is None else annotations
     found = read_annotations(source, scheme=scheme)
     faces = [face for face in found.faces if isinstance(face, FaceAnnotation)]

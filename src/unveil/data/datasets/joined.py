@@ -1,4 +1,4 @@
-"""Two sets of faces as one: annotated ones, and more whose landmarks a teacher predicted. N faces, L landmarks."""
+"""Two sets of faces as one: annotated ones, and others whose landmarks a teacher predicted. N faces, L landmarks."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,15 @@ from unveil.types import Image
 
 @dataclass(frozen=True, eq=False)
 class JoinedFaces:
-    """The faces of `first`, then those of `more`. DataError if they are not annotated alike."""
+    """The faces of two sets with the same scheme.
+
+    Args:
+        first: The faces that come first.
+        more: The faces that follow.
+
+    Raises:
+        DataError: The sets have different schemes.
+    """
 
     first: Faces
     more: Faces
@@ -28,24 +36,27 @@ class JoinedFaces:
 
     @property
     def label(self) -> str:
+        """Labels of both sets."""
         return f"{self.first.label} + {self.more.label}"
 
     @property
     def scheme(self) -> Scheme:
+        """Scheme of both sets."""
         return self.first.scheme
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """Names of the faces."""
         return (*self.first.names, *self.more.names)
 
     @cached_property
     def points_px(self) -> NDArray[np.float32]:
-        """(N, L, 2), each face in pixels of its own picture."""
+        """Landmarks (N, L, 2), each face in pixels of its own image."""
         return np.concatenate([self.first.points_px, self.more.points_px])
 
     @cached_property
     def visible(self) -> NDArray[np.bool_] | None:
-        """(N, L); of faces of which nobody says what is covered, all."""
+        """(N, L), False where a landmark is occluded. Without this annotation, a face has True; a set has None."""
         if self.first.visible is None and self.more.visible is None:
             return None
         return np.concatenate([_visible(faces) for faces in (self.first, self.more)])
@@ -54,7 +65,14 @@ class JoinedFaces:
         return len(self.first) + len(self.more)
 
     def image(self, index: int) -> Image:
-        """The picture of one face, RGB, (H, W, 3)."""
+        """Return the image of one face.
+
+        Args:
+            index: The number of the face.
+
+        Returns:
+            RGB image (H, W, 3).
+        """
         return self.first.image(index) if index < len(self.first) else self.more.image(index - len(self.first))
 
 

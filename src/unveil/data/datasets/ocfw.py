@@ -1,7 +1,8 @@
-"""A stand-in for OCFW, whose split is not public: which faces of 300W are occluded, as a list that people can edit.
+"""A replacement of OCFW, whose split is not public: a list, which users can edit, of the occluded faces of 300W.
 
 A list is CSV, the most occluded face first: `name,kind,coverage,landmarks,masked`. Only the first two columns are read
-back. Faces between the clean and the occluded ones are `unsure`: they neither train nor test until someone checks them.
+back. Faces between the clean and the occluded ones are `unsure`: they are neither in the training set nor in the test
+set until a person checks them.
 """
 
 import csv
@@ -46,7 +47,13 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a list."""
+    """A line of a list.
+
+    Args:
+        name: The face's name in 300W.
+        kind: Whether the face is clean or occluded.
+        coverage: How much of the face is occluded.
+    """
 
     name: str
     kind: Kind
@@ -54,7 +61,12 @@ class Entry:
 
 
 def faces_of_300w(root: Path, *, partial: bool = False) -> tuple[Sample, ...]:
-    """Return every face of 300W that is there: its training faces, Common, and Challenging if there is an `ibug`."""
+    """Return the faces of 300W: the training faces, Common, and Challenging if there is a folder `ibug`.
+
+    Args:
+        root: The folder of 300W.
+        partial: Whether a set with missing faces is accepted.
+    """
     splits = ("train", "common", *(("challenging",) if (root / "ibug").is_dir() else ()))
     return tuple(sample for split in splits for sample in three_hundred_w(root, split, partial).samples)
 
@@ -96,7 +108,12 @@ def rank_by_coverage(
 
 
 def write_list(path: Path, entries: Sequence[Entry]) -> None:
-    """Write a list atomically."""
+    """Write a list atomically.
+
+    Args:
+        path: The CSV file. Missing folders are created.
+        entries: The lines, in order.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file, lineterminator="\n")
@@ -109,6 +126,9 @@ def write_list(path: Path, entries: Sequence[Entry]) -> None:
 
 def read_list(path: Path) -> dict[str, Kind]:
     """Return the kind of each face, in the list's order.
+
+    Args:
+        path: The CSV file.
 
     Raises:
         DataError: The file is not such a list. The message names the line.
@@ -133,7 +153,11 @@ def read_list(path: Path) -> dict[str, Kind]:
 
 
 def is_kind_list(path: Path) -> bool:
-    """Return whether a list file has kinds of faces; else it has the path of one image per line."""
+    """Return whether a list file has kinds of faces; else it has the path of one image per line.
+
+    Args:
+        path: The file.
+    """
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             return {"name", "kind"} <= set(next(csv.reader(file), []))
@@ -144,8 +168,13 @@ def is_kind_list(path: Path) -> bool:
 def faces_of_kind(kind: Kind, faces: DataSet, path: Path) -> DataSet:
     """Return the faces of a set that have a kind in a list.
 
+    Args:
+        kind: The kind.
+        faces: The set.
+        path: The list.
+
     Raises:
-        DataError: The list lacks one of the faces, or none has the kind.
+        DataError: A face is not in the list, or no face has the kind.
     """
     kinds: Mapping[str, Kind] = read_list(path)
     unknown = [name for name in faces.names if name not in kinds]

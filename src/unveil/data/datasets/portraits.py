@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.datasets.samples import DataSet, Sample, need_folder
+from unveil.data.datasets.samples import DataSet, Sample, require_folder
 from unveil.data.pack import PackResult, Progress, write_pack
 from unveil.geometry import tight_box
 from unveil.installation import install_command
@@ -32,7 +32,15 @@ HQ_FOLDER = "CelebA-HQ-img"
 
 @dataclass(frozen=True, slots=True)
 class PreparedPortraits:
-    """What was packed, and the names of the images that were left out, by reason."""
+    """The faces that were packed, and the names of the images that were left out, by reason.
+
+    Args:
+        packed: The pack that was written.
+        unreadable: Images that cannot be read.
+        no_face: Images without a face.
+        cut_off: Images that contain too small a part of the face.
+        occluded: Images whose face has too few visible landmarks.
+    """
 
     packed: PackResult
     unreadable: tuple[str, ...]
@@ -63,8 +71,8 @@ def prepare_portraits(
         size: Side of a cut-out, pixels.
         inside: Leave out images that hold less than this share of the square around the face.
         visible: Leave out faces with less than this share of visible landmarks.
-        occluded_parts: Parts of the face that are occluded in every image, as "eyes"; the pack says so, and their
-            predicted visibility does not count.
+        occluded_parts: Parts of the face that are occluded in every image, as "eyes". The pack stores them as
+            occluded, and their predicted visibility is ignored.
         quality: JPEG quality, 0 to 100.
         progress: Called with the number of images done and of all.
         packing: Called with the number of faces packed and of all.
@@ -75,7 +83,7 @@ def prepare_portraits(
     Raises:
         DataError: No image is left, or there is no such part.
     """
-    need_folder(root)
+    require_folder(root)
     bare = ~_landmarks_of(occluded_parts)
     paths = _list_images(root)
     samples: list[Sample] = []
@@ -137,8 +145,8 @@ def prepare_celebamask_hq(
     """
     count, images = _hdf5(root, size) if root.is_file() else _images(root, out)
     if count != CELEBAMASK_HQ and not (partial and 0 < count < CELEBAMASK_HQ):
-        mend = "complete it" + (" or pass --partial to take what there is" if 0 < count < CELEBAMASK_HQ else "")
-        raise DataError(f"celebamask-hq: expected {CELEBAMASK_HQ} faces, found {count} in {root}; {mend}")
+        fix = "complete it" + (" or pass --partial to take what there is" if 0 < count < CELEBAMASK_HQ else "")
+        raise DataError(f"celebamask-hq: expected {CELEBAMASK_HQ} faces, found {count} in {root}; {fix}")
     out.mkdir(parents=True, exist_ok=True)
     for done, (name, image) in enumerate(images, start=1):
         how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
@@ -158,7 +166,7 @@ def _landmarks_of(parts: Sequence[str]) -> NDArray[np.bool_]:
     of_them = np.zeros(IBUG68.points, np.bool_)
     for name in parts:
         if name not in there:
-            raise DataError(f"no part {name!r} ; there are {', '.join(there)}")
+            raise DataError(f"no part {name!r}; there are {', '.join(there)}")
         of_them[list(there[name])] = True
     return of_them
 
@@ -187,7 +195,7 @@ def _share_inside(image: Image, points_px: Points) -> float:
 
 
 def _images(root: Path, out: Path) -> tuple[int, Iterator[tuple[str, Image]]]:
-    need_folder(root)
+    require_folder(root)
     folder = root / HQ_FOLDER if (root / HQ_FOLDER).is_dir() else root
     if out.resolve() == folder.resolve():
         raise DataError(f"{out}: the images are read from it; give another folder")

@@ -1,4 +1,4 @@
-"""What a data set of faces is made of and what its reader needs: samples, pictures, lists. N faces, L landmarks."""
+"""Data sets of faces, and what their readers share: samples, images and list files. N faces, L landmarks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +17,15 @@ from unveil.types import Box, Image, Points
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One annotated face: its name in the set ("helen/trainset/123_1"), its picture and its landmarks, (L, 2).
+    """One annotated face.
 
-    `image` is the file that holds the picture and `read` gets it out: a `.mat` holds many. `visible`, (L,), is False
-    where something covers a landmark; it and the face's `box` are None where the release does not give them.
+    Args:
+        name: Its name in the set, as in `helen/trainset/123_1`.
+        image: The file of the image. A `.mat` file holds several images.
+        points_px: Landmarks (L, 2) in pixels.
+        visible: (L,), False where a landmark is occluded; None if it is not annotated.
+        box: Box of the face in pixels; None if it is not annotated.
+        read: Reads the image from its file.
     """
 
     name: str
@@ -31,41 +36,64 @@ class Sample:
     read: Callable[[Path], Image] = field(default=read_image, repr=False)
 
     def load(self) -> Image:
-        """The picture, RGB, (H, W, 3); DataError if it is missing or not a picture."""
+        """Read the image.
+
+        Returns:
+            RGB image (H, W, 3).
+
+        Raises:
+            DataError: The file is missing or not an image.
+        """
         return self.read(self.image)
 
 
 @runtime_checkable
 class Faces(Protocol):
-    """Annotated faces to train or to report on, whether they lie in a folder or in a pack."""
+    """Annotated faces for training or evaluation, from a folder or from a pack."""
 
     @property
     def label(self) -> str:
-        """`300w/train 2012/3148`: every figure about the faces is printed beside it."""
+        """Name and size, as in `300w/train 2012/3148`. It is printed beside every figure about the faces."""
 
     @property
-    def scheme(self) -> Scheme: ...
+    def scheme(self) -> Scheme:
+        """Scheme of the landmarks."""
 
     @property
-    def names(self) -> tuple[str, ...]: ...
+    def names(self) -> tuple[str, ...]:
+        """Names of the faces."""
 
     @property
     def points_px(self) -> NDArray[np.float32]:
-        """(N, L, 2), each face in pixels of its own picture."""
+        """Landmarks (N, L, 2), each face in pixels of its own image."""
 
     @property
     def visible(self) -> NDArray[np.bool_] | None:
-        """(N, L), False where something covers a landmark; None where nobody says so of every face."""
+        """(N, L), False where a landmark is occluded; None if a face does not have this annotation."""
 
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image:
-        """The picture of one face, RGB, (H, W, 3)."""
+        """Return the image of one face.
+
+        Args:
+            index: The number of the face.
+
+        Returns:
+            RGB image (H, W, 3).
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Faces in the files of a release, and how many the official one has; None where nobody counts."""
+    """Faces in the files of a release.
+
+    Args:
+        name: Name of the set and its split.
+        samples: The faces.
+        scheme: Scheme of the landmarks.
+        expected: Number of faces in the official release; None if it is not known.
+    """
 
     name: str
     samples: tuple[Sample, ...] = field(repr=False)
@@ -74,23 +102,27 @@ class DataSet:
 
     @property
     def found(self) -> int:
+        """Number of faces that were found."""
         return len(self.samples)
 
     @property
     def label(self) -> str:
+        """Name and size, as in `300w/train 2012/3148`."""
         return f"{self.name} {self.found}" + ("" if self.expected is None else f"/{self.expected}")
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """Names of the faces."""
         return tuple(sample.name for sample in self.samples)
 
     @cached_property
     def points_px(self) -> NDArray[np.float32]:
+        """Landmarks (N, L, 2), each face in pixels of its own image."""
         return np.stack([sample.points_px for sample in self.samples])
 
     @cached_property
     def visible(self) -> NDArray[np.bool_] | None:
-        """(N, L), False where something covers a landmark; None where the release does not say."""
+        """(N, L), False where a landmark is occluded; None if a face does not have this annotation."""
         known = [sample.visible for sample in self.samples if sample.visible is not None]
         return np.stack(known) if known and len(known) == self.found else None
 
@@ -98,59 +130,104 @@ class DataSet:
         return len(self.samples)
 
     def image(self, index: int) -> Image:
+        """Return the image of one face.
+
+        Args:
+            index: The number of the face.
+
+        Returns:
+            RGB image (H, W, 3).
+        """
         return self.samples[index].load()
 
 
-def need_folder(root: Path) -> None:
-    """DataError if `root` is not a folder."""
+def require_folder(root: Path) -> None:
+    """Check that a folder exists.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        DataError: It is not a folder.
+    """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
 
 
-def need_split(name: str, split: str, splits: Sequence[str]) -> None:
-    """DataError, naming the splits that there are, if `split` is none of them."""
+def require_split(name: str, split: str, splits: Sequence[str]) -> None:
+    """Check that a set has a split.
+
+    Args:
+        name: Name of the set.
+        split: The split.
+        splits: The splits of the set.
+
+    Raises:
+        DataError: There is no such split. The message lists the splits.
+    """
     if split not in splits:
         there = f"there {'is' if len(splits) == 1 else 'are'} {', '.join(splits)}"
         raise DataError(f"{name} has no split {split!r}: {there}")
 
 
-def whole(data_set: DataSet, root: Path, short: Sequence[str], *, partial: bool) -> DataSet:
-    """`data_set` as it is if nothing is missing, or something is there and `partial` takes it.
+def require_complete(data_set: DataSet, root: Path, short: Sequence[str], *, partial: bool) -> DataSet:
+    """Check that a set is complete.
 
-    DataError with expected, found and folder otherwise; `short` says what is missing where. DataError too if there are
-    more faces than were released: then these are not the faces that others report on.
+    Args:
+        data_set: The set, with the expected number of faces.
+        root: The folder that it was read from.
+        short: Where faces are missing, for the message.
+        partial: Whether fewer faces are accepted, but at least one.
+
+    Returns:
+        The set.
+
+    Raises:
+        DataError: Faces are missing, or there are more than in the release.
     """
     expected, found = data_set.expected or 0, data_set.found
     if found > expected:
-        raise DataError(
-            f"{data_set.name}: {found} faces in {root}, but the release has {expected}; take the extra ones out"
-        )
+        raise DataError(f"{data_set.name}: {found} faces in {root}, but the release has {expected}; remove the others")
     if found == expected or (partial and found):
         return data_set
     where = f" (short: {', '.join(short)})" if short else ""
-    mend = "complete it" + (" or pass --partial to take what there is" if found else "")
-    raise DataError(f"{data_set.name}: expected {expected} faces, found {found} in {root}{where}; {mend}")
+    fix = "complete it" + (" or pass --partial to take what there is" if found else "")
+    raise DataError(f"{data_set.name}: expected {expected} faces, found {found} in {root}{where}; {fix}")
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a list file, counted from 1, without blank ones and those that begin with `#`."""
+    """Return the lines of a list file with their numbers from 1, without empty lines and comments (`#`).
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: The file cannot be read or is not UTF-8.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text; is it a list?") from error
+        raise DataError(f"{path}: not UTF-8 text; give a list file") from error
     stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
     return ((number, line) for number, line in stripped if line and not line.startswith("#"))
 
 
-def picture_below(root: Path, name: str, where: str) -> Path:
-    """The path of a picture that a list names; DataError, naming `where`, if it is none or leads out of `root`."""
+def image_below(root: Path, name: str, where: str) -> Path:
+    """Return the path of an image that a list names.
+
+    Args:
+        root: The folder that the path is relative to.
+        name: The path in the list.
+        where: The list and the line, for the message.
+
+    Raises:
+        DataError: The path is not that of an image, or not below `root`.
+    """
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.suffix.lower() not in IMAGE_SUFFIXES:
-        raise DataError(
-            f"{where}: {name!r} is not a picture's path; it ends in none of {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
+        raise DataError(f"{where}: {name!r} is not the path of an image; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
     if relative.is_absolute() or ".." in relative.parts:
-        raise DataError(f"{where}: {name!r} leads out of {root}; give it relative to that")
+        raise DataError(f"{where}: {name!r} is not below {root}; give a path relative to this folder")
     return root / relative

@@ -13,21 +13,27 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class DegradeConfig(BaseModel):
-    """The fraction of images that are changed in each way."""
+    """The fraction of images that are changed in each way.
+
+    Attributes:
+        color_fraction: Tint, contrast, brightness and gamma.
+        dark_fraction: Brightness between 4 and 40 percent.
+        hard_light_fraction: One side darker, behind a soft or a sharp edge.
+        haze_fraction: Low contrast.
+        grey_fraction: No colour.
+        blur_fraction: Defocus, motion blur or low resolution.
+        noise_fraction: Gaussian noise, of brightness alone or of each channel.
+        jpeg_fraction: JPEG artefacts of quality 15 to 70.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     color_fraction: Fraction = 0.7
-    """Tint, contrast, brightness and gamma."""
     dark_fraction: Fraction = 0.10
-    """Brightness between 4 and 40 percent."""
     hard_light_fraction: Fraction = 0.07
-    """One side darker, behind a soft or a sharp edge."""
     haze_fraction: Fraction = 0.05
-    """Low contrast."""
     grey_fraction: Fraction = 0.15
     blur_fraction: Fraction = 0.25
-    """Out of focus, moved, or of low resolution."""
     noise_fraction: Fraction = 0.2
     jpeg_fraction: Fraction = 0.2
 
@@ -65,7 +71,16 @@ def degraded(image: Image, config: DegradeConfig, rng: np.random.Generator) -> I
 
 
 def recolored(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Image:
-    """Change tint, contrast, brightness and gamma by one lookup table per channel."""
+    """Change tint, contrast, brightness and gamma by one lookup table per channel.
+
+    Args:
+        image: RGB image (H, W, 3).
+        rng: Source of randomness.
+        strength: Factor of all standard deviations.
+
+    Returns:
+        The changed image.
+    """
     levels = np.linspace(0, 1, 256)[:, None]
     tint = np.exp(rng.normal(0, 0.1 * strength, 3))
     contrast, brightness = np.exp(rng.normal(0, 0.3 * strength)), rng.normal(0, 0.1 * strength)

@@ -126,7 +126,14 @@ class SceneSampler:
         self._kinds = kinds / kinds.sum()
 
     def __call__(self, rng: np.random.Generator) -> DetectionScene:
-        """Compose one scene; the same state of the generator gives the same scene."""
+        """Compose one scene.
+
+        Args:
+            rng: Source of randomness; the same state gives the same scene.
+
+        Returns:
+            The scene and its labels.
+        """
         kind = int(rng.choice(4, p=self._kinds))
         compose = (self._empty, self._mosaic, self._single, self._group)[kind]
         canvas, shapes, fives, ignored = compose(rng)
