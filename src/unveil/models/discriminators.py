@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from unveil.models.attention import SelfAttention, identity
+from unveil.models.network import Network
 
 CHANNELS = (64, 128, 256, 512, 512, 512)
 FEATURES = 1024
@@ -20,25 +21,30 @@ ATTENTION_AFTER = 3  # convolutions: 32 px of 256, 16 px of 128
 
 
 class DiscriminatorOutput(NamedTuple):
-    """Logits of being a real photograph (one and the same for both if they are joint), and the maps of each layer."""
+    """Output of both discriminators. A logit is that of a real photograph.
+
+    Args:
+        global_logits: Logits of the whole faces.
+        local_logits: Logits of the patches; equal to `global_logits` if the discriminators are joint.
+        features: The output of each convolution's activation, of the global and then of the local discriminator.
+    """
 
     global_logits: Float[Tensor, "B"]
     local_logits: Float[Tensor, "B"]
     features: tuple[Float[Tensor, "B ..."], ...] = ()
-    """The output of each convolution's activation, of the global and then of the local discriminator."""
 
 
 class DiscriminatorTrunk(nn.Module):
-    """Convolutions of stride 2 from `size` pixels down to 4 (to 7) pixels, then a vector of features.
+    """Convolutions of stride 2 from `size` pixels down to 4 to 7 pixels, then a vector of features.
 
     Args:
-        size: The input's side: 4 to 7 times a power of two, from 16.
+        size: The input's side, pixels: 4 to 7 times a power of two, 16 to 511.
         width: Factor of the paper's channels.
         attention: Insert self-attention at an eighth of the side.
         spectral: Apply spectral normalisation to every layer.
 
     Raises:
-        ValueError: If `size` is not such a number.
+        ValueError: `size` is not such a number.
     """
 
     def __init__(self, size: int, *, width: float = 1.0, attention: bool = True, spectral: bool = True) -> None:
@@ -59,7 +65,11 @@ class DiscriminatorTrunk(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B D"], list[Float[Tensor, "B _ _ _"]]]:
-        """Return the features of RGB images in [0, 1], and the map after each convolution's activation."""
+        """Return the vector of features, and the map after each convolution's activation.
+
+        Args:
+            images: RGB in [0, 1].
+        """
         x, maps = images * 2 - 1, []
         for layer in self.layers:
             x = layer(x)
@@ -68,15 +78,15 @@ class DiscriminatorTrunk(nn.Module):
         return x, maps
 
 
-class Discriminators(nn.Module):
+class Discriminators(Network):
     """The global and the local discriminator. By default each has its own logit (equation 4).
 
     With `joint` one logit is computed from both feature vectors (Iizuka et al. 2017). It is then returned as both
     logits, so the same loss applies, weighted by λ1 + λ2.
 
     Args:
-        size: Side of a face.
-        patch: Side of a patch.
+        size: Side of a face, pixels.
+        patch: Side of a patch, pixels.
         width: Factor of the paper's channels.
         attention: Insert self-attention.
         spectral: Apply spectral normalisation.
@@ -106,7 +116,12 @@ class Discriminators(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "B 3 S S"], patches: Float[Tensor, "B 3 P P"]) -> DiscriminatorOutput:
-        """Return the logits of RGB images in [0, 1] and of the patches that `extract_patches` cuts out of them."""
+        """Return the logits of faces and of their patches.
+
+        Args:
+            images: RGB in [0, 1].
+            patches: A patch of each image, by `extract_patches`.
+        """
         (whole, global_maps), (part, local_maps) = self.global_trunk(images), self.local_trunk(patches)
         maps = (*global_maps, *local_maps)
         if self.joint:
@@ -119,7 +134,9 @@ class Discriminators(nn.Module):
 def patch_corners(mask: Float[Tensor, "B 1 S S"], patch: int) -> Int[Tensor, "B 2"]:
     """Return top and left of the patch around each mask's centre of mass, inside the image.
 
-    The patch of an empty mask is in the middle.
+    Args:
+        mask: Masks in [0, 1]; the patch of an empty mask is in the middle.
+        patch: Side of a patch, pixels.
     """
     size = mask.shape[-1]
     indices = torch.arange(size, device=mask.device, dtype=torch.float32)
@@ -131,14 +148,29 @@ def patch_corners(mask: Float[Tensor, "B 1 S S"], patch: int) -> Int[Tensor, "B 
 
 
 def random_corners(faces: int, size: int, patch: int, generator: torch.Generator) -> Int[Tensor, "B 2"]:
-    """Return top and left of a random patch of each image, "a random area for real samples"."""
+    """Return top and left of a random patch of each image.
+
+    Args:
+        faces: Number of images, B.
+        size: Side of an image, pixels.
+        patch: Side of a patch, pixels.
+        generator: Source of randomness.
+
+    Source: GAN-IA, section 3.3: "a random area for real samples".
+    """
     return torch.randint(0, size - patch + 1, (faces, 2), generator=generator, device=generator.device)
 
 
 def extract_patches(
     images: Float[Tensor, "B C S S"], corners: Int[Tensor, "B 2"], patch: int
 ) -> Float[Tensor, "B C P P"]:
-    """Return the patch of each image at integer positions; gradients flow back into the images."""
+    """Return the patch of each image; gradients flow back into the images.
+
+    Args:
+        images: The images.
+        corners: Top and left of each patch, pixels.
+        patch: Side of a patch, pixels.
+    """
     span = torch.arange(patch, device=images.device)
     rows, columns = (corners.to(images.device)[:, :, None] + span).unbind(dim=1)  # (B, P) each
     faces = torch.arange(len(images), device=images.device)[:, None, None]

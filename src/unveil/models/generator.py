@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from unveil.models.attention import SelfAttention
 from unveil.models.conv_norm import NormedConv, NormedDeconv
-from unveil.models.network import NetworkConfig, NetworkSpec
+from unveil.models.network import Network, NetworkConfig, NetworkSpec
 from unveil.schemes.hierarchy import Part
 from unveil.schemes.ibug68 import COMPONENT_MARGIN, COMPONENTS
 from unveil.schemes.scheme import Scheme
@@ -28,7 +29,12 @@ FULL_MASK_LOGIT = 30.0  # the mask of a network that replaces every pixel
 
 
 class GeneratorOutput(NamedTuple):
-    """The restored face, RGB in [0, 1], and the logit of each pixel of being occluded."""
+    """Output of a restoring network.
+
+    Args:
+        restored: The restored faces, RGB in [0, 1].
+        mask_logits: Logit of the probability that a pixel is occluded.
+    """
 
     restored: Float[Tensor, "B 3 H W"]
     mask_logits: Float[Tensor, "B 1 H W"]
@@ -39,20 +45,28 @@ class GeneratorOutput(NamedTuple):
         return torch.sigmoid(self.mask_logits)
 
     def composite(self, images: Float[Tensor, "B I H W"]) -> Float[Tensor, "B 3 H W"]:
-        """Return mask·restored + (1 - mask)·input; the first three channels of `images` are RGB."""
+        """Return mask·restored + (1 - mask)·input.
+
+        Args:
+            images: The network's input; its first three channels are RGB in [0, 1].
+        """
         rgb = images[:, :3]
         return rgb + self.mask * (self.restored - rgb)
 
 
 def as_generator_output(output: GeneratorOutput | Tensor) -> GeneratorOutput:
-    """Return the output of any restoring network; one that returns an image, (B, 3, H, W), replaces every pixel."""
+    """Return the output of any restoring network as a `GeneratorOutput`.
+
+    Args:
+        output: The output. An image alone, (B, 3, H, W), gets the mask 1 everywhere.
+    """
     if isinstance(output, Tensor):
         return GeneratorOutput(output, torch.full_like(output[:, :1], FULL_MASK_LOGIT))
     return output
 
 
 class RestorerNetworkConfig(NetworkConfig):
-    """What every restoring network has: its name, the side of its crop in pixels, and how the crop is framed."""
+    """Base of the configs of restoring networks: the crop of the whole face or of one component."""
 
     component: ComponentName | None = None
     """Restore this component alone; None restores the whole face."""
@@ -60,6 +74,7 @@ class RestorerNetworkConfig(NetworkConfig):
     """The crop's side in diagonals of the landmark box; a component always uses 1.4."""
 
     @property
+    @override
     def sizes(self) -> dict[str, Any]:
         return self.model_dump(exclude=set(RestorerNetworkConfig.model_fields))
 
@@ -68,9 +83,8 @@ class RestorerNetworkConfig(NetworkConfig):
         """The component's landmarks; None for the whole face."""
         return next((part for part in COMPONENTS if part.name == self.component), None)
 
+    @override
     def spec(self, scheme: Scheme, *, annotation_offset: float = 0.0) -> NetworkSpec:
-        """Return the record of this network; a restorer has no annotation offset."""
-        del annotation_offset
         margin = self.margin if self.component is None else COMPONENT_MARGIN
         return NetworkSpec(self.network, scheme.name, self.input_size, margin, self.sizes, component=self.component)
 
@@ -99,13 +113,16 @@ class GeneratorConfig(RestorerNetworkConfig):
     refine_blocks: int = 3
     """Residual blocks of the second stage."""
 
+    @override
     def build(self, scheme: Scheme) -> "Generator":
-        """Return the network with fresh weights; it is the same for every scheme."""
-        del scheme
-        return Generator(self)
+        return Generator(self)  # the same for every scheme
 
     def scaled(self, width: float) -> "GeneratorConfig":
-        """Return the same sizes with `width` times as many channels, in multiples of eight."""
+        """Return the same sizes with other numbers of channels, in multiples of eight.
+
+        Args:
+            width: Factor of all numbers of channels.
+        """
 
         def channels(count: int) -> int:
             return max(8, round(width * count / 8) * 8)
@@ -148,7 +165,7 @@ GENERATORS: Mapping[str, GeneratorConfig] = MappingProxyType(
 """Named sizes."""
 
 
-class Encoder(nn.Module):
+class _Encoder(nn.Module):
     """A 5x5 convolution at full resolution, then two 3x3 convolutions at each smaller scale. Returns all maps."""
 
     def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
@@ -166,7 +183,7 @@ class Encoder(nn.Module):
         return maps
 
 
-class Decoder(nn.Module):
+class _Decoder(nn.Module):
     """Upsample, and at every scale concatenate the encoder's map of that scale (the skip connections)."""
 
     def __init__(self, widths: tuple[int, ...], head_channels: int) -> None:
@@ -192,6 +209,10 @@ class PositionEmbedding(nn.Module):
     """Add a learned map, resized to the input's size (ours).
 
     A face has the same place in every crop, but convolutions learn their position from the borders alone.
+
+    Args:
+        channels: Channels of the map.
+        side: Side of the learned map.
     """
 
     def __init__(self, channels: int, side: int) -> None:
@@ -199,13 +220,18 @@ class PositionEmbedding(nn.Module):
         self.map = nn.Parameter(torch.zeros(1, channels, side, side))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Return the input plus the learned map.
+
+        Args:
+            x: The map.
+        """
         sides = x.shape[-2:]
         if sides == self.map.shape[-2:]:
             return x + self.map
         return x + F.interpolate(self.map, sides, mode="bilinear", align_corners=False)
 
 
-class MirrorFusion(nn.Module):
+class _MirrorFusion(nn.Module):
     """Add a convolution of the mirrored map (ours); it starts at zero, so a new block returns its input."""
 
     def __init__(self, channels: int) -> None:
@@ -220,7 +246,7 @@ class MirrorFusion(nn.Module):
         return mixed
 
 
-class ResidualBlock(nn.Module):
+class _ResidualBlock(nn.Module):
     """Two 3x3 convolutions, the first one dilated, with a shortcut."""
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -232,7 +258,7 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.second(self.first(x)))
 
 
-class Refiner(nn.Module):
+class _Refiner(nn.Module):
     """The second stage: correct the upsampled first stage by a residual at twice its side (ours).
 
     All convolutions run at the first stage's resolution, on 2x2 blocks of pixels as channels. The last one starts at
@@ -242,7 +268,7 @@ class Refiner(nn.Module):
     def __init__(self, image_channels: int, feature_channels: int, channels: int, blocks: int) -> None:
         super().__init__()
         self.stem = NormedConv(4 * image_channels + feature_channels + 4, channels, 3)
-        self.blocks = nn.Sequential(*(ResidualBlock(channels, 2**index) for index in range(blocks)))
+        self.blocks = nn.Sequential(*(_ResidualBlock(channels, 2**index) for index in range(blocks)))
         self.head = nn.Conv2d(channels, 16, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None
@@ -254,14 +280,14 @@ class Refiner(nn.Module):
         features: Float[Tensor, "B C H H"],
         coarse: Float[Tensor, "B 4 H H"],
     ) -> Float[Tensor, "B 4 S S"]:
-        """Return the logits of RGB and mask at the full side; `coarse` are those of the first stage."""
-        pixels = F.pixel_unshuffle(images * 2 - 1, 2)
+        """Return the logits of RGB and mask at the full side; `coarse` are those of the first stage, H = S / 2."""
+        pixels = F.pixel_unshuffle(images * 2 - 1, 2)  # (B, 4 I, H, H)
         x = self.stem(torch.cat([pixels, features, torch.tanh(coarse / 4)], dim=1))
-        residual = F.pixel_shuffle(self.head(self.blocks(x)), 2)
+        residual = F.pixel_shuffle(self.head(self.blocks(x)), 2)  # (B, 4, S, S)
         return F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False) + residual
 
 
-class Generator(nn.Module):
+class Generator(Network):
     """Encoder, dilated bottleneck, self-attention, decoder; then, if configured, a second stage at twice the side.
 
     The side of the (first stage's) input must be divisible by 2 ** (scales - 1). No layer pools.
@@ -281,17 +307,17 @@ class Generator(nn.Module):
         super().__init__()
         widths, middle = config.widths, config.widths[-1]
         self.config, self.guided, self.channels = config, config.guided, 3 + config.guided
-        self.encoder = Encoder(self.channels, widths)
+        self.encoder = _Encoder(self.channels, widths)
         self.pre_bottleneck = NormedConv(middle, middle, 3)
         self.position = PositionEmbedding(middle, config.position_size) if config.position_size else nn.Identity()
         self.dilated = nn.Sequential(*(NormedConv(middle, middle, 3, dilation=rate) for rate in config.dilations))
-        self.mirror = MirrorFusion(middle) if config.mirror else nn.Identity()
+        self.mirror = _MirrorFusion(middle) if config.mirror else nn.Identity()
         self.attention = SelfAttention(middle) if config.attention else nn.Identity()
-        self.decoder = Decoder(widths, config.head_channels)
+        self.decoder = _Decoder(widths, config.head_channels)
         self.head = nn.Conv2d(config.head_channels, 4, 3, padding=1)
-        self.refiner: Refiner | None = None
+        self.refiner: _Refiner | None = None
         if config.refine_channels:
-            self.refiner = Refiner(self.channels, config.head_channels, config.refine_channels, config.refine_blocks)
+            self.refiner = _Refiner(self.channels, config.head_channels, config.refine_channels, config.refine_blocks)
 
     def forward(self, images: Float[Tensor, "B I S S"], coarse_only: bool = False) -> GeneratorOutput:
         """Restore the faces.
@@ -311,10 +337,14 @@ class Generator(nn.Module):
     def first_stage(
         self, images: Float[Tensor, "B I S S"]
     ) -> tuple[Float[Tensor, "B C S S"], Float[Tensor, "B 4 S S"]]:
-        """Return the decoder's features and the logits of RGB and mask."""
+        """Return the decoder's features and the logits of RGB and mask.
+
+        Args:
+            images: The input of the network, at the side of the first stage.
+        """
         maps = self.encoder(images)
         x = self.dilated(self.position(self.pre_bottleneck(maps[-1])))
-        features = self.decoder(self.attention(self.mirror(x)), maps)
+        features = self.decoder(self.attention(self.mirror(x)), maps)  # (B, C, S, S)
         return features, self.head(features)
 
 

@@ -234,6 +234,10 @@ class GlomFaceLight(LandmarkNetwork):
         return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale)
 
     @override
+    def visibility_module(self) -> str:
+        return super().visibility_module() if self.visibility_head is None else "visibility_head"
+
+    @override
     def load_imagenet(self) -> None:
         self.backbone.trunk.load_imagenet()
 

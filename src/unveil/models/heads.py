@@ -110,7 +110,14 @@ class VisibilityHead(nn.Module):
         features: Float[Tensor, "B C H W"],
         points_unit: Float[Tensor, "B L 2"],
     ) -> Float[Tensor, "B L"]:
-        """Return visibility logits."""
+        """Return visibility logits.
+
+        Args:
+            tokens: The landmarks' tokens after mixing.
+            parts: Features of the smallest parts.
+            features: The shared feature map.
+            points_unit: The landmarks.
+        """
         context = parts.index_select(0, self.part_indices).transpose(0, 1)  # (B, L, Q)
         nearby = sample_patches(features, points_unit, self.grid).flatten(2)  # (B, L, K C)
         inputs = self.norm(torch.cat([tokens, context, nearby], dim=-1).flatten(0, 1))

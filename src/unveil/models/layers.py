@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 
 class ScaledConv(nn.Module):
@@ -45,6 +46,11 @@ class ScaledConv(nn.Module):
         self.stride, self.padding, self.groups, self.relu = stride, kernel // 2, groups, relu
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
+        """Return the filtered map.
+
+        Args:
+            x: The map.
+        """
         if self.groups > 1 and torch.is_autocast_enabled("cpu"):  # slow there in bfloat16 (docs/decisions/0004)
             with torch.autocast("cpu", enabled=False):
                 return self._convolve(x.float()).to(x.dtype)
@@ -63,7 +69,11 @@ class ScaledConv(nn.Module):
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Return linear layers from each width to the next, with a ReLU between two layers."""
+    """Return linear layers with a ReLU between two layers.
+
+    Args:
+        widths: Features of the input, of each hidden layer, and of the output.
+    """
     layers: list[nn.Module] = []
     for index, (before, after) in enumerate(pairwise(widths)):
         if index:
@@ -91,15 +101,26 @@ class PartLinear(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Float[Tensor, "P B I"]) -> Float[Tensor, "P B O"]:
+        """Return the features of each part.
+
+        Args:
+            x: One input for each part.
+        """
         return torch.baddbmm(self.bias, x, self.weight)
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch norm whose statistics can be frozen, so that the faces of a batch are independent in training too."""
+    """Batch norm whose statistics can be frozen, so that the faces of a batch are independent in training too.
+
+    Args:
+        channels: Channels of the map.
+        frozen: Keep the initial statistics.
+    """
 
     def __init__(self, channels: int, *, frozen: bool = False) -> None:
         super().__init__(channels)
         self.frozen = frozen
 
+    @override
     def train(self, mode: bool = True) -> "Norm":
         return super().train(mode and not self.frozen)

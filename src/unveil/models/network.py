@@ -1,4 +1,4 @@
-"""What all networks share: frozen configs, the record that files carry, landmark predictions, parameter groups.
+"""What all networks share: frozen configs, the record in weights files, landmark predictions, parameter groups.
 
 B faces, L landmarks, T steps, K contours, H and W pixels of a map.
 """
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unveil.schemes.scheme import Scheme
 from unveil.schemes.scheme_file import scheme_record
@@ -25,7 +26,7 @@ class FrozenConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """What a weights file says about its network, enough to build it again.
+    """The record of a network in its weights file, from which the network is built again.
 
     Args:
         network: Name of the network in `unveil.registry`.
@@ -62,8 +63,15 @@ class NetworkConfig(FrozenConfig):
     network: str
     input_size: int
 
-    def build(self, scheme: Scheme) -> nn.Module:
-        """Return the network with fresh weights for a scheme."""
+    def build(self, scheme: Scheme) -> "Network":
+        """Return the network with fresh weights.
+
+        Args:
+            scheme: The landmark scheme.
+
+        Raises:
+            ValueError: The sizes do not fit the scheme.
+        """
         raise NotImplementedError
 
     @property
@@ -72,7 +80,12 @@ class NetworkConfig(FrozenConfig):
         return self.model_dump(exclude={"network", "input_size"})
 
     def spec(self, scheme: Scheme, *, annotation_offset: float = 0.0) -> NetworkSpec:
-        """Return the record of this network for a scheme."""
+        """Return the record of this network.
+
+        Args:
+            scheme: The landmark scheme.
+            annotation_offset: Horizontal offset of the annotations to the right, in diagonals of the tight box.
+        """
         own = scheme_record(scheme)
         return NetworkSpec(
             self.network, scheme.name, self.input_size, 1.0, self.sizes, own, annotation_offset=annotation_offset
@@ -80,7 +93,13 @@ class NetworkConfig(FrozenConfig):
 
 
 class ParamGroup(NamedTuple):
-    """Parameters that train alike: the factor of their learning rate, and whether weight decay applies."""
+    """Parameters that train alike.
+
+    Args:
+        params: The parameters.
+        lr_scale: Factor of their learning rate.
+        weight_decay: Whether weight decay applies.
+    """
 
     params: list[nn.Parameter]
     lr_scale: float = 1.0
@@ -106,11 +125,13 @@ def group_parameters(network: nn.Module, lr_scales: Iterable[tuple[nn.Module, fl
 
 
 class Prediction(NamedTuple):
-    """Output of a landmark network.
+    """Output of a landmark network. A field is None for a network that does not predict it.
 
-    `visibility_logit` and `log_scale` are None for a network without those heads. `log_scale` is the natural logarithm
-    of the expected distance between prediction and ground truth, in unit coordinates of the crop. `boundary_logits` are
-    the maps of the K contours, of a network that predicts them.
+    Args:
+        shapes_unit: The shape after each step, in unit coordinates of the crop.
+        visibility_logit: Logit of the probability that a landmark is visible.
+        log_scale: Natural logarithm of the expected distance between prediction and ground truth, in unit coordinates.
+        boundary_logits: The maps of the K contours after each step.
     """
 
     shapes_unit: Float[Tensor, "B T L 2"]
@@ -124,11 +145,28 @@ class Prediction(NamedTuple):
         return self.shapes_unit[:, -1]
 
 
-class LandmarkNetwork(nn.Module):
+class Network(nn.Module):
+    """Base of all networks."""
+
+    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
+        """Return the parameters in groups that train alike; by default all in one group.
+
+        Args:
+            backbone_lr_scale: Factor of the learning rate of a backbone that starts from trained weights.
+            memory_lr_scale: Factor of the learning rate of the layers that read all landmarks at once.
+        """
+        del backbone_lr_scale, memory_lr_scale
+        return [ParamGroup(list(self.parameters()))]
+
+
+class LandmarkNetwork(Network):
     """Base of the networks that predict landmarks from one crop.
 
     Buffers: `mean_shape` (L, 2) in unit coordinates, zero until `set_mean_shape`; `calibration` (3,), gain and offset
     of the visibility logit and gain of the scale, fitted on the validation split after training.
+
+    Args:
+        scheme: The landmark scheme.
     """
 
     mean_shape: Tensor
@@ -142,17 +180,38 @@ class LandmarkNetwork(nn.Module):
         self.register_buffer("calibration", torch.tensor([1.0, 0.0, 1.0]))
 
     def landmarks(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B L 2"]:
-        """Return the landmarks alone, in unit coordinates, from RGB in [0, 1]."""
+        """Return the landmarks alone, in unit coordinates.
+
+        Args:
+            images: RGB in [0, 1].
+        """
         prediction: Prediction = self(images)
         return prediction.points_unit
 
     def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
-        """Set the shape that refinement starts from, in unit coordinates."""
+        """Set the shape that refinement starts from.
+
+        Args:
+            mean_shape: The shape in unit coordinates.
+        """
         self.mean_shape.copy_(mean_shape)
 
     def set_calibration(self, visibility: tuple[float, float], scale: float) -> None:
-        """Set gain and offset of the visibility logit, and the factor of the predicted distance."""
+        """Set the calibration of the auxiliary outputs.
+
+        Args:
+            visibility: Gain and offset of the visibility logit.
+            scale: Factor of the predicted distance.
+        """
         self.calibration.copy_(torch.tensor([*visibility, scale]))
+
+    def visibility_module(self) -> str:
+        """Return the name of the submodule that predicts visibility and can train alone.
+
+        Raises:
+            ValueError: The network has none.
+        """
+        raise ValueError("--visibility-only: the network has no visibility head; add --model.visibility-dim 96")
 
     def load_imagenet(self) -> None:
         """Load ImageNet weights into the backbone.
@@ -162,12 +221,6 @@ class LandmarkNetwork(nn.Module):
         """
         raise ValueError(f"{type(self).__name__} has no ImageNet weights; pass --no-imagenet")
 
+    @override
     def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
-        """Return the parameters in groups that train alike.
-
-        Args:
-            backbone_lr_scale: Factor of the learning rate of a backbone that starts from trained weights.
-            memory_lr_scale: Factor of the learning rate of the layers that read all landmarks at once.
-        """
-        del backbone_lr_scale, memory_lr_scale
         return group_parameters(self)

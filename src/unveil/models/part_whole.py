@@ -19,13 +19,22 @@ MASKED = -1e4  # added to an attention score; a finite number survives averaging
 
 
 class PartWholeEncoder(nn.Module):
-    """Mix level by level from the smallest parts to the whole, with one residual from the input to the output."""
+    """Mix level by level from the smallest parts to the whole, with one residual from the input to the output.
+
+    Args:
+        mixers: One module for each level, lowest first; each maps (B, L, D) to (B, L, D).
+    """
 
     def __init__(self, mixers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.mixers = nn.ModuleList(mixers)
 
     def forward(self, patches: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """Return the landmarks' features after mixing.
+
+        Args:
+            patches: Features of each landmark's patch.
+        """
         mixed = patches
         for mixer in self.mixers:
             mixed = mixer(mixed)
@@ -51,29 +60,39 @@ class PartAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
         self.mlp = nn.Sequential(nn.LayerNorm(dim), *mlp(dim, expansion * dim, dim)) if expansion else None
-        self.register_buffer("attn_bias", part_attn_bias(level), persistent=False)
+        self.register_buffer("attn_bias", _part_attn_bias(level), persistent=False)
 
     def forward(self, tokens: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """Return the tokens after attention and MLP.
+
+        Args:
+            tokens: The landmarks' tokens.
+        """
         landmarks, dim = tokens.shape[1:]
         x: Tensor = tokens.flatten(0, 1)  # two axes: ONNX then has one operation for a matrix product with its bias
         qkv = self.qkv(self.norm(x)).reshape(-1, landmarks, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()  # (B, heads, L, D / heads) each
-        scores = query @ key.transpose(-1, -2) * (dim // self.heads) ** -0.5 + self.attn_bias
-        attended = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(-1, dim)
+        scores = query @ key.transpose(-1, -2) * (dim // self.heads) ** -0.5 + self.attn_bias  # (B, heads, L, L)
+        attended = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(-1, dim)  # (B L, D)
         x = x + self.proj(attended)
         if self.mlp is not None:
             x = x + self.mlp(x)
         return x.reshape(-1, landmarks, dim)
 
 
-def part_attn_bias(level: Level) -> Float[Tensor, "L L"]:
+def _part_attn_bias(level: Level) -> Float[Tensor, "L L"]:
     """Return the bias of attention scores: zero between landmarks of one part, a large negative number elsewhere."""
     part = torch.tensor(level.part_indices())
     return torch.where(part[:, None] == part[None], 0.0, MASKED)
 
 
 def attention_mixers(hierarchy: Hierarchy, dim: int) -> list[nn.Module]:
-    """Return one attention block per level, lowest first; the upper two, with the largest parts, have an MLP."""
+    """Return one attention block per level, lowest first; the upper two, with the largest parts, have an MLP.
+
+    Args:
+        hierarchy: The landmark hierarchy.
+        dim: Features of a token.
+    """
     upper = hierarchy.levels[-2:]
     return [PartAttention(level, dim, expansion=2 if level in upper else 0) for level in hierarchy.levels]
 
@@ -85,7 +104,12 @@ class PartNonLocal(nn.Module):
     computed as one product: parts are padded to the largest, and the padding is masked. A block has no residual, so the
     value and output weights start with the variance of the input; otherwise five levels fade to a constant.
 
-    Source: figure 5.
+    Args:
+        level: The level of the parts.
+        places: Places of a patch, S.
+        channels: Features of a place, C.
+
+    Source: Zhu et al. 2022, figure 5.
     """
 
     padded: Tensor
@@ -108,6 +132,11 @@ class PartNonLocal(nn.Module):
         self.places, self.channels = places, channels
 
     def forward(self, patches: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """Return the landmarks' features after the exchange, without a residual.
+
+        Args:
+            patches: Features of each landmark's patch, D = S C.
+        """
         (parts, size), dim = self.padded.shape, self.places * self.channels
         own = patches[:, self.padded].transpose(0, 1).reshape(parts, -1, self.channels)  # (P, B M S, C)
         x1, x2, x3 = self.qkv(own).reshape(parts, -1, size * self.places, 3 * self.channels).chunk(3, dim=-1)

@@ -14,13 +14,23 @@ from unveil.models.layers import Norm, mlp
 
 
 def sample(features: Float[Tensor, "B C H W"], points_unit: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K C"]:
-    """Sample a map at points, bilinear between pixels and zero outside the map."""
+    """Return a map's values at points, bilinear between pixels and zero outside the map.
+
+    Args:
+        features: The map.
+        points_unit: The points.
+    """
     sampled = F.grid_sample(features, points_unit[:, :, None], mode="bilinear", align_corners=False)  # (B, C, K, 1)
     return sampled.flatten(2).transpose(1, 2)
 
 
 def square_grid(count: int, spacing_unit: float) -> Float[Tensor, "K 2"]:
-    """Return `count` x `count` offsets, `spacing_unit` apart, centred on zero, row by row."""
+    """Return the offsets of a square grid centred on zero, row by row.
+
+    Args:
+        count: Samples along a side; K = count².
+        spacing_unit: Distance between two samples.
+    """
     ticks = (torch.arange(count) - (count - 1) / 2) * spacing_unit
     y, x = torch.meshgrid(ticks, ticks, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
@@ -29,7 +39,13 @@ def square_grid(count: int, spacing_unit: float) -> Float[Tensor, "K 2"]:
 def sample_patches(
     features: Float[Tensor, "B C H W"], points_unit: Float[Tensor, "B L 2"], grid: Float[Tensor, "K 2"]
 ) -> Float[Tensor, "B L K C"]:
-    """Sample a map at the offsets of a grid around each landmark."""
+    """Return a map's values at the offsets of a grid around each landmark.
+
+    Args:
+        features: The map.
+        points_unit: The landmarks.
+        grid: The offsets.
+    """
     batch, landmarks = points_unit.shape[:2]
     samples = sample(features, (points_unit[:, :, None] + grid).flatten(1, 2))
     return samples.reshape(batch, landmarks, grid.shape[0], features.shape[1])
@@ -61,7 +77,14 @@ class FeaturePatches(nn.Module):
     def forward(
         self, features: Float[Tensor, "B C H W"], points_unit: Float[Tensor, "B L 2"], step: int
     ) -> Float[Tensor, "B L D"]:
-        patches = sample_patches(features, points_unit, self.grids[step]).flatten(2)
+        """Return each landmark's token.
+
+        Args:
+            features: The shared feature map.
+            points_unit: The landmarks.
+            step: The refinement step, counted from 0, which selects the grid.
+        """
+        patches = sample_patches(features, points_unit, self.grids[step]).flatten(2)  # (B, L, K C)
         # Two axes instead of three: ONNX then has one operation for a matrix product with its bias.
         embedded = self.embed(patches.flatten(0, 1)) + self.position_embed(points_unit.flatten(0, 1))
         tokens: Tensor = embedded.reshape(-1, *self.landmark_embed.shape) + self.landmark_embed
@@ -110,16 +133,25 @@ class ImagePatches(nn.Module):
         self.size, self.places, self.channels = size, side * side, before
 
     def forward(self, images: Float[Tensor, "B 3 H W"], points_unit: Float[Tensor, "B L 2"]) -> Float[Tensor, "B L D"]:
-        """Return each landmark's features, place after place, from RGB in [0, 1]."""
+        """Return each landmark's features, place after place.
+
+        Args:
+            images: RGB in [0, 1].
+            points_unit: The landmarks.
+        """
         landmarks = points_unit.shape[1]
         patches = sample_patches(images * 2 - 1, points_unit, self.grid)  # (B, L, K, 3)
-        patches = patches.reshape(-1, self.size, self.size, 3).permute(0, 3, 1, 2)
+        patches = patches.reshape(-1, self.size, self.size, 3).permute(0, 3, 1, 2)  # (B L, 3, size, size)
         maps = self.cnn(patches).flatten(2).transpose(1, 2)  # (B L, S, C)
         return torch.reshape(maps, (-1, landmarks, self.places * self.channels))
 
 
 class Coordinates(nn.Module):
-    """Append two channels to a square map: x and y of its pixels, from -1 to 1."""
+    """Append two channels to a square map: x and y of its pixels, from -1 to 1 (CoordConv, Liu et al. 2018).
+
+    Args:
+        side: Side of the map, pixels.
+    """
 
     xy: Tensor
 
@@ -129,4 +161,9 @@ class Coordinates(nn.Module):
         self.register_buffer("xy", torch.stack([x, y])[None], persistent=False)
 
     def forward(self, maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
+        """Return the map with two more channels, D = C + 2.
+
+        Args:
+            maps: The map.
+        """
         return torch.cat([maps, self.xy.expand(maps.shape[0], -1, -1, -1)], dim=1)

@@ -17,10 +17,18 @@ class PerceptualFeatures(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """Return the maps of RGB images in [0, 1], the finest first."""
+        """Return the maps, the finest first.
+
+        Args:
+            images: RGB in [0, 1].
+        """
         maps: list[Tensor] = self.network(images)
         return maps
 
     def pooled(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 160"]:
-        """Return the spatial means of all maps: a description of each image for the Fréchet distance."""
+        """Return the spatial means of all maps: a description of each image for the Fréchet distance.
+
+        Args:
+            images: RGB in [0, 1].
+        """
         return torch.cat([maps.mean(dim=(2, 3)) for maps in self(images)], dim=1)

@@ -54,7 +54,12 @@ class WholePartDecoder(nn.Module):
     def forward(
         self, memory: Float[Tensor, "B W"], evidence: Float[Tensor, "B E"] | None = None
     ) -> tuple[Float[Tensor, "P B Q"], Float[Tensor, "O B R"]]:
-        """Return the smallest parts, and the parts of the level above them."""
+        """Return the smallest parts, and the parts of the level above them.
+
+        Args:
+            memory: Features of the whole.
+            evidence: Features above the whole, if `evidence_dim` is not 0.
+        """
         above, parts = memory[None, :, :0] if evidence is None else evidence[None], memory[None]
         for level in self.levels:
             above, parts = parts, level(parts, above)
@@ -85,7 +90,13 @@ class Relations(nn.Module):
         self.register_buffer("parents", torch.tensor(parents), persistent=False)
 
     def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B I"]:
-        padded = F.pad(parts, (0, 0, 0, 0, 0, 1))
+        """Return the input of each child.
+
+        Args:
+            parts: Features of the parts.
+            above: Features of the parts one level above.
+        """
+        padded = F.pad(parts, (0, 0, 0, 0, 0, 1))  # (P + 1, B, Q)
         related = padded.index_select(0, self.related.flatten())
         coupled = related.reshape(*self.related.shape, -1, parts.shape[2])  # (C, slots, B, Q)
         constraint = above.index_select(0, self.parents)
@@ -93,7 +104,16 @@ class Relations(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """The parts of one level from the P parts of the level above, and from the O parts above those."""
+    """One level of the tree: its parts from the P parts of the level above, and from the O parts above those.
+
+    Args:
+        hierarchy: The landmark hierarchy.
+        level: The level that is computed, counted from the smallest parts.
+        part_dim: Features of a part of the level above, Q.
+        parent_dim: Features of a part two levels above, R.
+        hidden_dim: Hidden features of the MLP.
+        out_dim: Features of a part of this level, S.
+    """
 
     def __init__(
         self, hierarchy: Hierarchy, level: int, part_dim: int, parent_dim: int, hidden_dim: int, out_dim: int
@@ -105,6 +125,12 @@ class DecoderLevel(nn.Module):
         self.fc2 = PartLinear(count, hidden_dim, out_dim, relu=True)
 
     def forward(self, parts: Float[Tensor, "P B Q"], above: Float[Tensor, "O B R"]) -> Float[Tensor, "C B S"]:
+        """Return the features of this level's parts.
+
+        Args:
+            parts: Features of the parts of the level above.
+            above: Features of the parts two levels above.
+        """
         return torch.relu(self.fc2(torch.relu(self.fc1(self.relations(parts, above)))))
 
 
@@ -127,6 +153,12 @@ class GRUMemory(nn.Module):
         self.cell = nn.GRUCell(memory_dim, memory_dim)
 
     def forward(self, tokens: Float[Tensor, "B L D"], memory: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
+        """Return the updated memory.
+
+        Args:
+            tokens: The landmarks' tokens.
+            memory: The memory of the step before.
+        """
         projected = torch.relu(self.token_proj(tokens.flatten(0, 1)))  # two axes: one operation of ONNX
         inputs = self.input_proj(projected.reshape(-1, tokens.shape[1] * projected.shape[1]))
         updated: Tensor = self.cell(torch.relu(inputs), memory)
@@ -134,11 +166,24 @@ class GRUMemory(nn.Module):
 
 
 class RNNMemory(nn.Module):
-    """The paper's recurrent memory of the whole face: h = tanh(FC[features of all landmarks, h])."""
+    """The paper's recurrent memory of the whole face: h = tanh(FC[features of all landmarks, h]).
+
+    Args:
+        features: Features of all landmarks together, L D.
+        memory_dim: Features of the memory.
+
+    Source: Zhu et al. 2022, section 3.3.
+    """
 
     def __init__(self, features: int, memory_dim: int) -> None:
         super().__init__()
         self.fc = nn.Linear(features + memory_dim, memory_dim)
 
     def forward(self, tokens: Float[Tensor, "B L D"], memory: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
+        """Return the updated memory.
+
+        Args:
+            tokens: The landmarks' features.
+            memory: The memory of the step before.
+        """
         return torch.tanh(self.fc(torch.cat([tokens.flatten(1), memory], dim=-1)))

@@ -1,0 +1,1 @@
+"""Training: the loop, tasks, settings and losses."""

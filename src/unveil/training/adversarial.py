@@ -9,24 +9,32 @@ from torch import Tensor, nn
 from unveil.models.discriminators import DiscriminatorOutput, Discriminators, extract_patches, patch_corners
 from unveil.models.generator import Generator, GeneratorOutput
 
+# Names of the submodules that train in turn; the second stage can train without the first one.
 GENERATOR, DISCRIMINATORS = "generator", "discriminators"
+REFINER = f"{GENERATOR}.refiner"
 
 
 class AdversarialOutput(NamedTuple):
-    """What one phase of a step computes; None where the phase does not need it."""
+    """Results of one phase of a step; None for those that the phase does not need.
+
+    Args:
+        output: Output of the generator.
+        real: Output of the discriminators for clean faces.
+        restored: Output of the discriminators for restored faces.
+        real_inputs: The real images and patches, for the gradient penalty.
+    """
 
     output: GeneratorOutput | None
     real: DiscriminatorOutput | None
     restored: DiscriminatorOutput | None
     real_inputs: tuple[Tensor, Tensor] | None = None
-    """The real images and patches, where their gradient is wanted."""
 
 
 class AdversarialModel(nn.Module):
-    """One forward for every phase: several processes exchange gradients only of what is called through it.
+    """One forward for every phase, since several processes exchange gradients only of a wrapped model's forward.
 
-    The global discriminator judges the whole output of the generator. The local one judges the patch around the hole,
-    in which only the hole is the generator's; the whole patch is, where a face has no occluder.
+    The global discriminator gets the generator's whole output. The local one gets the patch around the hole of the
+    clean face, with the generator's output inside the hole; for a face without an occluder, in the whole patch.
 
     Args:
         generator: The generator.
@@ -44,11 +52,14 @@ class AdversarialModel(nn.Module):
 
         Args:
             batch: `clean` and `occluded` (B, 3 or 4, S, S), `mask` (B, 1, S, S), `corners` (B, 2) of real patches; for
-                the discriminators also `restored` (B, 3, S, S) if the generator's phase of this step has made it.
+                the discriminators also `restored` (B, 3, S, S) if the generator's phase of this step computed it.
             phase: `GENERATOR` or `DISCRIMINATORS`.
             adversarial: In the generator's phase, also run the discriminators.
             match: In the generator's phase, also run them on the clean faces (feature matching).
             r1: In the discriminators' phase, return the real inputs for the gradient penalty.
+
+        Returns:
+            The results that the phase's losses need.
         """
         if phase == DISCRIMINATORS:
             with torch.no_grad():
@@ -74,7 +85,12 @@ class AdversarialModel(nn.Module):
     def restored_patches(
         self, batch: dict[str, Tensor], restored: Float[Tensor, "B 3 S S"]
     ) -> Float[Tensor, "B 3 P P"]:
-        """Return the patches around the holes of the clean faces with their holes filled."""
+        """Return the patches around the holes of the clean faces, with the holes filled.
+
+        Args:
+            batch: `clean` and `mask`.
+            restored: The generator's output, RGB in [0, 1].
+        """
         mask, clean = batch["mask"], batch["clean"]
         hole = torch.where(mask.amax(dim=(1, 2, 3), keepdim=True) > 0, mask, 1.0)
         patch = self.discriminators.patch

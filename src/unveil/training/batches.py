@@ -21,18 +21,23 @@ from unveil.training.task import Batch
 
 
 def unsupported_note(config: OcclusionConfig, scheme: Scheme) -> tuple[str, ...]:
-    """Return a line that names the occluders that cannot be placed on faces of the scheme; none if all can."""
+    """Return one note that names the occluders that faces of a scheme do not allow; none if they allow all.
+
+    Args:
+        config: The occluders.
+        scheme: The landmark scheme.
+    """
     kinds = ", ".join(sorted(config.unsupported(scheme)))
     return (f"scheme {scheme.name}: without {kinds}, which are placed by the 68 points of ibug68",) if kinds else ()
 
 
 class TrainingFaces(Dataset[Batch]):
-    """Random views. An item is (number of the draw, index of the face): the draw's number seeds the view.
+    """Random views. An item is (number of the draw, index of the face); the draw's number seeds the view.
 
     Args:
         faces: The faces.
         size: The crop's side, pixels.
-        config: How far a face is changed.
+        config: Strength of the augmentation.
         occlude: Draws the occluders; None for none.
         seed: Seed of all views.
         shapes: Shapes to warp towards.
@@ -74,7 +79,11 @@ class TrainingFaces(Dataset[Batch]):
 
 
 def as_tensors(example: Example) -> Batch:
-    """Return an example as tensors: image bytes (S, S, 3), landmarks and visibility."""
+    """Return an example as tensors: image bytes (S, S, 3), landmarks (L, 2) and visibility (L,).
+
+    Args:
+        example: The example.
+    """
     return {
         "images": torch.from_numpy(np.ascontiguousarray(example.image)),
         "points_unit": torch.from_numpy(np.asarray(example.points_unit, np.float32)),
@@ -84,14 +93,28 @@ def as_tensors(example: Example) -> Batch:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """Which of several equal processes this is, counted from 0."""
+    """Rank of a process among several that train together.
+
+    Args:
+        process: The rank, counted from 0.
+        processes: Number of processes.
+    """
 
     process: int = 0
     processes: int = 1
 
 
 def check_enough_faces(faces: Faces, split: Split, batch: int) -> None:
-    """Raise ValueError if too few faces train for a batch, or none validates."""
+    """Check that there is a batch of training faces and a face to validate.
+
+    Args:
+        faces: The faces.
+        split: Their split.
+        batch: Faces of a step.
+
+    Raises:
+        ValueError: There are too few.
+    """
     train, val = len(split.train), len(split.val)
     if not val:
         fix = "raise --val-share or add faces"
@@ -102,7 +125,15 @@ def check_enough_faces(faces: Faces, split: Split, batch: int) -> None:
 
 
 def refuse_more(more: Sequence[Faces], network: str) -> None:
-    """Raise ValueError for sets of --more, for a network that trains on one set alone."""
+    """Check that there are no sets of --more, for a network that trains on one set alone.
+
+    Args:
+        more: Must be empty.
+        network: Name of the network, for the message.
+
+    Raises:
+        ValueError: There are such sets.
+    """
     if more:
         raise ValueError(f"--more {more[0].label}: {network} trains on one set of faces; leave it out")
 
@@ -110,7 +141,7 @@ def refuse_more(more: Sequence[Faces], network: str) -> None:
 class BatchSampler(Sampler[list[tuple[int, int]]]):
     """An endless order of batches that depends on the seed alone, so that a resumed run continues where it stopped.
 
-    Several processes draw the same faces, as many as fill all their batches, and each keeps its own part of them.
+    All processes draw the same faces for a step, and each process yields its own part of them.
 
     Args:
         indices: The faces to draw from.
@@ -150,7 +181,17 @@ class BatchSampler(Sampler[list[tuple[int, int]]]):
         clusters: NDArray[np.int64] | None = None,
         per_batch: int | None = None,
     ) -> Self:
-        """Return the order of a set of faces from step `start`; without weights all have the same probability.
+        """Return the order of a set of faces.
+
+        Args:
+            faces: The faces.
+            indices: Which of them to draw from.
+            schedule: Batch size and seed.
+            start: The first step.
+            rank: Which process this is.
+            weights: The probability of each face; None for the same.
+            clusters: Cluster of each face.
+            per_batch: Clusters of a batch; see the class.
 
         Raises:
             ValueError: The faces are too few for the batches of all processes.
@@ -190,14 +231,24 @@ class BatchSampler(Sampler[list[tuple[int, int]]]):
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Move a batch to the device; images become RGB in [0, 1], (B, 3, S, S), channels last."""
+    """Return a batch on the device; images become RGB in [0, 1], (B, 3, S, S), channels last.
+
+    Args:
+        batch: Tensors by name, with `images` of bytes (B, S, S, 3).
+        device: The device.
+    """
     moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
     moved["images"] = moved["images"].permute(0, 3, 1, 2).float() / 255
     return moved
 
 
 def load_batches(views: Dataset[Batch], order: BatchSampler) -> Iterator[Batch]:
-    """Yield batches in that order, made in one loader process."""
+    """Return an iterator over batches, made in one loader process.
+
+    Args:
+        views: The data set.
+        order: The items of each batch.
+    """
     return iter(DataLoader(views, batch_sampler=order, num_workers=1, prefetch_factor=6, worker_init_fn=start_loader))
 
 

@@ -25,6 +25,7 @@ class ScheduleConfig(FrozenConfig):
     """
 
     steps: Count = 5600
+    """Length in steps."""
     epochs: Annotated[float, Field(gt=0)] | None = None
     """Length in passes over the training faces; replaces --steps."""
     batch: Count = 16
@@ -44,7 +45,9 @@ class ScheduleConfig(FrozenConfig):
     lr_gamma: Annotated[float, Field(gt=0)] = 1.0
     """Factor of the learning rate after every --lr-gamma-every steps."""
     lr_gamma_every: Count = 3000
+    """Steps between two multiplications by --lr-gamma."""
     weight_decay: Weight = 1e-2
+    """Weight decay of AdamW, on parameters with more than one axis."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 5.0
     """Limit of the gradient's norm."""
     ema: Share = 0.998
@@ -53,7 +56,11 @@ class ScheduleConfig(FrozenConfig):
     """Seed of all random numbers."""
 
     def lr_factor(self, step: int) -> float:
-        """Return the factor of the learning rate at a step, counted from 0."""
+        """Return the factor of the learning rate at a step.
+
+        Args:
+            step: The step, counted from 0.
+        """
         warmup = round(self.warmup * self.steps) if self.warmup_steps is None else self.warmup_steps
         decay = round(self.decay * self.steps) if self.decay_steps is None else self.decay_steps
         rise = min(1.0, (step + 1) / max(1, warmup))
@@ -61,20 +68,29 @@ class ScheduleConfig(FrozenConfig):
         return rise * fall * float(self.lr_gamma ** (step // self.lr_gamma_every))
 
     def for_faces(self, faces: int, processes: int = 1) -> "ScheduleConfig":
-        """Return the schedule with `epochs` converted to steps, for so many training faces."""
+        """Return the schedule with `epochs` converted to steps.
+
+        Args:
+            faces: Number of training faces.
+            processes: Number of processes.
+        """
         if self.epochs is None:
             return self
         steps = max(1, math.ceil(self.epochs * faces / (self.batch * processes)))
         return self.model_copy(update={"steps": steps, "epochs": None})
 
     def optimiser_group(self, group: ParamGroup) -> dict[str, object]:
-        """Return a network's parameter group as the optimiser takes it."""
+        """Return a network's parameter group as the optimiser takes it.
+
+        Args:
+            group: The group.
+        """
         decay = self.weight_decay if group.weight_decay else 0.0
         return {"params": list(group.params), "lr": self.lr * group.lr_scale, "weight_decay": decay}
 
 
 class TrainConfig(FrozenConfig):
-    """Base of the settings of every run: what the training loop needs."""
+    """Base of the settings of every run: those of the training loop."""
 
     model: NetworkConfig
     schedule: ScheduleConfig = ScheduleConfig()
@@ -95,7 +111,7 @@ class TrainConfig(FrozenConfig):
 
 
 def _as_tuple(value: object) -> object:
-    """Accept one number, as runs before several sets of --more have it."""
+    """Accept one number, as in the settings of version 0.1.0."""
     return (value,) if isinstance(value, float) else value
 
 
@@ -110,7 +126,9 @@ class LandmarkTrainConfig(TrainConfig):
     shape_loss: ShapeLoss = "wing"
     """wing, l2 (the paper's equation 3), nme (point distance over the face's normaliser), or nll (likelihood)."""
     visibility_weight: Weight = 4.0
+    """Weight of the visibility loss."""
     uncertainty_weight: Weight = 0.5
+    """Weight of the uncertainty loss."""
     val_share: OpenShare = 0.05
     """Share of the faces, chosen by the hash of their names, that only validates."""
     clusters: Count = 24
@@ -153,6 +171,9 @@ def migrate_config(content: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of an earlier version's `config.json` with the names of this version.
 
     Settings that are current stay as they are.
+
+    Args:
+        content: The parsed file, which has `model`.
     """
     from unveil.models.checkpoints import convert_sizes  # here, since checkpoints import every network
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
 from unveil.data.datasets.samples import Faces
 from unveil.data.detection import MAX_FACES, DetectionScene, FaceSource, GroupPhotos, SceneConfig, SceneSampler
@@ -29,13 +30,12 @@ from unveil.models.detector import (
     cell_centres,
     decode,
 )
-from unveil.models.network import group_parameters
 from unveil.training.batches import start_loader
 from unveil.training.config import OpenShare, ScheduleConfig, TrainConfig, Weight
 from unveil.training.task import Batch, Losses, Task
 
 CENTRE_RADIUS, CENTRE_SHARE = 2.0, 0.25  # a cell may predict a face whose centre is this near, in strides or face sizes
-CELL_FACE = 4.0  # strides of the face that a level is made for
+CELL_FACE = 4.0  # size of the faces that suit a level, in strides
 MAX_POSITIVES = 10
 BOX_WEIGHT, POINTS_WEIGHT = 2.0, 0.5
 SCENE_HOLDOUT = 0.28
@@ -68,7 +68,7 @@ DETECTOR_PRESETS: Mapping[str, DetectorTrainConfig] = MappingProxyType({"detecto
 
 
 class DetectionTask(Task):
-    """Trains a face detector on annotated faces.
+    """Train a face detector on annotated faces.
 
     Args:
         faces: Faces with their surroundings; a share of them validates.
@@ -80,7 +80,7 @@ class DetectionTask(Task):
 
     Example:
         >>> config = DetectorTrainConfig(scenes=Path("scenes"))
-        >>> DetectionTask(read_faces(Path("packs/300w-train.npz")), config).fit(Path("runs/detector"))
+        >>> result = DetectionTask(read_faces(Path("faces")), config).fit(Path("runs/detector"))
     """
 
     model: FaceDetectorNetwork
@@ -88,7 +88,7 @@ class DetectionTask(Task):
     def __init__(self, faces: Faces, config: DetectorTrainConfig, more: Sequence[Faces] = ()) -> None:
         cv2.setNumThreads(1)  # before OpenCV creates its threads: a forked loader would wait for them for ever
         if config.scenes is None:
-            raise ValueError("a detector learns from images without faces too; name their folder with --scenes")
+            raise ValueError("a detector also trains on images without faces; name their folder with --scenes")
         if config.more_weight and len(config.more_weight) != len(more):
             raise ValueError(f"--more-weight: {len(config.more_weight)} for {len(more)} sets of --more; give one each")
         self._config, self.faces = config, faces
@@ -117,26 +117,32 @@ class DetectionTask(Task):
         self._val: list[DetectionScene] | None = None
 
     @property
+    @override
     def config(self) -> DetectorTrainConfig:
         return self._config
 
+    @override
     def parameter_groups(self) -> list[dict[str, object]]:
-        return [self.config.schedule.optimiser_group(group) for group in group_parameters(self.model)]
+        return [self.config.schedule.optimiser_group(group) for group in self.model.param_groups()]
 
+    @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         schedule = self.config.schedule
         first = (start * processes + process) * schedule.batch
         scenes = _Scenes(self.sampler, schedule.seed, first, schedule.batch, schedule.batch * processes)
         return iter(DataLoader(scenes, schedule.batch, num_workers=1, prefetch_factor=4, worker_init_fn=start_loader))
 
+    @override
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         moved["images"] = moved["images"].permute(0, 3, 1, 2).float() / 255
         return moved
 
+    @override
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         return detection_loss(model(batch["images"]), batch)
 
+    @override
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return recall, false positives per 100 images and box error on the validation scenes.
 
@@ -167,6 +173,7 @@ class DetectionTask(Task):
         extra = 100 * false_positives / len(self._val)
         return {"recall": 100 - missed, "false_positives": extra, "box_error": box, "score": missed + extra + box}
 
+    @override
     @torch.no_grad()
     def sample_image(self, model: nn.Module, batch: Batch) -> Tensor:
         images = batch["images"][:6]

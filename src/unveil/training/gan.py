@@ -5,13 +5,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unveil.data.datasets.samples import Faces
 from unveil.models.discriminators import Discriminators
 from unveil.models.generator import Generator, GeneratorOutput
-from unveil.models.network import ParamGroup
 from unveil.models.perceptual import PerceptualFeatures
-from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, AdversarialModel, AdversarialOutput
+from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, REFINER, AdversarialModel, AdversarialOutput
 from unveil.training.gan_config import GanTrainConfig
 from unveil.training.gan_losses import (
     discriminator_loss,
@@ -23,11 +23,19 @@ from unveil.training.gan_losses import (
 from unveil.training.restoration import RestorationTask, TrainingPairs
 from unveil.training.task import Batch, Losses, Updater
 
-REFINER = f"{GENERATOR}.refiner"
+DISCRIMINATOR_BETAS = (0.5, 0.99)  # less momentum than the generator's 0.9
 
 
 class GanTask(RestorationTask[GanTrainConfig]):
-    """Trains the generator with its discriminators; arguments and errors as of `RestorationTask`.
+    """Train the generator with its discriminators.
+
+    Args:
+        faces: Bare faces with landmarks of scheme ibug68.
+        config: The settings; the task's own `config` lacks the occluders that are not available.
+        more: More sets of such faces; `config.more_share` is the share of the drawn faces for each.
+
+    Raises:
+        ValueError: The patch is larger than the face, or the faces do not fit as for `RestorationTask`.
 
     Example:
         >>> task = GanTask(read_faces(Path("packs/faces.npz")), GAN_PRESETS["gan-ia-light"])
@@ -38,7 +46,7 @@ class GanTask(RestorationTask[GanTrainConfig]):
     partial_updates = True
 
     def __init__(self, faces: Faces, config: GanTrainConfig, more: Sequence[Faces] = ()) -> None:
-        check_sizes(config)
+        _check_sizes(config)
         super().__init__(faces, config, more)
         settings, network = config.discriminator, cast(Generator, self.network)
         discriminators = Discriminators(
@@ -56,7 +64,12 @@ class GanTask(RestorationTask[GanTrainConfig]):
         """Return the modules that train at a step, one after the other.
 
         First the generator alone, then the discriminators alone, then both: the discriminators use the faces that the
-        generator has just restored.
+        generator restored at the same step.
+
+        Args:
+            step: The step, counted from 0.
+
+        Source: GAN-IA, section 3.3.
         """
         config = self.config
         frozen = config.freeze_first_stage and step >= config.coarse_steps
@@ -67,22 +80,24 @@ class GanTask(RestorationTask[GanTrainConfig]):
             return (DISCRIMINATORS,)
         return (generator, DISCRIMINATORS)
 
+    @override
     def parameter_groups(self) -> list[dict[str, object]]:
-        """Return the optimiser's groups: the discriminators have a shorter momentum."""
         schedule, model = self.config.schedule, cast(AdversarialModel, self.model)
         scale = self.config.discriminator.discriminator_lr_scale
-        generator, discriminators = (
-            schedule.optimiser_group(ParamGroup(list(part.parameters()), lr_scale))
-            for part, lr_scale in ((model.generator, 1.0), (model.discriminators, scale))
-        )
-        return [generator, discriminators | {"betas": (0.5, 0.99)}]
+        discriminators = (group._replace(lr_scale=scale) for group in model.discriminators.param_groups())
+        return [
+            *(schedule.optimiser_group(group) for group in model.generator.param_groups()),
+            *({**schedule.optimiser_group(group), "betas": DISCRIMINATOR_BETAS} for group in discriminators),
+        ]
 
+    @override
     def pairs(self, batch: int) -> TrainingPairs:
         """Return the random pairs, with corners of real patches; those of the coarse steps have half the side."""
         config = self.config
         coarse = min(config.coarse_steps, config.generator_steps) * batch
         return TrainingPairs(self.faces, config, self.sampler, config.discriminator.patch, coarse)
 
+    @override
     def step(self, update: Updater, batch: Batch, step: int) -> Losses:
         """Update the modules of the step's phases, one after the other; the first one's loss is logged."""
         losses: Losses = {}
@@ -98,7 +113,7 @@ class GanTask(RestorationTask[GanTrainConfig]):
             model: The adversarial model, or what accelerate wraps it in.
             batch: A prepared batch. The generator's phase adds `restored`.
             phase: One of `phases(step)`.
-            step: The step.
+            step: The step, counted from 0.
         """
         settings = self.config.discriminator
         if phase == DISCRIMINATORS:
@@ -150,7 +165,7 @@ class GanTask(RestorationTask[GanTrainConfig]):
         return loss, logged
 
 
-def check_sizes(config: GanTrainConfig) -> None:
+def _check_sizes(config: GanTrainConfig) -> None:
     """Raise ValueError if the local discriminator's patch is larger than the face."""
     size, patch = config.model.input_size, config.discriminator.patch
     if patch > size:

@@ -20,10 +20,11 @@ Steps: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class RestorationTrainConfig(TrainConfig):
-    """What every run that trains a restoring network has: network, data and the loss on pixels."""
+    """Settings of every run that trains a restoring network: network, data and the loss on pixels."""
 
     model: RestorerNetworkConfig
     pixel_loss: PixelLoss = "l2"
+    """Distance of pixels in L_r: l2 is squared, l1 absolute."""
     hole_weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of an occluded pixel in L_r; a visible pixel has 1."""
     init_from: Path | None = None
@@ -44,15 +45,15 @@ class RestorationTrainConfig(TrainConfig):
     more_share: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     """Share of the drawn faces of each set of --more; empty draws every face equally often."""
     min_visible: Fraction = 0.0
-    """Use only faces of which `glomface-light` calls at least this fraction of the landmarks visible; 0 uses all."""
+    """Use only faces with at least this fraction of landmarks that `glomface-light` predicts as visible; 0 uses all."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.08
-    """The share of faces, chosen by the hash of their names, that never trains."""
+    """Share of the faces, chosen by the hash of their names, that only validates."""
     val_faces: Count = 60
-    """How many of those a validation uses: always the same ones under the same occluders."""
+    """Number of those that a validation uses: the same faces under the same occluders each time."""
 
 
 class DiscriminatorConfig(FrozenConfig):
-    """The two discriminators, and the weight of each term that they give the generator (equation 4)."""
+    """The two discriminators, and the weights of their terms in the generator's loss (equation 4)."""
 
     patch: int = 128
     """Side of the local discriminator's patch in pixels."""
@@ -97,7 +98,9 @@ class GanTrainConfig(RestorationTrainConfig):
         ema=0.999,
     )
     generator_steps: Steps = 90_000
+    """Steps of the generator alone, T_G."""
     discriminator_steps: Steps = 10_000
+    """Steps of the discriminators alone, T_D."""
     coarse_steps: Steps = 0
     """The first of `generator_steps` that use half the side, at a quarter of the cost. A two-stage generator trains its
     first stage alone in them."""
@@ -109,6 +112,7 @@ class GanTrainConfig(RestorationTrainConfig):
     perceptual_weight: Weight = 0.0
     """Weight of the distance between ImageNet features of restored and clean faces (Johnson et al. 2016)."""
     mask_weight: Weight = 0.02
+    """Weight of the loss of the predicted mask (ours)."""
 
 
 GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
@@ -139,8 +143,8 @@ GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
             structure_weight=3.0,
             mask_weight=0.2,
         ),
-        # The first stage learns again at 96 px from the light weights, on bare faces of every kind, then both stages at
-        # 192 px with the discriminators.
+        # The first stage is fine-tuned at 96 px from the light weights, on bare faces of every set, then both stages
+        # train at 192 px with the discriminators.
         "gan-ia-refined": GanTrainConfig(
             model=GENERATORS["gan-ia-refined"],
             schedule=ScheduleConfig(
@@ -192,5 +196,5 @@ GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
 )
 """Generators: `unveil train NAME --data packs/faces.npz --library LIBRARY`.
 
-gan-ia-light took six hours on one core with AVX2 and has a PSNR of 19.8 dB inside masks that it never saw.
+gan-ia-light took six hours on one core with AVX2 and has a PSNR of 19.8 dB inside masks that did not train.
 """

@@ -17,7 +17,13 @@ SCALES = (1, 2, 4)  # pixels that are averaged before neighbours are compared
 
 
 class RestorationLoss(NamedTuple):
-    """The generator's supervised loss and its terms."""
+    """The generator's supervised loss and its terms.
+
+    Args:
+        loss: The weighted sum.
+        reconstruction: L_r with the structure term.
+        mask: The loss of the predicted mask.
+    """
 
     loss: Float[Tensor, ""]
     reconstruction: Float[Tensor, ""]
@@ -25,13 +31,23 @@ class RestorationLoss(NamedTuple):
 
 
 class AdversarialLoss(NamedTuple):
-    """L_d1 of the global and L_d2 of the local discriminator (equation 3)."""
+    """The losses of both discriminators (equation 3).
+
+    Args:
+        global_loss: L_d1, of the global discriminator.
+        local_loss: L_d2, of the local discriminator.
+    """
 
     global_loss: Float[Tensor, ""]
     local_loss: Float[Tensor, ""]
 
     def weighted(self, global_weight: float, local_weight: float) -> Float[Tensor, ""]:
-        """Return λ1·L_d1 + λ2·L_d2."""
+        """Return λ1·L_d1 + λ2·L_d2.
+
+        Args:
+            global_weight: λ1.
+            local_weight: λ2.
+        """
         return global_weight * self.global_loss + local_weight * self.local_loss
 
 
@@ -42,9 +58,16 @@ def reconstruction_loss(
     hole_weight: float = 1.0,
     kind: PixelLoss = "l2",
 ) -> Float[Tensor, ""]:
-    """Return L_r: the mean squared error of RGB in [0, 1], with occluded pixels weighted by `hole_weight`.
+    """Return L_r: the weighted mean error of RGB.
 
-    The paper's weight is 1. "l1" is the mean absolute error (ours), whose gradient does not vanish near the target.
+    Args:
+        restored: Prediction in [0, 1].
+        clean: Ground truth in [0, 1].
+        mask: 1 where a pixel is occluded, else 0.
+        hole_weight: Weight of an occluded pixel; 1 in the paper.
+        kind: `l2` is the squared error, `l1` the absolute one (ours), whose gradient does not vanish near the target.
+
+    Source: GAN-IA, equation 4.
     """
     weight = (1 + (hole_weight - 1) * mask).expand_as(restored)
     difference = restored - clean
@@ -61,6 +84,12 @@ def structure_loss(
 
     Blending uses a face's gradients and the photograph's colours. Squared error alone is dominated by colour: a missing
     mouth costs less than a wrong shade of skin.
+
+    Args:
+        restored: Prediction, RGB in [0, 1].
+        clean: Ground truth, RGB in [0, 1].
+        mask: 1 where a pixel is occluded, else 0.
+        hole_weight: Weight of an occluded pixel.
     """
     total = restored.new_zeros(())
     for size in SCALES:
@@ -77,6 +106,10 @@ def mask_loss(logits: Float[Tensor, "B 1 H W"], mask: Float[Tensor, "B 1 H W"]) 
     """Return the cross-entropy of the predicted mask plus one minus its soft Dice overlap over the batch (ours).
 
     Cross-entropy alone misses small occluders, since nearly all pixels of a batch are free.
+
+    Args:
+        logits: Logits of the probability that a pixel is occluded.
+        mask: 1 where a pixel is occluded, else 0.
     """
     predicted = torch.sigmoid(logits)
     overlap = (2 * (predicted * mask).sum() + 1) / (predicted.sum() + mask.sum() + 1)
@@ -93,7 +126,17 @@ def restoration_loss(
     structure_weight: float = 0.0,
     kind: PixelLoss = "l2",
 ) -> RestorationLoss:
-    """Return L_r with the structure term, plus the mask's term: the loss of the first phase, part of the third's."""
+    """Return L_r with the structure term, plus the mask's term: the loss of the first phase, part of the third's.
+
+    Args:
+        output: Output of the generator.
+        clean: Ground truth, RGB in [0, 1].
+        mask: 1 where a pixel is occluded, else 0.
+        hole_weight: Weight of an occluded pixel in L_r.
+        mask_weight: Weight of the mask's term.
+        structure_weight: Weight of the structure term.
+        kind: Distance of pixels in L_r.
+    """
     reconstruction = reconstruction_loss(output.restored, clean, mask, hole_weight, kind)
     if structure_weight:
         reconstruction += structure_weight * structure_loss(output.restored, clean, mask, hole_weight)
@@ -104,12 +147,14 @@ def restoration_loss(
 def feature_distance(restored: Sequence[Tensor], real: Sequence[Tensor]) -> Float[Tensor, ""]:
     """Return the mean over maps of the absolute difference relative to the real maps' mean magnitude.
 
-    Used with ImageNet features (Johnson et al. 2016) and with those of the discriminators (Salimans et al. 2016).
-    Gradients reach `restored` alone.
+    Args:
+        restored: Maps of the restored faces; gradients reach these alone.
+        real: Maps of the clean faces: ImageNet features (Johnson et al. 2016) or those of the discriminators
+            (Salimans et al. 2016).
     """
     distances = [
-        (ours - theirs.detach()).abs().mean() / theirs.detach().abs().mean().clamp(min=1e-6)
-        for ours, theirs in zip(restored, real, strict=True)
+        (prediction - target.detach()).abs().mean() / target.detach().abs().mean().clamp(min=1e-6)
+        for prediction, target in zip(restored, real, strict=True)
     ]
     return torch.stack(distances).mean()
 
@@ -117,9 +162,12 @@ def feature_distance(restored: Sequence[Tensor], real: Sequence[Tensor]) -> Floa
 def discriminator_loss(
     real: DiscriminatorOutput, restored: DiscriminatorOutput, kind: AdversarialLossName = "log"
 ) -> AdversarialLoss:
-    """Return what the discriminators minimise, each for itself.
+    """Return the loss of each discriminator.
 
-    "log" is -log D(x) - log(1 - D(G(z))) (equation 3), "hinge" max(0, 1 - D(x)) + max(0, 1 + D(G(z))).
+    Args:
+        real: Output for clean faces x.
+        restored: Output for restored faces G(z).
+        kind: `log` is -log D(x) - log(1 - D(G(z))) (equation 3), `hinge` max(0, 1 - D(x)) + max(0, 1 + D(G(z))).
     """
 
     def loss(positive: Tensor, negative: Tensor) -> Tensor:
@@ -133,9 +181,11 @@ def discriminator_loss(
 
 
 def generator_loss(restored: DiscriminatorOutput, kind: AdversarialLossName = "log") -> AdversarialLoss:
-    """Return what the generator minimises: -log D(G(z)), whose gradient does not vanish as that of equation 3 does.
+    """Return the adversarial loss of the generator, for each discriminator.
 
-    With "hinge" it is -D(G(z)).
+    Args:
+        restored: Output of the discriminators for restored faces G(z).
+        kind: `log` is -log D(G(z)), whose gradient does not vanish as that of equation 3 does; `hinge` is -D(G(z)).
     """
     losses = (
         -logits.mean() if kind == "hinge" else F.softplus(-logits).mean()
@@ -148,6 +198,11 @@ def gradient_penalty(
     output: DiscriminatorOutput, images: Float[Tensor, "B 3 H W"], patches: Float[Tensor, "B 3 P P"]
 ) -> Float[Tensor, ""]:
     """Return R1: the mean over faces of half the squared norm of the logits' gradient at real images and patches.
+
+    Args:
+        output: Output of the discriminators for them.
+        images: Real images, which require gradients.
+        patches: Real patches, which require gradients.
 
     Source: Mescheder et al. 2018, equation 9.
     """

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unveil.data.augment import Example, Transform
 from unveil.data.datasets.joined import JoinedFaces
@@ -45,7 +46,7 @@ from unveil.training.validation import (
 
 
 class LandmarkTask(Task):
-    """Trains a landmark network on annotated faces.
+    """Train a landmark network on annotated faces.
 
     Args:
         faces: The faces; a share of them validates.
@@ -58,8 +59,8 @@ class LandmarkTask(Task):
         ValueError: The faces are too few for a batch, a face has no normaliser length, or the shares do not fit.
 
     Example:
-        >>> task = LandmarkTask(read_faces(Path("packs/300w-train.npz")), LandmarkTrainConfig())
-        >>> task.fit(Path("runs/light"))
+        >>> task = LandmarkTask(read_faces(Path("faces")), LandmarkTrainConfig())
+        >>> result = task.fit(Path("runs/light"))
     """
 
     model: LandmarkNetwork
@@ -89,8 +90,7 @@ class LandmarkTask(Task):
             self.model.load_imagenet()
         if config.init_from is not None:
             self.notes += (load_matching(self.model, config.init_from),)
-        if config.visibility_only and getattr(self.model, "visibility_head", None) is None:
-            raise ValueError("--visibility-only: the network has no visibility head; add --model.visibility-dim 96")
+        self._trained_module = self.model.visibility_module() if config.visibility_only else ""
         self.partial_updates = config.visibility_only
         self.sampler = OcclusionSampler(self.config.occlusion)
         self.clusters = shape_clusters(training, config.clusters, config.schedule.seed)
@@ -109,6 +109,7 @@ class LandmarkTask(Task):
         )
 
     @property
+    @override
     def config(self) -> LandmarkTrainConfig:
         return self._config
 
@@ -123,6 +124,7 @@ class LandmarkTask(Task):
         clusters = shape_clusters(more.points_px, config.clusters, config.schedule.seed)
         self.weights = np.concatenate([self.weights, share * balanced_weights(clusters, config.balance)])
 
+    @override
     def parameter_groups(self) -> list[dict[str, object]]:
         config = self.config
         trained = config.imagenet or config.init_from is not None
@@ -132,6 +134,7 @@ class LandmarkTask(Task):
         )
         return [config.schedule.optimiser_group(group) for group in groups]
 
+    @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         config, training = self.config, self.split.train
         rank = Rank(process, processes)
@@ -157,14 +160,21 @@ class LandmarkTask(Task):
         )
         return load_batches(views, order)
 
+    @override
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         return to_device(batch, device)
 
+    @override
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         return self.prediction_losses(model(batch["images"]), batch)
 
     def prediction_losses(self, prediction: Prediction, batch: Batch) -> Losses:
-        """Return the losses of a prediction, for tasks that add terms."""
+        """Return the losses of a prediction; a subclass adds terms here.
+
+        Args:
+            prediction: The network's output.
+            batch: The prepared batch.
+        """
         config = self.config
         return landmark_loss(
             prediction,
@@ -179,16 +189,16 @@ class LandmarkTask(Task):
             unlabelled_weight=config.unlabelled_weight,
         )
 
+    @override
     def step(self, update: Updater, batch: Batch, step: int) -> Losses:
-        del step
-        part = "visibility_head" if self.config.visibility_only else ""
-        return update(lambda model: self.losses(model, batch), part)
+        return update(lambda model: self.losses(model, batch), self._trained_module)
 
     @cached_property
     def validation(self) -> dict[str, list[Example]]:
         """The validation examples of each condition."""
         return val_examples(self.faces, self.split.val, self.config.model.input_size, self.sampler)
 
+    @override
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return the NME in percent of the normaliser on the validation split, clean and occluded, and their mean.
 
@@ -220,6 +230,7 @@ class LandmarkTask(Task):
             score = metrics["visibility_loss"] = float(visibility_loss(logits[None], visible[None] > 0))
         return {**metrics, "score": score}
 
+    @override
     @torch.no_grad()
     def sample_image(self, model: nn.Module, batch: Batch) -> Tensor:
         images, points = batch["images"][:8], batch["points_unit"][:8]

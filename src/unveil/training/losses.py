@@ -15,7 +15,12 @@ NLL_WEIGHT = 8.0  # brings the gradient of `nll` near that of `wing`, which the 
 
 
 def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.0) -> Float[Tensor, "..."]:
-    """Return the Wing loss: logarithmic below `width` pixels, so that small errors count, and linear above.
+    """Return the Wing loss: logarithmic for small errors, so that they count, and linear for large ones.
+
+    Args:
+        error: Errors of coordinates, pixels.
+        width: Size of an error where the loss becomes linear, pixels.
+        curvature: Curvature of the logarithmic part, pixels.
 
     Source: Feng et al. 2018.
     """
@@ -38,7 +43,7 @@ def shape_loss(
         target: Ground truth.
         kind: `l2` is the paper's equation 3. `nme` is its code's: the point distance over `lengths`. `wing` as above.
             `nll` is the negative log-likelihood of Laplace's distribution with the predicted scale, so that landmarks
-            with a large predicted error, as those behind an occluder, have a small gradient.
+            with a large predicted error, such as those behind an occluder, have a small gradient.
         lengths: Normaliser of each face, the distance between the eyes in the paper.
         log_scale: Natural logarithm of the predicted scale, for `nll`.
 
@@ -82,7 +87,9 @@ def visibility_loss(
 def uncertainty_loss(log_scale: Float[Tensor, "B L"], error: Float[Tensor, "B L"]) -> Float[Tensor, ""]:
     """Return the negative log-likelihood of distances under an exponential distribution with the predicted mean.
 
-    The shapes get no gradient from it.
+    Args:
+        log_scale: Natural logarithm of the predicted mean.
+        error: Distances between prediction and ground truth, in the same unit; they get no gradient.
     """
     return (log_scale + error.detach() * torch.exp(-log_scale)).mean()
 
@@ -103,7 +110,7 @@ def landmark_loss(
     """Return the weighted sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths.
 
     Args:
-        prediction: What the network returns; heads that it does not have add no term.
+        prediction: The network's output; an output that is None adds no term.
         points_unit: Ground truth in unit coordinates.
         visible: Ground truth, False where a landmark is occluded.
         size: The crop's side, pixels.

@@ -1,4 +1,4 @@
-"""What a run reports: a progress bar or log lines, TensorBoard, `metrics.jsonl`, and experiment trackers."""
+"""Reports of a run: a progress bar or log lines, TensorBoard, `metrics.jsonl`, and experiment trackers."""
 
 import json
 import time
@@ -23,9 +23,9 @@ SMOOTHING = 0.8  # of the losses that are shown
 
 
 class Reporter:
-    """Reports a run; use it in a `with` block. Only the first of several processes reports.
+    """Reports of a run, in a `with` block. Of several processes only the first one reports.
 
-    On a terminal it shows a progress bar. Elsewhere, as in a file, it prints one line every `LOG_EVERY` steps.
+    On a terminal it shows a progress bar. Elsewhere, for example in a file, it prints a line every `LOG_EVERY` steps.
 
     Args:
         out: The run's folder.
@@ -33,7 +33,7 @@ class Reporter:
         steps: Steps of the run.
         batch: Faces of a step, of all processes together.
         start: Steps that are done; later entries of an earlier attempt are removed.
-        accelerator: Logs to the trackers that it was created with.
+        accelerator: The accelerator with the experiment trackers.
     """
 
     def __init__(
@@ -71,7 +71,13 @@ class Reporter:
             self._tensorboard.close()
 
     def training(self, step: int, losses: Mapping[str, Tensor], lr: float) -> None:
-        """Report a step, counted from 1: losses are read every `SHOW_EVERY` steps and logged every `LOG_EVERY`."""
+        """Report a step: losses are read every `SHOW_EVERY` steps and logged every `LOG_EVERY`.
+
+        Args:
+            step: The step, counted from 1.
+            losses: The losses of the step.
+            lr: The learning rate of the step.
+        """
         last = step == self.steps
         if not self.active or not (step % SHOW_EVERY == 0 or last):
             return
@@ -91,18 +97,32 @@ class Reporter:
         self._clock, self._since = time.monotonic(), step
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Report the metrics of a validation."""
+        """Report the metrics of a validation.
+
+        Args:
+            step: The step, counted from 1.
+            metrics: The metrics by name.
+        """
         self._log("validation", step, metrics)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         self.line(f"step {step}/{self.steps}  validation  {shown}  at {time.strftime('%H:%M:%S')}")
 
     def image(self, step: int, image: Tensor) -> None:
-        """Write a sample image, (3, H, W) of uint8, to TensorBoard."""
+        """Write a sample image to TensorBoard.
+
+        Args:
+            step: The step, counted from 1.
+            image: RGB, (3, H, W), uint8.
+        """
         if self.active:
             self._tensorboard.add_image("training/faces", image, step)
 
     def line(self, text: str) -> None:
-        """Print one line, which is never wrapped."""
+        """Print one line without wrapping.
+
+        Args:
+            text: The line.
+        """
         if self.active:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from unveil.data.datasets.joined import JoinedFaces
 from unveil.data.datasets.samples import Faces
@@ -29,7 +30,6 @@ from unveil.metrics.restoration import Pixels, hole_metrics, mask_iou
 from unveil.models.checkpoints import load_matching
 from unveil.models.discriminators import random_corners
 from unveil.models.generator import GeneratorOutput, as_generator_output
-from unveil.models.network import ParamGroup
 from unveil.schemes.scheme import IBUG68
 from unveil.training.batches import BatchSampler, Rank, check_enough_faces, load_batches
 from unveil.training.gan_config import RestorationTrainConfig
@@ -37,10 +37,10 @@ from unveil.training.gan_losses import reconstruction_loss
 from unveil.training.task import Batch, FitResult, Losses, Task
 from unveil.types import Image
 
-FACE_SIZE = 256  # pixels of the whole face that a component is cut from, at least
-WIDER_CROP = 1.6  # the crop around it: the jaw's window is wider than the face's and lies lower
-TRIES = 8
-SHOWN = 6
+FACE_SIZE = 256  # least side of the face that a component is cropped from, pixels
+WIDER_CROP = 1.6  # factor of that face's crop: the jaw's window is wider than the face's and lies lower
+TRIES = 8  # occluders to draw until one covers part of the component
+SAMPLE_FACES = 6
 ALIGNER = "glomface-light"
 
 Config = TypeVar("Config", bound=RestorationTrainConfig)
@@ -96,7 +96,11 @@ def make_pair(
 
 
 def as_tensors(pair: RestorationPair) -> Batch:
-    """Return the images as bytes, (S, S, 3), and the mask, (S, S); a landmark map is a fourth channel."""
+    """Return a pair as tensors: images of bytes, (S, S, 3), and the mask, (S, S).
+
+    Args:
+        pair: The pair; a landmark map becomes a fourth channel of the occluded image.
+    """
     occluded = pair.occluded if pair.landmark_map is None else np.dstack([pair.occluded, pair.landmark_map])
     return {
         "clean": torch.from_numpy(pair.clean),
@@ -106,7 +110,7 @@ def as_tensors(pair: RestorationPair) -> Batch:
 
 
 class TrainingPairs(Dataset[Batch]):
-    """Random pairs. An item is (number of the draw, index of the face): the draw's number seeds the pair.
+    """Random pairs. An item is (number of the draw, index of the face); the draw's number seeds the pair.
 
     Args:
         faces: The faces.
@@ -138,15 +142,15 @@ class TrainingPairs(Dataset[Batch]):
 
 
 class RestorationTask(Task, Generic[Config]):
-    """Trains a restoring network on pixels alone (DRDA); `GanTask` adds the rest of GAN-IA.
+    """Train a restoring network on the loss of its pixels alone (DRDA); `GanTask` adds the other losses of GAN-IA.
 
     Args:
         faces: Bare faces with landmarks of scheme ibug68.
         config: The settings; the task's own `config` lacks the occluders that are not available.
-        more: More sets of such faces; `config.more_share` says how often each is drawn.
+        more: More sets of such faces; `config.more_share` is the share of the drawn faces for each.
 
     Raises:
-        ValueError: If the faces are too few, of another scheme, or the shares do not fit the sets.
+        ValueError: The faces are too few or of another scheme, or the shares do not fit the sets.
     """
 
     def __init__(self, faces: Faces, config: Config, more: Sequence[Faces] = ()) -> None:
@@ -167,8 +171,8 @@ class RestorationTask(Task, Generic[Config]):
         self.faces, self.weights = _joined(faces, more, config.more_share)
         self.split = split_by_name(self.faces.names, config.val_share)
         if config.min_visible:
-            bare = bare_faces(self.faces, config.min_visible)
-            self.notes += (f"{int((~bare).sum())} of {len(bare)} faces are not bare and left out",)
+            bare = _bare_faces(self.faces, config.min_visible)
+            self.notes += (f"{int((~bare).sum())} of {len(bare)} faces are occluded and do not train",)
             self.split = type(self.split)(*(part[bare[part]] for part in (self.split.train, self.split.val)))
         check_enough_faces(self.faces, self.split, config.schedule.batch)
         schedule = config.schedule.for_faces(len(self.split.train))
@@ -181,6 +185,7 @@ class RestorationTask(Task, Generic[Config]):
         self.model: nn.Module = self.network
 
     @property
+    @override
     def config(self) -> Config:
         return self._config
 
@@ -189,27 +194,24 @@ class RestorationTask(Task, Generic[Config]):
         weights = self.weights[self.split.train]
         return np.asarray(weights / weights.sum(), np.float64)
 
+    @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        """Yield training batches from step `start`, each process its own part of them.
-
-        Raises:
-            ValueError: If the faces are too few for the batches of all processes.
-        """
         schedule, rank = self.config.schedule, Rank(process, processes)
         order = BatchSampler.of(self.faces, self.split.train, schedule, start, rank, self.sampled_weights())
         return load_batches(self.pairs(schedule.batch * processes), order)
 
+    @override
     def parameter_groups(self) -> list[dict[str, object]]:
-        """Return the optimiser's groups."""
-        return [self.config.schedule.optimiser_group(ParamGroup(list(self.model.parameters())))]
+        return [self.config.schedule.optimiser_group(group) for group in self.network.param_groups()]
 
+    @override
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
-        """Return the `loss` of a batch."""
         config, restored = self.config, as_generator_output(model(batch["occluded"])).restored
         return {
             "loss": reconstruction_loss(restored, batch["clean"], batch["mask"], config.hole_weight, config.pixel_loss)
         }
 
+    @override
     def fit(self, out: Path, *, resume: bool = False, console: Console | None = None) -> FitResult:
         """Print the metrics to beat, then train; see `unveil.training.trainer.fit`."""
         if console is not None:
@@ -219,10 +221,15 @@ class RestorationTask(Task, Generic[Config]):
         return super().fit(out, resume=resume, console=console)
 
     def pairs(self, batch: int) -> TrainingPairs:
-        """Return the random pairs; `batch` is the number of draws of a step."""
+        """Return the random pairs to train on.
+
+        Args:
+            batch: Faces of a step, of all processes together.
+        """
         del batch
         return TrainingPairs(self.faces, self.config, self.sampler)
 
+    @override
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         """Move a batch to the device: RGB and mask in [0, 1], (B, 3, S, S) and (B, 1, S, S), channels last."""
         moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
@@ -233,7 +240,7 @@ class RestorationTask(Task, Generic[Config]):
 
     @cached_property
     def validation(self) -> list[RestorationPair]:
-        """Held-out faces, each under one occluder: the same ones in every run."""
+        """Faces of the validation split, each under one occluder; the same in every run."""
         held_out, config = self.split.val, self.config
         chosen = held_out[np.linspace(0, len(held_out) - 1, min(config.val_faces, len(held_out))).astype(int)]
         return [
@@ -249,8 +256,9 @@ class RestorationTask(Task, Generic[Config]):
             for index in chosen
         ]
 
+    @override
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Return means over held-out faces: PSNR (dB), SSIM and absolute error in the hole, and the IoU of the mask.
+        """Return means over the validation: PSNR (dB), SSIM and absolute error in the hole, and the IoU of the mask.
 
         `score` is the error, plus 1 - IoU for a network that predicts a mask.
         """
@@ -280,19 +288,20 @@ class RestorationTask(Task, Generic[Config]):
             "inpainted": mean_metrics(self.validation, [inpaint(pair) for pair in self.validation]),
         }
 
+    @override
     @torch.no_grad()
     def sample_image(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return six faces of a batch side by side, uint8: occluded, restored, predicted mask and clean in rows."""
-        occluded = batch["occluded"][:SHOWN]
+        occluded = batch["occluded"][:SAMPLE_FACES]
         output = as_generator_output(model(occluded))
         mask = output.mask.float().expand(-1, 3, -1, -1)
-        rows = (occluded[:, :3], output.composite(occluded).float(), mask, batch["clean"][:SHOWN])
+        rows = (occluded[:, :3], output.composite(occluded).float(), mask, batch["clean"][:SAMPLE_FACES])
         grid = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
         return (grid * 255).byte().cpu()
 
 
-def bare_faces(faces: Faces, min_visible: float) -> NDArray[np.bool_]:
-    """Return (N,): faces of which the aligner calls at least `min_visible` of the landmarks visible.
+def _bare_faces(faces: Faces, min_visible: float) -> NDArray[np.bool_]:
+    """Return which faces are bare, (N,): the aligner predicts at least `min_visible` of the landmarks as visible.
 
     Landmarks that the head itself occludes do not count. A face with a landmark that is annotated as occluded is not
     bare.
@@ -311,15 +320,23 @@ def bare_faces(faces: Faces, min_visible: float) -> NDArray[np.bool_]:
 
 
 def inpaint(pair: RestorationPair) -> Image:
-    """Return the occluded face with the true mask filled by OpenCV's inpainting (Telea 2004)."""
+    """Return the occluded face with the true mask filled by OpenCV's inpainting (Telea 2004).
+
+    Args:
+        pair: The pair.
+    """
     return np.asarray(cv2.inpaint(pair.occluded, pair.mask.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
 
 
 def mean_metrics(pairs: Sequence[RestorationPair], restored: Sequence[Pixels]) -> dict[str, float]:
     """Return the means over occluded faces of `hole_metrics`.
 
+    Args:
+        pairs: Pairs with the ground truth.
+        restored: RGB of each restored face, 0 to 255.
+
     Raises:
-        ValueError: If no face is occluded.
+        ValueError: No face is occluded.
     """
     metrics = [
         asdict(hole_metrics(pair.clean, image, pair.mask))

@@ -15,9 +15,10 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory; other C libraries are left alone.
+    """Set glibc's malloc to keep freed memory; do nothing with other C libraries.
 
-    It returns large blocks to the system at once, and page faults on the next allocation take a third of a step.
+    By default glibc returns large blocks to the system at once, and page faults on the next allocation take a third of
+    a step.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -29,14 +30,21 @@ def keep_freed_memory() -> None:
 
 
 def channels_last(model: nn.Module) -> nn.Module:
-    """Convert to the memory layout in which CPUs and tensor cores convolve fastest."""
+    """Return the model in the memory layout in which CPUs and tensor cores convolve fastest.
+
+    Args:
+        model: The model, changed in place.
+    """
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def precision_for(precision: str, device: torch.device) -> str:
-    """Return accelerate's name of a precision.
+    """Return accelerate's name of a precision: `bf16` or `no`.
 
-    `auto` is bfloat16 only where the hardware computes it; elsewhere it is ten times slower than float32.
+    Args:
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 only where the hardware supports it; elsewhere it is ten
+            times slower than float32.
+        device: The device that computes.
     """
     fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return "bf16" if precision == "bfloat16" or (precision == "auto" and fast) else "no"
@@ -44,7 +52,11 @@ def precision_for(precision: str, device: torch.device) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Collect Ctrl-C and termination requests in a list, so that the loop can end its step and save."""
+    """Collect Ctrl-C and termination requests, so that the loop can end its step and save.
+
+    Yields:
+        The numbers of the received signals; the list grows.
+    """
     received: list[int] = []
 
     def note(number: int, _: Any) -> None:
@@ -59,7 +71,12 @@ def interruptible() -> Iterator[list[int]]:
 
 
 def any_process(accelerator: Accelerator, received: list[int]) -> bool:
-    """Return whether one of the processes was asked to stop; all must leave after the same step."""
+    """Return whether one of the processes was asked to stop; all must stop after the same step.
+
+    Args:
+        accelerator: The processes.
+        received: The signals that this process received.
+    """
     if accelerator.num_processes == 1:
         return bool(received)
     return bool(accelerator.reduce(torch.tensor(float(len(received)), device=accelerator.device)) > 0)

@@ -1,4 +1,4 @@
-"""What a run needs to go on where it stopped: weights, their average, the optimiser, the step."""
+"""State of a run that a checkpoint stores: weights, their average, the optimiser, the step."""
 
 import copy
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ CHECKPOINT = "checkpoint.pt"
 class EMA:
     """Exponential moving average of weights, and of the statistics of batch norms; other buffers never change.
 
-    A young average forgets faster, so that progress shows from the start.
+    The decay is smaller in the first steps, so that validation shows progress from the start.
 
     Args:
         model: The network whose weights are averaged.
-        decay: Share of the average that stays at each update.
+        decay: Share of the average that stays at each update, in [0, 1].
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -33,13 +33,18 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Move the average towards the weights after a step, counted from 0."""
+        """Move the average towards the weights.
+
+        Args:
+            model: The network after a step.
+            step: The step, counted from 0.
+        """
         decay = min(self.decay, (1 + step) / (10 + step))
-        average, current = ([*network.parameters(), *norm_statistics(network)] for network in (self.model, model))
+        average, current = ([*network.parameters(), *_norm_statistics(network)] for network in (self.model, model))
         torch._foreach_lerp_(average, current, 1 - decay)
 
 
-def norm_statistics(model: nn.Module) -> list[Tensor]:
+def _norm_statistics(model: nn.Module) -> list[Tensor]:
     """Return the means and variances of batch norms."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     return [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
@@ -71,7 +76,11 @@ class TrainState:
     best: dict[str, float] = field(default_factory=lambda: {"score": float("inf")})
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint atomically."""
+        """Write the checkpoint atomically.
+
+        Args:
+            path: The file.
+        """
         average, optimiser = self.ema.model.state_dict(), self.optimiser.state_dict()
         if self.compact:
             current = self.averaged.state_dict()
@@ -92,6 +101,9 @@ class TrainState:
 
     def load(self, path: Path) -> None:
         """Restore a checkpoint.
+
+        Args:
+            path: The file.
 
         Raises:
             LaunchError: The file is damaged, or of another network or version.

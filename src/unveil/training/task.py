@@ -1,4 +1,4 @@
-"""What the training loop asks of a task: a model, its data, one step, and its validation."""
+"""The interface of the training loop to a task: a model, its data, one step, and its validation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -23,12 +23,18 @@ Losses: TypeAlias = dict[str, Tensor]
 
 
 class LaunchError(ValueError):
-    """A run that cannot start as it was asked to. The message is one line with the fix."""
+    """A run cannot start with its settings. The message is one line with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """How a run ended: its last step, the metrics of its best validation, and whether it was interrupted."""
+    """The result of a run.
+
+    Args:
+        step: The last step.
+        best: Metrics of the best validation; `score` is the one that is minimised.
+        interrupted: Whether Ctrl-C or a termination request ended the run.
+    """
 
     step: int
     best: dict[str, float]
@@ -36,7 +42,7 @@ class FitResult:
 
 
 def set_trainable(model: nn.Module, part: str) -> None:
-    """Let one submodule train alone: the others get no gradient and their norms collect no statistics.
+    """Make one submodule train alone: the others get no gradient, and their norms collect no statistics.
 
     Args:
         model: The model.
@@ -62,11 +68,14 @@ class Updater:
         self._part: str | None = None
 
     def __call__(self, losses: Callable[[nn.Module], Losses], part: str = "") -> Losses:
-        """Minimise `loss` of what `losses` returns for the model, by one step of one submodule's weights.
+        """Minimise a loss by one step of the weights of one submodule.
 
         Args:
-            losses: Computes the losses with the model that it gets.
+            losses: Computes the losses from the wrapped model; `loss` is the one to minimise.
             part: Name of the submodule to train; "" is the whole model.
+
+        Returns:
+            The losses before the step.
         """
         if part != self._part:
             set_trainable(self._learner, part)
@@ -113,7 +122,12 @@ class Task(ABC):
 
     @abstractmethod
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        """Yield training batches from step `start`, each process its own part of them.
+        """Yield training batches, each process its own part of them.
+
+        Args:
+            start: The first step, counted from 0.
+            process: Rank of this process.
+            processes: Number of processes.
 
         Raises:
             ValueError: The faces are too few for the batches of all processes.
@@ -121,19 +135,39 @@ class Task(ABC):
 
     @abstractmethod
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
-        """Move a batch to the device and convert it to what the losses take."""
+        """Return a batch on the device, as `losses` takes it.
+
+        Args:
+            batch: A batch of `batches`.
+            device: The device.
+        """
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
-        """Return the losses of a prepared batch."""
+        """Return the losses of a batch.
+
+        Args:
+            model: The model, or the accelerator's wrapper of it.
+            batch: A prepared batch.
+        """
 
     @abstractmethod
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Return metrics of the averaged `ema_module` on the validation split; `score` is the one to minimise."""
+        """Return metrics on the validation split; `score` is the one to minimise.
+
+        Args:
+            model: The averaged `ema_module`.
+            device: The device that computes.
+        """
 
     @abstractmethod
     def sample_image(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return an image of a batch's faces and predictions, (3, H, W), uint8."""
+        """Return an image of a batch's faces and predictions, (3, H, W), uint8.
+
+        Args:
+            model: The averaged `ema_module`.
+            batch: A prepared batch.
+        """
 
     def step(self, update: Updater, batch: Batch, step: int) -> Losses:
         """Train on one prepared batch: by default one update of the whole model.
@@ -150,7 +184,19 @@ class Task(ABC):
         return update(lambda model: self.losses(model, batch))
 
     def fit(self, out: Path, *, resume: bool = False, console: Console | None = None) -> FitResult:
-        """Train to the end or until Ctrl-C; see `unveil.training.trainer.fit`."""
-        from unveil.training.trainer import fit  # the loop is generic over tasks
+        """Train until the schedule ends, or until Ctrl-C; see `unveil.training.trainer.fit`.
+
+        Args:
+            out: The run's folder.
+            resume: Continue from its checkpoint.
+            console: Where to print; stderr by default.
+
+        Returns:
+            The result of the run.
+
+        Raises:
+            LaunchError: The run cannot start with its settings.
+        """
+        from unveil.training.trainer import fit  # here, since the trainer imports this module
 
         return fit(self, out, resume=resume, console=console)

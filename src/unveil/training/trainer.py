@@ -1,4 +1,4 @@
-"""The one training loop: steps, averaged weights, checkpoints, validation. The task decides what a step does."""
+"""The training loop: steps, averaged weights, checkpoints, validation. The task defines the step."""
 
 import json
 from importlib.util import find_spec
@@ -29,17 +29,21 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
     of every batch; the first one validates, writes and reports.
 
     Args:
-        task: What to train.
+        task: The model, the data and the losses.
         out: The run's folder.
         resume: Continue from its checkpoint.
         console: Where to print; stderr by default.
+
+    Returns:
+        The result of the run.
 
     Raises:
         LaunchError: The checkpoint does not fit, a tracker is not installed, or there are more processes than the faces
             allow. Nothing is written.
 
     Example:
-        >>> fit(LandmarkTask(read_faces(Path("packs/300w-train.npz")), LandmarkTrainConfig()), Path("runs/light"))
+        >>> faces = read_faces(Path("faces"))  # a pack, or a folder of images with .pts files
+        >>> result = fit(LandmarkTask(faces, LandmarkTrainConfig()), Path("runs/light"))
     """
     config, schedule = task.config, task.config.schedule
     accelerator = _accelerator(task, out)
@@ -113,7 +117,13 @@ def fit(task: Task, out: Path, *, resume: bool = False, console: Console | None 
 
 
 def save_weights(model: nn.Module, spec: NetworkSpec, path: Path) -> None:
-    """Write a network's weights as safetensors, completely or not at all."""
+    """Write a network's weights as safetensors, atomically.
+
+    Args:
+        model: The network.
+        spec: Its record.
+        path: The file.
+    """
     with atomic_write(path) as temporary:
         temporary.write_bytes(weights_bytes(model, spec))
 

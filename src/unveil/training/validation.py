@@ -30,13 +30,13 @@ GROUND_TRUTH, PREDICTION = (255, 255, 255), (255, 40, 40)  # RGB
 def val_examples(
     faces: Faces, indices: NDArray[np.int64], size: int, sampler: OcclusionSampler | None, margin: float = 1.0
 ) -> dict[str, list[Example]]:
-    """Return examples for each condition: the faces as they are, and each under one occluder, the same in every run.
+    """Return examples for each condition: the unchanged faces, and each under one occluder, the same in every run.
 
     Args:
         faces: The faces.
         indices: Which of them.
         size: The crop's side, pixels.
-        sampler: The occluders; None leaves the faces as they are.
+        sampler: The occluders; None for none.
         margin: The crop's side in diagonals of the tight box.
     """
 
@@ -57,14 +57,24 @@ def val_examples(
 
 
 def example_batches(examples: Sequence[Example], size: int, device: torch.device) -> Iterator[Batch]:
-    """Yield the examples in order, `size` at a time, as a network reads them."""
+    """Yield the examples in order, in batches on the device.
+
+    Args:
+        examples: The examples.
+        size: Examples of a batch; the last batch may have fewer.
+        device: The device.
+    """
     for start in range(0, len(examples), size):
         chunk = [as_tensors(example) for example in examples[start : start + size]]
         yield to_device({key: torch.stack([item[key] for item in chunk]) for key in chunk[0]}, device)
 
 
 def training_normaliser(scheme: Scheme) -> str:
-    """Return `ocular` if the scheme has it, else its first normaliser, else `box`, which every scheme has."""
+    """Return the normaliser of training: `ocular` if the scheme has it, else its first one, else `box`.
+
+    Args:
+        scheme: The landmark scheme.
+    """
     names = normaliser_names(scheme)
     return "ocular" if "ocular" in names else names[0]
 
@@ -85,7 +95,11 @@ def face_lengths(points: Float[Tensor, "B L 2"], scheme: Scheme, normaliser: str
 
 
 def calibrate_visibility(logits: Float[Tensor, "N"], visible: Bool[Tensor, "N"]) -> tuple[float, float]:
-    """Return gain and offset of the logits that make the probabilities most likely.
+    """Return gain and offset of the logits with the largest likelihood of the ground truth.
+
+    Args:
+        logits: Visibility logits of many landmarks.
+        visible: Ground truth.
 
     Source: Platt 1999.
     """
@@ -95,7 +109,7 @@ def calibrate_visibility(logits: Float[Tensor, "N"], visible: Bool[Tensor, "N"])
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        # A weak pull towards no change keeps the fit finite where the faces are separated without error.
+        # A weak penalty on any change keeps the fit finite where a threshold separates the landmarks without error.
         likelihood = F.binary_cross_entropy_with_logits(x * values[0] + values[1], y)
         total = likelihood + 1e-3 * ((values[0] - 1) ** 2 + values[1] ** 2)
         total.backward()  # type: ignore[no-untyped-call]
@@ -107,7 +121,12 @@ def calibrate_visibility(logits: Float[Tensor, "N"], visible: Bool[Tensor, "N"])
 
 
 def calibrate_scale(scale: Float[Tensor, "N"], error: Float[Tensor, "N"]) -> float:
-    """Return the factor that makes the mean of the predicted distances the mean error."""
+    """Return the factor that makes the mean of the predicted distances equal to the mean error.
+
+    Args:
+        scale: Predicted distances of many landmarks.
+        error: True distances, in the same unit.
+    """
     return float(error.mean() / scale.mean())
 
 
