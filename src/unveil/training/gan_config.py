@@ -115,6 +115,17 @@ class GanTrainConfig(RestorationTrainConfig):
     """Weight of the loss of the predicted mask (ours)."""
 
 
+LIGHT_SCHEDULE = ScheduleConfig(
+    steps=16_000,
+    batch=8,
+    lr=1e-3,
+    warmup_steps=300,
+    decay_steps=6000,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    ema=0.998,
+)
+
 GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
     {
         # Sections 3.3 and 4.2; the numbers of steps are those of Iizuka et al. 2017, whose training the paper follows.
@@ -123,16 +134,7 @@ GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
         # adversarial terms weigh four times as much as L_r (docs/decisions/0017).
         "gan-ia-light": GanTrainConfig(
             model=GENERATORS["gan-ia-light"],
-            schedule=ScheduleConfig(
-                steps=16_000,
-                batch=8,
-                lr=1e-3,
-                warmup_steps=300,
-                decay_steps=6000,
-                weight_decay=0.0,
-                max_grad_norm=1.0,
-                ema=0.998,
-            ),
+            schedule=LIGHT_SCHEDULE,
             generator_steps=13_500,
             discriminator_steps=500,
             coarse_steps=8000,
@@ -147,16 +149,7 @@ GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
         # train at 192 px with the discriminators.
         "gan-ia-refined": GanTrainConfig(
             model=GENERATORS["gan-ia-refined"],
-            schedule=ScheduleConfig(
-                steps=16_000,
-                batch=8,
-                lr=5e-4,
-                warmup_steps=300,
-                decay_steps=5000,
-                weight_decay=0.0,
-                max_grad_norm=1.0,
-                ema=0.998,
-            ),
+            schedule=LIGHT_SCHEDULE.model_copy(update={"lr": 5e-4, "decay_steps": 5000}),
             generator_steps=8500,
             discriminator_steps=300,
             coarse_steps=6000,

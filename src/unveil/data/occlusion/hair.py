@@ -5,8 +5,7 @@ import math
 import numpy as np
 
 from unveil.data.occlusion.compose import Occluded
-from unveil.data.occlusion.frame import FaceFrame, require_ibug68
-from unveil.data.occlusion.scene import Head, Lock, draw_hair
+from unveil.data.occlusion.scene import Head, Lock, draw_hair, measure_head
 from unveil.types import Image, Points
 
 
@@ -21,9 +20,7 @@ def hair(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
     Returns:
         The occluded image.
     """
-    require_ibug68("hair", points_px)
-    frame = FaceFrame.of(points_px)
-    head = Head.of(frame.to_face(points_px))
+    frame, head = measure_head("hair", points_px)
     draw = rng.random()
     if draw < 0.4:
         locks = _fringe(head, rng)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import Alpha, Occluded, Paint, Window, unoccluded
 from unveil.data.occlusion.fabric import base_colour, fabric
-from unveil.data.occlusion.frame import FaceFrame, require_ibug68
+from unveil.data.occlusion.frame import FaceFrame
 from unveil.data.occlusion.mask_shape import spline
-from unveil.data.occlusion.scene import MARGIN, Head, photograph
+from unveil.data.occlusion.scene import MARGIN, Head, measure_head, photograph
 from unveil.types import Image, Points
 
 Outline = NDArray[np.float64]
@@ -28,9 +28,7 @@ def hat(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
     Returns:
         The occluded image.
     """
-    require_ibug68("hat", points_px)
-    frame = FaceFrame.of(points_px)
-    head = Head.of(frame.to_face(points_px))
+    frame, head = measure_head("hat", points_px)
     edge = head.brows + (rng.uniform(-0.55, 0.1) if rng.random() < 0.65 else rng.uniform(0.1, 0.5))
     tilt = rng.normal(0, 0.08)
     kind = rng.random()
@@ -68,9 +66,7 @@ def hood(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
     Returns:
         The occluded image.
     """
-    require_ibug68("hood", points_px)
-    frame = FaceFrame.of(points_px)
-    head = Head.of(frame.to_face(points_px))
+    frame, head = measure_head("hood", points_px)
     angles = np.linspace(0, math.tau, 48, endpoint=False)
     closed = rng.random() < 0.55
     top = head.hairline + rng.uniform(-0.1, 0.75)
@@ -177,9 +173,7 @@ def scarf(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded
     Returns:
         The occluded image.
     """
-    require_ibug68("scarf", points_px)
-    frame = FaceFrame.of(points_px)
-    head = Head.of(frame.to_face(points_px))
+    frame, head = measure_head("scarf", points_px)
     draw = rng.random()
     middle_y = (
         head.chin + rng.uniform(-0.3, 0.12)

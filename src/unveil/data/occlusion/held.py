@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import Occluded, Window, unoccluded
 from unveil.data.occlusion.fabric import base_colour
-from unveil.data.occlusion.frame import FaceFrame, require_ibug68
-from unveil.data.occlusion.scene import MARGIN, Head, photograph, skin_colour
+from unveil.data.occlusion.scene import MARGIN, Head, measure_head, photograph, skin_colour
 from unveil.data.occlusion.textures import SKIN, Colour, jitter, random_colour, texture, value_noise
 from unveil.types import Image, Points
 
@@ -43,9 +42,7 @@ def held_object(image: Image, points_px: Points, rng: np.random.Generator) -> Oc
     Returns:
         The occluded image.
     """
-    require_ibug68("held", points_px)
-    frame = FaceFrame.of(points_px)
-    head = Head.of(frame.to_face(points_px))
+    frame, head = measure_head("held", points_px)
     draw: Callable[[np.random.Generator], _Parts] = (_microphone, _phone, _cup, _food)[rng.integers(4)]
     parts = draw(rng)
     centre, angle, size = _pose(draw, head, rng)

@@ -19,10 +19,10 @@ from unveil.data.occlusion.compose import (
     soften,
     unoccluded,
 )
-from unveil.data.occlusion.frame import FOREHEAD, FaceFrame
+from unveil.data.occlusion.frame import FOREHEAD, FaceFrame, require_ibug68
 from unveil.data.occlusion.textures import Colour, jitter, value_noise
 from unveil.schemes.ibug68 import BROWS, CHIN, LEFT_EAR, LEFT_EYE, MOUTH, RIGHT_EAR, RIGHT_EYE
-from unveil.types import Image
+from unveil.types import Image, Points
 
 MARGIN = 10  # pixels around an occluder that blur may reach
 CROWN = 1.9  # top of the head above the eyes, in eye-to-mouth distances
@@ -103,6 +103,21 @@ class Head:
         x = self.middle + width * self.radius * np.cos(angles)
         y = self.ears - height * (self.ears - self.crown) * np.sin(angles)
         return np.stack([x, y], axis=1)
+
+
+def measure_head(kind: str, points_px: Points) -> tuple[FaceFrame, Head]:
+    """Return the frame of a face and the shape of its head in that frame.
+
+    Args:
+        kind: The kind of occluder, for the message.
+        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
+
+    Raises:
+        ValueError: The landmarks are those of another scheme.
+    """
+    require_ibug68(kind, points_px)
+    frame = FaceFrame.of(points_px)
+    return frame, Head.of(frame.to_face(points_px))
 
 
 def scene_light(image: Image, level: float, window: Window, rng: np.random.Generator) -> Alpha:
