@@ -1,4 +1,4 @@
-"""Everything that can be built, trained and loaded by name: the core's networks and the baselines together."""
+"""All networks, presets and tasks by name: those of the core and of the baselines."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -64,11 +64,14 @@ TASKS: Mapping[type[TrainConfig], Callable[..., AnyTask]] = MappingProxyType(
         DetectorTrainConfig: DetectionTask,
     }
 )
-"""Settings to the task that they are for."""
+"""Class of the settings to the class of the task."""
 
 
 def preset(name: str) -> TrainConfig:
     """Return a preset.
+
+    Args:
+        name: Its name.
 
     Raises:
         ValueError: There is none of that name; the message has the nearest one.
@@ -81,17 +84,34 @@ def preset(name: str) -> TrainConfig:
 
 
 def build_network(spec: NetworkSpec) -> nn.Module:
-    """Build any network with fresh weights; see `unveil.models.checkpoints.build`."""
+    """Return any network with fresh weights; see `unveil.models.checkpoints.build`.
+
+    Args:
+        spec: The record of the network.
+    """
     return checkpoints.build(spec, NETWORKS)
 
 
 def load_network(path: Path) -> tuple[nn.Module, NetworkSpec]:
-    """Load any network; see `unveil.models.checkpoints.load_network`."""
+    """Load any network; see `unveil.models.checkpoints.load_network`.
+
+    Args:
+        path: A `.safetensors` file that training or export wrote.
+
+    Returns:
+        The network in evaluation mode, and its record.
+    """
     return checkpoints.load_network(path, NETWORKS)
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read the settings of a run, as its `config.json` has them; those of earlier versions are converted.
+    """Read the settings of a run; those of earlier versions are converted.
+
+    Args:
+        path: The run's `config.json`.
+
+    Returns:
+        The settings.
 
     Raises:
         ValueError: The file is missing or not the settings of a run. The message names the field.
@@ -116,7 +136,7 @@ def read_config(path: Path) -> TrainConfig:
 def build_task(
     faces: Faces, config: TrainConfig, more: Sequence[Faces] = (), *, transform: Transform | None = None
 ) -> AnyTask:
-    """Return what trains with these settings on these faces.
+    """Return the task of a run.
 
     Args:
         faces: The faces to train on and to validate on.
@@ -127,16 +147,18 @@ def build_task(
     Raises:
         ValueError: The faces, or the number of sets, do not fit the settings.
     """
-    hook = {} if transform is None else {"transform": transform}
+    hook: dict[str, Any] = {} if transform is None else {"transform": transform}
+    if getattr(config, "restorer", None) is not None:
+        hook["networks"] = NETWORKS
     return TASKS[type(config)](faces, config, more, **hook)
 
 
 def override(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
-    """Return settings with some changed, by the names that the command line has (with underscores).
+    """Return settings with some of them changed.
 
     Args:
         config: The settings.
-        settings: New values, wherever in the settings their names are.
+        settings: New values by the names of the command line, with underscores, at any depth of the settings.
 
     Raises:
         ValueError: There is no setting of that name, or a value is out of range.
@@ -182,10 +204,10 @@ def train(
         out: The run's folder.
         more: Sets of faces that only train.
         scheme: Scheme of a folder that is not annotated in ibug68.
-        transform: Augmentation of your own, applied last to every training example of a landmark network.
+        transform: A user's own augmentation, applied last to every training example of a landmark network.
         resume: Continue from the run's checkpoint.
         console: Where to print; stderr by default.
-        settings: Settings to change, by the names of the command line, as `steps=2000`.
+        settings: Settings to change, by the names of the command line, for example `steps=2000`.
 
     Returns:
         The last step, the metrics of the best validation, and whether the run was interrupted.
@@ -195,8 +217,9 @@ def train(
 
     Example:
         >>> import unveil
-        >>> result = unveil.train("glomface-light", "packs/300w-train.npz", "runs/light", steps=2000, batch=16)
-        >>> result.best["score"]
+        >>> result = unveil.train("glomface-light", "faces", "runs/light", steps=2, batch=4, val_share=0.2)
+        >>> result.step
+        2
     """
     if isinstance(config, TrainConfig):
         chosen = config

@@ -1,4 +1,4 @@
-"""RCPR: features on the lines between landmarks, zones weighted by what is visible, smart restarts, the whole command."""
+"""RCPR: features on the lines between landmarks, zones weighted by visibility, smart restarts, the commands."""
 
 import json
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Methods to compare with, behind the interfaces of the core."""

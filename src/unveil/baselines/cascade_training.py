@@ -17,35 +17,29 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from unveil.baselines.drda import DrdaConfig
 from unveil.baselines.drn import Drn, DrnConfig, RegressionStage
 from unveil.baselines.sdm import LinearStage
-from unveil.baselines.shape_indexed import Crops, Restore, Shapes, Stage, sift_at
+from unveil.baselines.shape_indexed import Crops, Shapes, Stage, sift_at
 from unveil.data.augment import AugmentConfig, Example, Transform, augment
 from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
 from unveil.data.shape_balance import mean_shape
 from unveil.data.splits import split_by_name
 from unveil.data.tps_warp import ShapeSampler
-from unveil.geometry import Crop
-from unveil.inference.blending import composite
-from unveil.inference.restorer import Restorer
-from unveil.inference.torch_restorer import load_torch_restorer
 from unveil.io.files import atomic_write
-from unveil.models.checkpoints import NETWORKS, from_config, load_network
-from unveil.schemes.scheme import IBUG68
+from unveil.models.checkpoints import NETWORKS, Networks, from_config, load_network
 from unveil.training.batches import BatchSampler, Rank, refuse_more, unsupported_note
 from unveil.training.config import Count, OpenShare, ScheduleConfig, TrainConfig
+from unveil.training.restored_views import CHUNK, ROOM, RestoreCrops, load_stage_restorers, of_stage, restore_with
 from unveil.training.state import CHECKPOINT
 from unveil.training.task import Batch, FitResult, Losses, Task
 from unveil.training.trainer import fit, save_weights
 from unveil.training.validation import draw_landmarks, face_lengths, training_normaliser, val_examples
 
-CHUNK = 256
-ROOM = 1.4  # sides of the crop that a restorer is shown: its window is larger than the face, and may be off
+RESTORERS: Networks = MappingProxyType({**NETWORKS, "drda": from_config(DrdaConfig)})
 
 
 class CascadeTrainConfig(TrainConfig):
@@ -65,7 +59,8 @@ class CascadeTrainConfig(TrainConfig):
     ridge: Annotated[float, Field(gt=0)] = 20.0
     """Strength of the closed form's pull to no movement."""
     restorer: Path | None = None
-    """A trained restorer, its run or a folder of seven: every stage then reads faces that it has restored."""
+    """A trained restorer, its run or a folder of seven, or a folder with such a one in `stage-1`, `stage-2` and so on:
+    every stage then reads faces that it has restored."""
     val_share: OpenShare = 0.05
     """Share of the faces, chosen by the hash of their names, that only validates."""
 
@@ -88,19 +83,22 @@ class Views:
     """
 
     pictures: Crops
-    restore: Restore | None
+    restore: Sequence[RestoreCrops]
     crops: Crops
     truth: Shapes
     shapes: Shapes
     features: NDArray[np.float16]
+    number: int = 0
 
     @classmethod
-    def of(cls, examples: Sequence[Example], start: NDArray[np.float32], restore: Restore | None = None) -> "Views":
+    def of(
+        cls, examples: Sequence[Example], start: NDArray[np.float32], restore: Sequence[RestoreCrops] = ()
+    ) -> "Views":
         """Of examples that show the crop, or `ROOM` times its side if they are to be restored."""
         pictures = np.stack([example.image for example in examples])
         truth = np.stack([example.points_unit for example in examples]) * np.float32(ROOM if restore else 1)
         shapes = np.repeat(start[None], len(pictures), axis=0)
-        crops = restore(pictures, shapes) if restore else pictures
+        crops = restore[0](pictures, shapes) if restore else pictures
         return cls(pictures, restore, crops, truth, shapes, _features(crops, shapes))
 
     def after(self, stage: Stage, *, last: bool) -> "Views":
@@ -109,8 +107,9 @@ class Views:
         shapes = self.shapes + np.concatenate(steps)
         if last:
             return replace(self, shapes=shapes)
-        crops = self.restore(self.pictures, shapes) if self.restore else self.crops
-        return replace(self, shapes=shapes, crops=crops, features=_features(crops, shapes))
+        number = self.number + 1
+        crops = of_stage(self.restore, number)(self.pictures, shapes) if self.restore else self.crops
+        return replace(self, shapes=shapes, crops=crops, features=_features(crops, shapes), number=number)
 
 
 class StageTask(Task):
@@ -190,6 +189,7 @@ class CascadeTask:
         more: Sequence[Faces] = (),
         *,
         transform: Transform | None = None,
+        networks: Networks = RESTORERS,
     ) -> None:
         cv2.setNumThreads(1)
         refuse_more(more, config.model.network)
@@ -209,10 +209,11 @@ class CascadeTask:
         self.normaliser = training_normaliser(faces.scheme)
         self.sampler = OcclusionSampler(config.occlusion)
         size = config.model.input_size
-        self.restore, self.room, self.wide = None, 1.0, size
+        self.restore: tuple[RestoreCrops, ...] = ()
+        self.room, self.wide = 1.0, size
         if config.restorer is not None:
-            networks = {**NETWORKS, "drda": from_config(DrdaConfig)}
-            self.restore = restore_with(load_torch_restorer(config.restorer, networks), size)
+            restorers = load_stage_restorers(config.restorer, networks)
+            self.restore = tuple(restore_with(restorer, size) for restorer in restorers)
             self.room, self.wide = ROOM, round(ROOM * size)
         self.start = mean_shape(faces.points_px[self.split.train], faces.scheme)
         self.spec = config.model.spec(faces.scheme)
@@ -291,25 +292,6 @@ class CascadeTask:
             nme = float((distance / face_lengths(truth, self.faces.scheme, self.normaliser)).mean())
             metrics[f"nme_{self.normaliser}_{condition}"] = 100 * nme
         return {**metrics, "score": sum(metrics.values()) / len(metrics)}
-
-
-def restore_with(restorer: Restorer, size: int) -> Restore:
-    """Return a function from images of `ROOM` crop sides to crops of `size` pixels, restored around the shapes."""
-
-    def restore(pictures: Crops, shapes: Shapes) -> Crops:
-        wide = pictures.shape[1]
-        crop = Crop(((wide - 1) / 2, (wide - 1) / 2), wide / ROOM)
-        crops = np.empty((len(pictures), size, size, 3), np.uint8)
-        what, console = f"restoring {len(pictures)} views", Console(stderr=True)
-        chunks = range(0, len(pictures), CHUNK)
-        for start in track(chunks, what, console=console, transient=True, disable=not console.is_terminal):
-            some = list(pictures[start : start + CHUNK])
-            restored = restorer.restore_each(some, [crop.to_px(s) for s in shapes[start : start + CHUNK]], IBUG68)
-            for i, (picture, windows) in enumerate(zip(some, restored, strict=True), start):
-                crops[i] = crop.extract(composite(picture, windows), size)
-        return crops
-
-    return restore
 
 
 def as_stage(module: nn.Module) -> RegressionStage:

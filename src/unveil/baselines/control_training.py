@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from unveil.baselines.hourglass import HourglassConfig
 from unveil.baselines.plain import PlainConfig
@@ -19,7 +20,7 @@ from unveil.training.config import LandmarkTrainConfig, Weight
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.task import Batch, Losses
 
-LINE_SIGMA_PX = 1.0  # of a drawn contour, in pixels of the map
+LINE_SIGMA_PX = 1.0  # standard deviation across a drawn contour, in pixels of the map
 
 
 class PlainTrainConfig(LandmarkTrainConfig):
@@ -37,21 +38,28 @@ class HourglassTrainConfig(LandmarkTrainConfig):
 
 
 class HourglassTask(LandmarkTask):
-    """Trains the stacked hourglass; arguments and errors as of `LandmarkTask`."""
+    """Train the stacked hourglass; the arguments and errors are those of `LandmarkTask`."""
 
+    @override
     def prediction_losses(self, prediction: Prediction, batch: Batch) -> Losses:
         losses = super().prediction_losses(prediction, batch)
         if prediction.boundary_logits is None:
             return losses
         assert isinstance(self.config, HourglassTrainConfig)
-        boundary = boundary_loss(prediction.boundary_logits, batch["points_unit"], self.faces.scheme.contours)
+        boundary = _boundary_loss(prediction.boundary_logits, batch["points_unit"], self.faces.scheme.contours)
         return {**losses, "loss": losses["loss"] + self.config.boundary_weight * boundary, "boundary": boundary}
 
 
 def boundary_maps(
     points_unit: Float[Tensor, "B L 2"], contours: Sequence[Contour], height: int, width: int
 ) -> Float[Tensor, "B K H W"]:
-    """Draw each contour as a map: 1 on its straight segments, with a Gaussian profile across them.
+    """Return a map of each contour: 1 on its straight segments, with a Gaussian profile across them.
+
+    Args:
+        points_unit: Landmarks in unit coordinates.
+        contours: The contours of the scheme.
+        height: Height of the maps, pixels.
+        width: Width of the maps, pixels.
 
     Source: Wu et al. 2018.
     """
@@ -74,10 +82,10 @@ def boundary_maps(
     return torch.exp(-squared / (2 * LINE_SIGMA_PX**2))
 
 
-def boundary_loss(
+def _boundary_loss(
     logits: Float[Tensor, "B T K H W"], points_unit: Float[Tensor, "B L 2"], contours: Sequence[Contour]
 ) -> Float[Tensor, ""]:
-    """Return the cross-entropy of every stack's maps against the drawn ones."""
+    """Return the cross-entropy of every stack's maps with the drawn ones as ground truth."""
     target = boundary_maps(points_unit, contours, *logits.shape[-2:])
     return F.binary_cross_entropy_with_logits(logits, target[:, None].expand_as(logits).to(logits.dtype))
 

@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Literal
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
 from unveil.models.generator import RestorerNetworkConfig
 from unveil.models.layers import mlp
+from unveil.models.network import Network
 from unveil.schemes.scheme import Scheme
 from unveil.training.config import ScheduleConfig
 from unveil.training.gan_config import RestorationTrainConfig
@@ -26,10 +28,9 @@ class DrdaConfig(RestorerNetworkConfig):
     hidden: tuple[int, ...] = (1024, 256)
     """Widths down to the code; the decoder mirrors them."""
 
+    @override
     def build(self, scheme: Scheme) -> "DecorruptAutoencoder":
-        """Return the network with fresh weights; it is the same for every scheme."""
-        del scheme
-        return DecorruptAutoencoder(size=self.input_size, hidden=self.hidden)
+        return DecorruptAutoencoder(size=self.input_size, hidden=self.hidden)  # the same for every scheme
 
 
 class DrdaTrainConfig(RestorationTrainConfig):
@@ -38,14 +39,19 @@ class DrdaTrainConfig(RestorationTrainConfig):
     model: DrdaConfig = DrdaConfig()
 
 
-class DecorruptAutoencoder(nn.Module):
-    """Return the restored image of an occluded one. It predicts no mask and has no skip connections.
+class DecorruptAutoencoder(Network):
+    """A fully connected autoencoder from an occluded image to the restored one, without a mask.
 
-    Every pixel passes through the code, which blurs. ReLU between the layers is ours: no layer needs pretraining.
+    It has no skip connections, so every pixel passes through the code, which blurs. ReLU between the layers is ours: no
+    layer needs pretraining.
 
     Args:
-        size: The image's side, S.
+        size: The image's side, S, pixels.
         hidden: Widths down to the code; the decoder mirrors them.
+
+    Example:
+        >>> DecorruptAutoencoder(size=32)(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     def __init__(self, *, size: int = 32, hidden: tuple[int, ...] = (1024, 256)) -> None:
@@ -55,8 +61,12 @@ class DecorruptAutoencoder(nn.Module):
         self.decoder = mlp(hidden[-1], *hidden[-2::-1], pixels)
 
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
-        """Restore RGB images in [0, 1]."""
-        code = self.encoder(images.flatten(1) * 2 - 1).relu()
+        """Return the restored images.
+
+        Args:
+            images: RGB in [0, 1].
+        """
+        code = self.encoder(images.flatten(1) * 2 - 1).relu()  # (B, hidden[-1])
         restored: Tensor = self.decoder(code).sigmoid()
         return restored.reshape(images.shape)
 

@@ -5,7 +5,7 @@ B faces, L landmarks, D features of a face (L x 128). Sizes after the same autho
 
 import math
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import DESCRIPTOR, Stage
-from unveil.models.network import NetworkConfig, ParamGroup
+from unveil.models.network import Network, NetworkConfig
 from unveil.schemes.scheme import Scheme
 
 
@@ -28,15 +29,21 @@ class DrnConfig(NetworkConfig):
     hidden: tuple[int, ...] = (1296, 784, 400)
     """Widths of the hidden layers of each stage."""
     stages: Annotated[int, Field(ge=1)] = 3
+    """Number of stages."""
 
+    @override
     def build(self, scheme: Scheme) -> "Drn":
         return Drn(scheme, self)
 
 
 class RegressionStage(nn.Module):
-    """Φ_t: what SIFT sees at the landmarks to how far each has to move; a fresh one moves none.
+    """Φ_t: from the SIFT descriptors at the landmarks to the landmarks' offsets; a fresh stage predicts zero.
 
     Without hidden layers it is SDM's linear map.
+
+    Args:
+        landmarks: Number of landmarks, L.
+        hidden: Widths of the hidden layers.
     """
 
     mean: Tensor
@@ -57,13 +64,24 @@ class RegressionStage(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def standardise(self, features: Float[Tensor, "N L 128"]) -> None:
-        """Takes each feature's mean and spread from the training faces; the first thing to do with a fresh stage."""
+        """Set the mean and the standard deviation of each feature; call it before a fresh stage trains.
+
+        Args:
+            features: Features of the N training views.
+        """
         flat = features.flatten(1)
         self.mean.copy_(flat.mean(dim=0))
         self.scale.copy_(1 / flat.std(dim=0).clamp(min=1e-3))
 
     def take(self, linear: LinearStage) -> None:
-        """The closed-form solution instead of weights; ValueError if there are hidden layers."""
+        """Replace the weights by a closed-form solution.
+
+        Args:
+            linear: The solution.
+
+        Raises:
+            ValueError: The stage has hidden layers.
+        """
         if len(self.layers) > 1:
             raise ValueError("a stage with hidden layers has no closed form; give it hidden=()")
         last = self.layers[0]
@@ -74,14 +92,27 @@ class RegressionStage(nn.Module):
             last.bias.copy_(torch.from_numpy(linear.bias))
 
     def forward(self, features: Float[Tensor, "B L 128"]) -> Float[Tensor, "B L 2"]:
-        """Offsets in unit coordinates."""
+        """Return offsets in unit coordinates.
+
+        Args:
+            features: Features at the landmarks.
+        """
         standard = (features.flatten(1) - self.mean) * self.scale
         offsets: Tensor = self.layers(standard)
         return offsets.reshape(features.shape[0], -1, 2)
 
 
-class Drn(nn.Module):
-    """The stages and the shape they start from. Features are taken between stages, by `shape_indexed.cascade`."""
+class Drn(Network):
+    """All stages, and the shape that the first one starts from.
+
+    `shape_indexed.cascade` extracts the features between the stages.
+
+    Args:
+        scheme: The landmark scheme.
+        config: The sizes.
+
+    Source: GAN-IA, section 3.4.
+    """
 
     mean_shape: Tensor
 
@@ -91,19 +122,31 @@ class Drn(nn.Module):
         self.stages = nn.ModuleList(RegressionStage(scheme.points, config.hidden) for _ in range(config.stages))
 
     def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
-        """Set the shape that the first stage starts from, in unit coordinates."""
+        """Set the shape that the first stage starts from.
+
+        Args:
+            mean_shape: The shape in unit coordinates.
+        """
         self.mean_shape.copy_(mean_shape)
 
-    def param_groups(self) -> list[ParamGroup]:
-        """Return all parameters as one group."""
-        return [ParamGroup(list(self.parameters()))]
-
     def forward(self, features: Float[Tensor, "T B L 128"]) -> Float[Tensor, "T B L 2"]:
-        """Every stage on its own features: one call to train or to export them all."""
-        return torch.stack([stage(seen) for stage, seen in zip(self.stages, features, strict=True)])
+        """Return the offsets of every stage, in unit coordinates.
+
+        Args:
+            features: The features of each of the T stages.
+        """
+        return torch.stack([stage(given) for stage, given in zip(self.stages, features, strict=True)])
+
+    def stage(self, index: int) -> RegressionStage:
+        """Return one stage.
+
+        Args:
+            index: The stage, counted from 0.
+        """
+        return cast(RegressionStage, self.stages[index])
 
     def as_stages(self) -> tuple[Stage, ...]:
-        """The stages for `cascade`, numpy in and out."""
+        """Return the stages for `cascade`, as functions of numpy arrays."""
         return tuple(_numpy_stage(stage) for stage in self.stages)
 
 
@@ -116,11 +159,11 @@ def _numpy_stage(stage: nn.Module) -> Stage:
 
 
 def _sigmoid_linear(before: int, after: int, centre: float) -> nn.Linear:
-    """A layer whose sums start with mean 0 and spread 1 for inputs round `centre`, where a sigmoid is steep."""
+    """Return a layer with outputs of mean 0 and deviation 1 for inputs around `centre`, where a sigmoid is steep."""
     layer = nn.Linear(before, after)
-    # A sigmoid of standard normal sums spreads by 0.21, a standardised feature by 1.
-    spread = 0.21 if centre else 1.0
-    nn.init.normal_(layer.weight, std=1 / (spread * math.sqrt(before)))
+    # The sigmoid of a standard normal variable has a standard deviation of 0.21, a standardised feature one of 1.
+    deviation = 0.21 if centre else 1.0
+    nn.init.normal_(layer.weight, std=1 / (deviation * math.sqrt(before)))
     with torch.no_grad():
         layer.bias.copy_(-centre * layer.weight.sum(dim=1))
     return layer

@@ -1,6 +1,7 @@
-"""PFLD: landmarks in one pass, taught by a head-pose net that stays behind after training (Guo et al. 2019).
+"""PFLD: landmarks in one pass, with an auxiliary head-pose network during training (Guo et al. 2019).
 
-B faces, L landmarks, C channels; the crop has 112 px. MobileNetV2's blocks; the last three maps decide together.
+B faces, L landmarks, C channels; the crop has 112 px. The blocks are those of MobileNetV2. One linear layer predicts
+the landmarks from the last three maps.
 """
 
 from typing import Literal, NamedTuple
@@ -9,12 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from unveil.models.conv_norm import NormedConv
-from unveil.models.network import NetworkConfig, ParamGroup
+from unveil.models.network import Network, NetworkConfig
 from unveil.schemes.scheme import Scheme
 
-# expansion, channels, repeats, stride of the first; the pose net looks at the first row's map, 28 px wide
+# expansion, channels, repeats, stride of the first block; the pose network's input is the first row's map, 28 px wide
 BOTTLENECKS = ((2, 64, 5, 2), (2, 128, 1, 2), (4, 128, 6, 1), (2, 16, 1, 1))
 
 
@@ -26,19 +28,25 @@ class PfldConfig(NetworkConfig):
     width_mult: float = 1.0
     """Factor of all channel counts; the paper has 1 and 0.25."""
 
+    @override
     def build(self, scheme: Scheme) -> "Pfld":
         return Pfld(scheme, self)
 
 
 class PfldPrediction(NamedTuple):
-    """Landmarks in unit coordinates of the crop; yaw, pitch and roll in radians."""
+    """Output of PFLD.
+
+    Args:
+        points_unit: Landmarks in unit coordinates of the crop.
+        angles: Yaw, pitch and roll in radians.
+    """
 
     points_unit: Float[Tensor, "B L 2"]
     angles: Float[Tensor, "B 3"]
 
 
-class Bottleneck(nn.Module):
-    """Widen, filter each channel by itself, narrow again (Sandler et al. 2018)."""
+class _Bottleneck(nn.Module):
+    """Expand, filter each channel separately, project (Sandler et al. 2018)."""
 
     def __init__(self, channels_in: int, channels_out: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -55,8 +63,8 @@ class Bottleneck(nn.Module):
         return x + y if self.residual else y
 
 
-class PoseNet(nn.Module):
-    """Euler angles from the 28 px map; it is there for what the map learns by it."""
+class _PoseNet(nn.Module):
+    """Euler angles from the 28 px map: an auxiliary task that improves the shared map."""
 
     def __init__(self, channels: int, width: float) -> None:
         super().__init__()
@@ -78,8 +86,13 @@ class PoseNet(nn.Module):
         return angles
 
 
-class Pfld(nn.Module):
-    """PFLD with its pose net. After `set_mean_shape` the first prediction lies near the mean shape."""
+class Pfld(Network):
+    """PFLD with its pose network. After `set_mean_shape` the first prediction lies near the mean shape.
+
+    Args:
+        scheme: The landmark scheme.
+        config: The sizes.
+    """
 
     def __init__(self, scheme: Scheme, config: PfldConfig) -> None:
         super().__init__()
@@ -90,40 +103,48 @@ class Pfld(nn.Module):
         for expansion, channels, repeats, stride in BOTTLENECKS:
             blocks = []
             for repeat in range(repeats):
-                blocks.append(Bottleneck(last, _scaled(channels, width), expansion, 1 if repeat else stride))
+                blocks.append(_Bottleneck(last, _scaled(channels, width), expansion, 1 if repeat else stride))
                 last = _scaled(channels, width)
             rows.append(nn.Sequential(*blocks))
         self.shared, *rest = rows
         self.fine = nn.Sequential(*rest)
         middle, coarse = _scaled(32, width), _scaled(128, width)
         self.middle = NormedConv(last, middle, 3, stride=2)
-        self.coarse = nn.Sequential(nn.Conv2d(middle, coarse, 7), nn.ReLU())  # one pixel: nothing to norm over
+        self.coarse = nn.Sequential(nn.Conv2d(middle, coarse, 7), nn.ReLU())  # one pixel, so no batch norm
         self.points = nn.Linear(last + middle + coarse, 2 * scheme.points)
-        self.pose = PoseNet(_scaled(BOTTLENECKS[0][1], width), width)
+        self.pose = _PoseNet(_scaled(BOTTLENECKS[0][1], width), width)
         nn.init.normal_(self.points.weight, std=1e-3)
         nn.init.zeros_(self.points.bias)
 
     def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
-        """Set the shape that a fresh network predicts, in unit coordinates."""
+        """Set the shape that a fresh network predicts.
+
+        Args:
+            mean_shape: The shape in unit coordinates.
+        """
         with torch.no_grad():
             self.points.bias.copy_(mean_shape.flatten())
 
-    def param_groups(self) -> list[ParamGroup]:
-        """Return all parameters as one group."""
-        return [ParamGroup(list(self.parameters()))]
-
     def forward(self, images: Float[Tensor, "B 3 112 112"]) -> PfldPrediction:
-        """RGB in [0, 1], channels first."""
-        shared = self.shared(self.stem(images * 2 - 1))
+        """Return landmarks and Euler angles.
+
+        Args:
+            images: RGB in [0, 1].
+        """
+        shared = self.shared(self.stem(images * 2 - 1))  # (B, C, 28, 28)
         return PfldPrediction(self._points(shared), self.pose(shared))
 
     def landmarks(self, images: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B L 2"]:
-        """Without the pose net: what is exported."""
+        """Return the landmarks alone, without running the pose network; the export uses this.
+
+        Args:
+            images: RGB in [0, 1].
+        """
         return self._points(self.shared(self.stem(images * 2 - 1)))
 
     def _points(self, shared: Float[Tensor, "B C 28 28"]) -> Float[Tensor, "B L 2"]:
-        fine = self.fine(shared)
-        middle = self.middle(fine)
+        fine = self.fine(shared)  # (B, C, 14, 14)
+        middle = self.middle(fine)  # (B, C, 7, 7)
         scales = [F.adaptive_avg_pool2d(scale, 1).flatten(1) for scale in (fine, middle, self.coarse(middle))]
         points: Tensor = self.points(torch.cat(scales, dim=1))
         return points.reshape(points.shape[0], -1, 2)

@@ -1,4 +1,4 @@
-"""What PFLD is told of a face beside its landmarks: Euler angles, and the classes that weigh it. L landmarks."""
+"""Training targets of PFLD beside the landmarks: Euler angles, and the classes that weight a face. L landmarks."""
 
 import math
 from dataclasses import dataclass
@@ -12,21 +12,31 @@ from unveil.schemes.scheme import IBUG68
 from unveil.types import Points
 
 CLASSES = ("profile", "head up", "head down", "mouth open", "occluded")
-PROFILE, TILTED = 25.0, 12.0  # degrees of yaw and of pitch; the generic face is good to a few
+PROFILE, TILTED = 25.0, 12.0  # degrees of yaw and of pitch; the pose of the generic face is off by a few degrees
 OPEN = 0.12  # gap between the inner lips, in eye-to-eye distances
-OCCLUDED = 0.1  # share of the landmarks that are covered
+OCCLUDED = 0.1  # share of occluded landmarks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attributes:
-    """Yaw, pitch and roll in radians, (3,), and which of `CLASSES` the face is in, (5,)."""
+    """Pose and classes of a face.
+
+    Args:
+        angles: Yaw, pitch and roll in radians, (3,).
+        classes: Whether the face is in each of `CLASSES`, (5,).
+    """
 
     angles: NDArray[np.float32]
     classes: NDArray[np.bool_]
 
 
 def attributes_of(points: Points, visible: NDArray[np.bool_]) -> Attributes:
-    """From the 68 landmarks, (68, 2), in any square coordinates, and which of them no occluder covers, (68,)."""
+    """Return pose and classes of a face.
+
+    Args:
+        points: Landmarks of scheme ibug68, (68, 2), in any coordinates with square pixels.
+        visible: False where an occluder covers a landmark, (68,).
+    """
     five = five_points(IBUG68, points)
     pose = head_pose(five)
     between = max(math.dist(five[0], five[1]), 1e-6)

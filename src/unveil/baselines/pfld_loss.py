@@ -28,6 +28,12 @@ def pfld_loss(
     θ_k are the errors of yaw, pitch and roll in radians. The ones are ours: without them a face with a perfect pose, or
     without a class, has no gradient.
 
+    Args:
+        prediction: Output of the network.
+        points_unit: Ground truth in unit coordinates.
+        angles: Ground truth of yaw, pitch and roll in radians.
+        weights: ω of each face, by `attribute_weights`.
+
     Source: Guo et al. 2019, equation 2.
     """
     pose = (1 - torch.cos(prediction.angles - angles)).sum(dim=1)

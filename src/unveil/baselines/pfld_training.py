@@ -24,7 +24,7 @@ from unveil.data.self_occlusion import self_occluded
 from unveil.data.shape_balance import mean_shape
 from unveil.data.splits import split_by_name
 from unveil.data.tps_warp import ShapeSampler
-from unveil.models.checkpoints import load_matching
+from unveil.models.checkpoints import NETWORKS, Networks, load_matching
 from unveil.schemes.scheme import IBUG68
 from unveil.training.batches import (
     BatchSampler,
@@ -36,6 +36,7 @@ from unveil.training.batches import (
     to_device,
 )
 from unveil.training.config import OpenShare, ScheduleConfig, TrainConfig
+from unveil.training.restored_views import ROOM, restored_views
 from unveil.training.task import Batch, Losses, Task
 from unveil.training.validation import draw_landmarks, example_batches, face_lengths, val_examples
 
@@ -55,6 +56,8 @@ class PfldTrainConfig(TrainConfig):
     """Share of the faces, chosen by the hash of their names, that only validates."""
     init_from: Path | None = None
     """Weights to start from, a .safetensors file; tensors that do not fit start fresh."""
+    restorer: Path | None = None
+    """A trained restorer, its run or a folder of seven: the network then trains on faces that it has restored."""
 
 
 PFLD_PRESETS: Mapping[str, PfldTrainConfig] = MappingProxyType(
@@ -66,12 +69,12 @@ PFLD_PRESETS: Mapping[str, PfldTrainConfig] = MappingProxyType(
 class FacesWithPose(Dataset[Batch]):
     """Random views with their Euler angles, (3,), and classes, (5,)."""
 
-    def __init__(self, views: TrainingFaces) -> None:
-        self.views = views
+    def __init__(self, views: TrainingFaces, room: float = 1.0) -> None:
+        self.views, self.room = views, room
 
     def __getitem__(self, item: tuple[int, int]) -> Batch:
         view = self.views[item]
-        points, visible = view["points_unit"].numpy(), view["visible"].numpy()
+        points, visible = self.room * view["points_unit"].numpy(), view["visible"].numpy()
         # Self-occlusion does not count as occlusion: the class "profile" covers it.
         attributes = attributes_of(points, visible | self_occluded(IBUG68, points))
         return {
@@ -95,6 +98,7 @@ class PfldTask(Task):
         more: Sequence[Faces] = (),
         *,
         transform: Transform | None = None,
+        networks: Networks = NETWORKS,
     ) -> None:
         cv2.setNumThreads(1)  # before OpenCV creates its threads: a forked loader would wait for them for ever
         refuse_more(more, config.model.network)
@@ -107,19 +111,21 @@ class PfldTask(Task):
         self.spec = config.model.spec(faces.scheme, annotation_offset=config.augment.annotation_offset)
         self.sampler = OcclusionSampler(config.occlusion)
         seed, training = config.schedule.seed, faces.points_px[self.split.train]
+        mean = mean_shape(training, faces.scheme)
+        self.restored = restored_views(config.restorer, config.model.input_size, mean, faces.scheme, networks)
         views = TrainingFaces(
             faces,
-            config.model.input_size,
-            config.augment,
+            self.restored.size if self.restored else config.model.input_size,
+            self.restored.wider(config.augment) if self.restored else config.augment,
             self.sampler,
             seed,
             ShapeSampler(training),
             transform,
         )
-        self.views = FacesWithPose(views)
+        self.views = FacesWithPose(views, ROOM if self.restored else 1.0)
         torch.manual_seed(seed)
         self.model: Pfld = config.model.build(faces.scheme)
-        self.model.set_mean_shape(torch.from_numpy(mean_shape(training, faces.scheme)))
+        self.model.set_mean_shape(torch.from_numpy(mean))
         if config.init_from is not None:
             self.notes = (load_matching(self.model, config.init_from),)
 
@@ -137,7 +143,7 @@ class PfldTask(Task):
         )
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
-        return to_device(batch, device)
+        return to_device(self.restored.batch(batch) if self.restored else batch, device)
 
     @cached_property
     def class_shares(self) -> Tensor:
@@ -159,6 +165,8 @@ class PfldTask(Task):
     @cached_property
     def validation(self) -> dict[str, list[Example]]:
         """The validation examples of each condition."""
+        if self.restored:
+            return self.restored.validation(self.faces, self.split.val, self.sampler)
         return val_examples(self.faces, self.split.val, self.config.model.input_size, self.sampler)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

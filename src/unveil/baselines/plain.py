@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unveil.models.backbones import PyramidBackbone, memory_init
 from unveil.models.heads import INITIAL_LOG_SCALE, OFFSET_SCALE_UNIT
@@ -29,12 +30,18 @@ class PlainConfig(NetworkConfig):
     channels: int = 64
     width_mult: float = 1.0
 
+    @override
     def build(self, scheme: Scheme) -> "PlainRegressor":
         return PlainRegressor(scheme, self)
 
 
 class PlainRegressor(LandmarkNetwork):
-    """All landmarks' tokens go into one recurrent memory, and one linear layer reads all offsets from it."""
+    """One recurrent memory of all landmarks' tokens, and one linear layer from it to all offsets.
+
+    Args:
+        scheme: The landmark scheme.
+        config: The sizes.
+    """
 
     def __init__(self, scheme: Scheme, config: PlainConfig) -> None:
         super().__init__(scheme)
@@ -48,22 +55,31 @@ class PlainRegressor(LandmarkNetwork):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """Predict landmarks, visibility and uncertainty from RGB in [0, 1]."""
-        features, coarse = self.backbone(images)
-        memory = self.memory_init(coarse)
-        points = self.mean_shape.expand(images.shape[0], -1, -1)
+        """Predict landmarks, visibility and uncertainty.
+
+        Args:
+            images: RGB in [0, 1]; H and W are multiples of 16.
+
+        Returns:
+            The prediction of all T steps.
+        """
+        features, coarse = self.backbone(images)  # (B, C, H/4, W/4), (B, C, H/16, W/16)
+        memory = self.memory_init(coarse)  # (B, W)
+        points = self.mean_shape.expand(images.shape[0], -1, -1)  # (B, L, 2)
         shapes = []
         for step in range(self.steps):
-            patches = self.patches(features, points.detach(), step)
-            memory = self.memory(patches, memory)
-            outputs = self.head(memory).reshape(-1, points.shape[1], 4)
+            patches = self.patches(features, points.detach(), step)  # (B, L, D)
+            memory = self.memory(patches, memory)  # (B, W)
+            outputs = self.head(memory).reshape(-1, points.shape[1], 4)  # (B, L, 4)
             points = points.detach() + OFFSET_SCALE_UNIT * outputs[..., :2]
             shapes.append(points)
         return Prediction(torch.stack(shapes, dim=1), outputs[..., 2], outputs[..., 3] + INITIAL_LOG_SCALE)
 
+    @override
     def load_imagenet(self) -> None:
         self.backbone.trunk.load_imagenet()
 
+    @override
     def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
         wide = [(module, memory_lr_scale) for module in (self.memory_init, self.memory)]
         return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale), *wide])

@@ -26,7 +26,7 @@ class RcprConfig(NetworkConfig):
 
     network: Literal["rcpr"] = "rcpr"
     input_size: int = 128
-    stages: Annotated[int, Field(ge=2)] = 60
+    stages: Annotated[int, Field(ge=2)] = 40
     regressors: Annotated[int, Field(ge=1, le=GRID**2)] = 3
     """Regressors of a stage; each sees one zone of the face."""
     ferns: Annotated[int, Field(ge=1)] = 15
@@ -119,7 +119,7 @@ class Rcpr(LandmarkNetwork):
         visible = (1 - result[..., 2]).clamp(1e-3, 1 - 1e-3)
         return Prediction(result[:, None, :, :2], torch.logit(visible))
 
-    def agreeing(self, state: Float[Tensor, "B R*M L 3"]) -> Float[Tensor, "B M L 3"]:
+    def agreeing(self, state: Float[Tensor, "B RM L 3"]) -> Float[Tensor, "B M L 3"]:
         """Return the first set of starts that agrees, or the one that disagrees least (smart restarts)."""
         sets = state.unflatten(1, (self.rounds, -1))
         spread = spread_of(sets[..., :2])  # (B, R)

@@ -46,9 +46,9 @@ class RcprTrainConfig(TrainConfig):
     schedule: ScheduleConfig = ScheduleConfig(batch=1)
     augment: AugmentConfig = AugmentConfig(rotation=10.0, shift=0.03, scale=(0.9, 1.12))
     occlusion: OcclusionConfig = OcclusionConfig()
-    views: Count = 3
+    views: Count = 2
     """Views of each face, made once before the first stage."""
-    view_starts: Count = 5
+    view_starts: Count = 6
     """Starts of each view."""
     pool: Annotated[int, Field(ge=4)] = 100
     """Pixels of each zone to choose pairs from, drawn anew for each stage."""

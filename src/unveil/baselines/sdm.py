@@ -1,6 +1,6 @@
 """The supervised descent method: DRN's cascade with a linear map at each stage (Xiong and De la Torre 2013).
 
-N faces, L landmarks, D features of a face. Fitted in closed form, so it is the baseline that needs no training.
+N faces, L landmarks, D features of a face. The map is fitted in closed form, without gradient descent.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,24 @@ from unveil.baselines.shape_indexed import Features, Shapes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearStage:
-    """offsets = (features - mean) · weights + bias, a stage for `cascade`: (D,), (D, 2L) and (2L,)."""
+    """A stage for `cascade`: offsets = (features - mean) · weights + bias.
+
+    Args:
+        mean: Mean features, (D,).
+        weights: (D, 2L).
+        bias: Mean offsets in unit coordinates, (2L,).
+    """
 
     mean: NDArray[np.float32]
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
     def __call__(self, features: Features) -> Shapes:
+        """Return the offsets in unit coordinates.
+
+        Args:
+            features: Features at the landmarks.
+        """
         flat = features.reshape(len(features), -1)
         offsets = (flat - self.mean) @ self.weights + self.bias
         return np.asarray(offsets.reshape(len(features), -1, 2), np.float32)
@@ -32,9 +43,17 @@ class LinearStage:
         offsets: Shapes,
         strength: float = 20.0,
     ) -> Self:
-        """Ridge regression; `strength` is its λ, in units of a centred feature's mean variance times N.
+        """Return the solution of ridge regression.
 
-        Solved over faces or over features, whichever are fewer: both give the same map.
+        The system has one equation for each face or for each feature, whichever are fewer; both have the same solution.
+
+        Args:
+            features: Features of the training views.
+            offsets: True offsets in unit coordinates.
+            strength: λ, in units of the mean variance of a feature times N; above 0.
+
+        Raises:
+            ValueError: `strength` is not above 0.
         """
         if not strength > 0:
             raise ValueError(f"strength {strength}: ridge regression needs more than 0")

@@ -1,4 +1,4 @@
-"""Shape-indexed features and the cascade that they feed: S_{t+1} = S_t + Φ_t(φ(I, S_t)), without torch.
+"""Shape-indexed features, and the cascade of regressors on them: S_{t+1} = S_t + Φ_t(φ(I, S_t)). Needs no torch.
 
 N faces, L landmarks, S pixels of a crop's side, T stages. φ is OpenCV's SIFT (Lowe 2004) at each landmark, upright and
 of one scale, as in the supervised descent method (Xiong and De la Torre 2013), DRDA and GAN-IA.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DESCRIPTOR = 128
-PATCH = 0.25  # side of the patch that a descriptor sees, in crop sides
+PATCH = 0.25  # side of the patch of a descriptor, in crop sides
 
 Crops: TypeAlias = NDArray[np.uint8]
 """RGB, (N, S, S, 3)."""
@@ -28,16 +28,19 @@ Stage: TypeAlias = Callable[[Features], Shapes]
 """Features (N, L, 128) to offsets (N, L, 2) in unit coordinates: a network, a linear map, an ONNX session."""
 
 Restore: TypeAlias = Callable[[Crops, Shapes], Crops]
-"""Pictures and the shapes found so far (N, L, 2) to crops (N, S, S, 3) without their occluders.
+"""Images and the current shapes (N, L, 2) to crops (N, S, S, 3) without occluders.
 
-The pictures are the crops themselves, or show more than them, since what restores a face looks round it.
+The images are the crops themselves, or wider crops, since a restorer's window is larger than the face.
 """
 
 
 def sift_at(crops: Crops, points_unit: Shapes, patch: float = PATCH) -> Features:
-    """The descriptor of every landmark, each of length about one; landmarks outside the crop count as on its edge.
+    """Return the descriptor of every landmark, each of length about one.
 
-    `patch` is the side that a descriptor sees, in crop sides.
+    Args:
+        crops: The crops.
+        points_unit: The landmarks; those outside the crop are moved to its edge.
+        patch: Side of the patch of a descriptor, in crop sides.
     """
     size = crops.shape[1]
     # OpenCV's descriptor has 4x4 cells of 1.5 keypoint sizes a side.
@@ -64,16 +67,24 @@ def cascade(
     crops: Crops,
     start: Shapes,
     stages: Sequence[Stage],
-    restore: Restore | None = None,
+    restore: Restore | Sequence[Restore] | None = None,
     patch: float = PATCH,
 ) -> NDArray[np.float32]:
-    """The start and the shape after each stage, (T + 1, N, L, 2).
+    """Return the start and the shape after each stage, (T + 1, N, L, 2).
 
-    `restore` runs before every stage on the crops as they came, with the latest shapes: the better the shape, the
-    better the restoration, and the other way round (GAN-IA, section 3.4).
+    Args:
+        crops: The crops.
+        start: The shapes to start from, (N, L, 2).
+        stages: The stages.
+        restore: Runs before every stage on the original crops with the latest shapes; None for no restoration. One for
+            all stages, or one for each, where the last one also serves the stages after it.
+        patch: Side of the patch of a descriptor, in crop sides.
+
+    Source: GAN-IA, section 3.4.
     """
     shapes = [np.asarray(start, np.float32)]
-    for stage in stages:
-        seen = crops if restore is None else restore(crops, shapes[-1])
+    restores = (restore,) if callable(restore) else tuple(restore or ())
+    for number, stage in enumerate(stages):
+        seen = restores[min(number, len(restores) - 1)](crops, shapes[-1]) if restores else crops
         shapes.append(shapes[-1] + stage(sift_at(seen, shapes[-1], patch)))
     return np.stack(shapes)

@@ -4,13 +4,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from unveil.cli.images import check_writable
 from unveil.cli.progress import error_message
 from unveil.installation import install_command
+
+if TYPE_CHECKING:
+    from unveil.export.onnx_export import ExportResult
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Options:
     """
 
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """best.safetensors or last.safetensors of a run, the name of a shipped model, or a model folder."""
+    """best.safetensors or last.safetensors of a run, the name of a shipped model, a model folder, or a folder with a
+    run for each component of a restorer."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The model folder to write."""
     name: str | None = None
@@ -45,29 +49,46 @@ class Options:
 
 def run(options: Options) -> int:
     try:
-        from unveil.export.onnx_export import LICENCE, export_model, weights_path
+        from unveil.export.onnx_export import LICENCE
     except ModuleNotFoundError as error:
         print(f"error: exporting needs {error.name}: {install_command('train')}", file=sys.stderr)
         return 2
     try:
         check_writable(options.out)
-        result = export_model(
-            weights_path(options.model),
-            options.out,
-            options.name or options.out.resolve().name,
-            average=[weights_path(model) for model in options.average],
-            opset=options.opset,
-            licence=options.licence or LICENCE,
-            postprocess=_quantizer(options),
-        )
+        results = _results(options, options.name or options.out.resolve().name, options.licence or LICENCE)
     except (ValueError, OSError) as error:
         print(f"error: {error_message(error)}", file=sys.stderr)
         return 2
-    differences = ", ".join(f"{name} {value:.1e}" for name, value in result.difference.items())
-    if result.difference_px is not None:
-        differences += f"; landmarks by {result.difference_px:.1e} px of the crop"
-    print(f"{result.folder}: {result.bytes / 1e6:.1f} MB; ONNX and torch differ by at most {differences}")
+    for result in results:
+        differences = ", ".join(f"{name} {value:.1e}" for name, value in result.difference.items())
+        if result.difference_px is not None:
+            differences += f"; landmarks by {result.difference_px:.1e} px of the crop"
+        print(f"{result.folder}: {result.bytes / 1e6:.1f} MB; ONNX and torch differ by at most {differences}")
     return 0
+
+
+def _results(options: Options, name: str, licence: str) -> "list[ExportResult]":
+    """Export one network, a cascade, or the components of a restorer."""
+    from unveil.baselines.drn import Drn
+    from unveil.export.cascade_export import export_cascade
+    from unveil.export.onnx_export import export_components, export_model, weights_path
+    from unveil.registry import load_network
+
+    one = options.average or options.quantize
+    if options.model.is_dir() and not any(path.is_file() for path in options.model.iterdir()):
+        if one:
+            raise ValueError(f"{options.model}: several runs; leave --average and --quantize out")
+        return export_components(options.model, options.out, name, opset=options.opset, licence=licence)
+    weights, average = weights_path(options.model), [weights_path(model) for model in options.average]
+    network, spec = (None, None) if one else load_network(weights)
+    if isinstance(network, Drn) and spec is not None:
+        return [export_cascade(network, spec, options.out, name, licence, options.opset)]
+    postprocess = _quantizer(options)
+    return [
+        export_model(
+            weights, options.out, name, average=average, opset=options.opset, licence=licence, postprocess=postprocess
+        )
+    ]
 
 
 def _quantizer(options: Options) -> Callable[[bytes], bytes] | None:

@@ -29,7 +29,8 @@ class Options(ImageOptions):
     """restored: the image; mask: white where it was painted; overlay: the restored image with its landmarks;
     comparison: before, mask and after side by side. All files are PNG."""
     restorer: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "gan-ia-light"
-    """Name of a shipped restorer, or a folder with model.onnx and config.json."""
+    """Name of a shipped restorer, a folder with model.onnx and config.json, or a folder of seven such folders, one for
+    each component."""
 
 
 def run(options: Options) -> int:

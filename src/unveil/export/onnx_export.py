@@ -28,8 +28,10 @@ from unveil.export.onnx_files import (
     strip_debug_info,
 )
 from unveil.inference.onnx_model import model_folder, shipped_detectors, shipped_models, shipped_restorers
+from unveil.inference.restorer import in_component_order
+from unveil.inference.torch_restorer import restorer_files
 from unveil.io.files import atomic_write
-from unveil.models.checkpoints import NetworkSpec, load_average, weights_bytes
+from unveil.models.checkpoints import NetworkSpec, load_average, read_weights, weights_bytes
 from unveil.models.conv_norm import fold_norms
 from unveil.models.detector import FaceDetectorNetwork
 from unveil.models.generator import Generator
@@ -280,10 +282,36 @@ def export_model(
     return ExportResult(out, sum(map(len, files.values())), difference, difference_px)
 
 
+def export_components(
+    runs: Path, out: Path, name: str, *, opset: int = OPSET, licence: str = LICENCE
+) -> list[ExportResult]:
+    """Export a restorer of seven components: a folder of model folders, which `restore --restorer` loads.
+
+    Args:
+        runs: A folder with the run of each component.
+        out: The folder to write; each component gets a model folder of its name in it.
+        name: The restorer's name.
+        opset: The ONNX operator set.
+        licence: The terms of use, which the metadata contain.
+
+    Returns:
+        What was written for each component.
+
+    Raises:
+        ValueError: A component is missing or there twice, or see `export_model`.
+    """
+    files = restorer_files(runs)
+    parts = [(read_weights(file)[1].component, file) for file in files]
+    ordered = in_component_order(runs, parts, is_set=True)
+    names = {file: component or "whole" for component, file in parts}
+    return [
+        export_model(file, out / names[file], f"{name}, {names[file]}", opset=opset, licence=licence)
+        for file in ordered
+    ]
+
+
 def _check(network: nn.Module, spec: NetworkSpec, weights: Path) -> None:
     """Raise ValueError, naming the file, if nothing could run the exported network."""
-    if spec.component is not None:
-        raise ValueError(f"{weights}: restores only the {spec.component}; export a network of whole faces")
     if not is_deployable(network):
         raise ValueError(f"{weights}: a network {spec.network!r}, which neither align nor restore runs")
     for name, weight in network.state_dict().items():
@@ -296,7 +324,8 @@ def _config_fields(network: nn.Module, spec: NetworkSpec, name: str) -> dict[str
     crop = {"input_size": spec.input_size, "margin": spec.margin}
     outputs = {"outputs": list(deploy(network)[1])}
     if isinstance(network, Generator):
-        return {"kind": "restorer", "name": name, **crop, "guided": network.guided, **outputs}
+        part = {} if spec.component is None else {"component": spec.component}
+        return {"kind": "restorer", "name": name, **crop, "guided": network.guided, **part, **outputs}
     if isinstance(network, FaceDetectorNetwork):
         return {"kind": "detector", "name": name, **outputs}
     own = {} if spec.own_scheme is None else {"own_scheme": dict(spec.own_scheme)}

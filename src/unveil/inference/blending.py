@@ -100,6 +100,18 @@ def blend(image_rgb: Image, crops: Sequence[RestoredCrop], check: Check | None =
     return result, mask
 
 
+def replace_occluded(image: Image, crops: Sequence[RestoredCrop]) -> Image:
+    """Return the image with one face restored, (H, W, 3), as landmark networks are trained and evaluated behind it.
+
+    Args:
+        image: RGB, (H, W, 3).
+        crops: The face's restored crops. They are blended, or laid over each other in their order if their networks
+            predict no mask: an autoencoder replaces its whole crop, so that there is nothing to blend with.
+    """
+    has_mask = any(bool((crop.mask < 1).any()) for crop in crops)
+    return blend(image, crops)[0] if has_mask else composite(image, crops)
+
+
 def composite(image: Image, crops: Sequence[RestoredCrop]) -> Image:
     """Return mask·restored + (1 - mask)·image, (H, W, 3), the last crop on top and without Poisson blending.
 

@@ -67,6 +67,7 @@ class RestorerConfig(BaseModel):
         input_size: Side of the crop in pixels.
         margin: Side of the crop in diagonals of the tight landmark box.
         guided: Whether the input has a fourth channel with the landmarks, drawn by `unveil.schemes.landmark_map`.
+        component: The face component that it restores; None for the whole face.
         outputs: Outputs of the network.
         sha256: SHA-256 of each file.
     """
@@ -79,6 +80,7 @@ class RestorerConfig(BaseModel):
     input_size: int = Field(gt=0)
     margin: float = Field(gt=0)
     guided: bool = False
+    component: str | None = None
     outputs: tuple[RestorerOutput, ...] = RESTORER_OUTPUTS
     sha256: dict[str, str]
 

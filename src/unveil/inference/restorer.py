@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,13 @@ from unveil.inference.onnx_model import (
     shipped_restorers,
 )
 from unveil.schemes.hierarchy import Part
-from unveil.schemes.ibug68 import component_crop
+from unveil.schemes.ibug68 import COMPONENTS, component_crop
 from unveil.schemes.landmark_map import draw_landmark_map
 from unveil.schemes.pose import upright_crop
 from unveil.schemes.scheme import Scheme
 from unveil.types import Face, Image, Points
+
+T = TypeVar("T")
 
 BATCH_SIZE = 4  # faces: a generator keeps maps of the full crop, a hundred times the memory of a landmark model
 UPRIGHT_DEG = 25.0  # training rotates faces by 8 degrees (standard deviation); a larger roll is removed by the crop
@@ -154,7 +156,8 @@ class Restorer:
         """Load an exported restorer.
 
         Args:
-            name_or_path: Name of a shipped restorer, or a folder with `model.onnx` and `config.json`.
+            name_or_path: Name of a shipped restorer, a folder with `model.onnx` and `config.json`, or a folder of seven
+                such folders, one for each component of the face.
             threads: Threads of onnxruntime.
             provider: Where onnxruntime runs, `cpu` or `cuda`.
 
@@ -165,12 +168,12 @@ class Restorer:
             ModelError: If the restorer cannot be loaded.
         """
         folder = model_folder(name_or_path, shipped_restorers(), "restorer")
-        config = read_config(folder, RestorerConfig)
-        session = open_session(folder, config, RESTORER_OUTPUTS, threads, provider)
-        return cls(
-            (CropNetwork(partial(_onnx_forward, session), config.input_size, config.margin, config.guided),),
-            config.name,
+        parts = (
+            [] if (folder / "config.json").is_file() else sorted(path.parent for path in folder.glob("*/config.json"))
         )
+        found = [_onnx_network(part, threads, provider) for part in parts or [folder]]
+        networks = in_component_order(folder, [(network.component, network) for network, _ in found], bool(parts))
+        return cls(tuple(networks), folder.name if parts else found[0][1])
 
     def __call__(
         self,
@@ -236,6 +239,37 @@ class Restorer:
                 for crops_of_face, crop in zip(found[batch], restored, strict=True):
                     crops_of_face.append(crop)
         return found
+
+
+def in_component_order(path: Path, networks: Sequence[tuple[Part | str | None, T]], is_set: bool) -> list[T]:
+    """Return the networks of a restorer in the order of their components.
+
+    Args:
+        path: Where they are from, for the error.
+        networks: The component of each, or its name, with the network; None is the whole face.
+        is_set: Whether they have to be all components.
+
+    Raises:
+        ValueError: A component is missing or there twice, or there is one of the whole face among several.
+    """
+    named = [(part.name if isinstance(part, Part) else part, network) for part, network in networks]
+    names, order = [name for name, _ in named], [None, *(part.name for part in COMPONENTS)]
+    if len(names) > 1 and (None in names or len(set(names)) < len(names)):
+        found = ", ".join(name or "the whole face" for name in sorted(names, key=order.index))
+        raise ValueError(f"{path}: restores {found}; a folder of several has each component once and nothing else")
+    missing = [part.name for part in COMPONENTS if part.name not in names]
+    if is_set and missing and None not in names:
+        raise ValueError(f"{path}: has no {', no '.join(missing)}; train the rest, or name one component's folder")
+    return [network for _, network in sorted(named, key=lambda one: order.index(one[0]))]
+
+
+def _onnx_network(folder: Path, threads: int, provider: Provider) -> tuple[CropNetwork, str]:
+    """Return an exported network and its name."""
+    config = read_config(folder, RestorerConfig)
+    session = open_session(folder, config, RESTORER_OUTPUTS, threads, provider)
+    component = next((part for part in COMPONENTS if part.name == config.component), None)
+    forward = partial(_onnx_forward, session)
+    return CropNetwork(forward, config.input_size, config.margin, config.guided, component), config.name
 
 
 def _onnx_forward(session: OnnxSession, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

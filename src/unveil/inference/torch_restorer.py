@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from unveil.inference.restorer import CropNetwork, ForwardFn, Restorer
+from unveil.inference.restorer import CropNetwork, ForwardFn, Restorer, in_component_order
 from unveil.models.checkpoints import NETWORKS, Networks, load_network
 from unveil.models.generator import as_generator_output
 from unveil.models.network import NetworkSpec
@@ -32,20 +32,13 @@ def load_torch_restorer(path: Path, networks: Networks = NETWORKS) -> Restorer:
     Raises:
         ValueError: If a file holds no restorer, or the components are not complete.
     """
-    loaded = [(file, *load_network(file, networks)) for file in _files(path)]
+    loaded = [(file, *load_network(file, networks)) for file in restorer_files(path)]
     for file, _, spec in loaded:
         if spec.network not in RESTORER_NETWORKS:
             raise ValueError(f"{file}: network {spec.network!r} is no restorer; train gan-ia or drda")
-    order = (None, *(part.name for part in COMPONENTS))
-    loaded.sort(key=lambda one: order.index(one[2].component))
-    parts = [spec.component for _, _, spec in loaded]
-    if len(parts) > 1 and (None in parts or len(set(parts)) < len(parts)):
-        found = ", ".join(part or "the whole face" for part in parts)
-        raise ValueError(f"{path}: restores {found}; a folder of several has each component once and nothing else")
-    missing = [part.name for part in COMPONENTS if part.name not in parts]
-    if missing and None not in parts and path.is_dir() and not _weights_in(path):
-        raise ValueError(f"{path}: has no {', no '.join(missing)}; train the rest, or name one component's run")
-    return Restorer(tuple(crop_network(network, spec) for _, network, spec in loaded), path.name, BATCH_SIZE)
+    parts = [(spec.component, (network, spec)) for _, network, spec in loaded]
+    ordered = in_component_order(path, parts, path.is_dir() and not _weights_in(path))
+    return Restorer(tuple(crop_network(network, spec) for network, spec in ordered), path.name, BATCH_SIZE)
 
 
 def crop_network(network: nn.Module, spec: NetworkSpec) -> CropNetwork:
@@ -72,8 +65,15 @@ def _torch_forward(network: nn.Module) -> ForwardFn:
     return forward
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the weights files of a restorer."""
+def restorer_files(path: Path) -> list[Path]:
+    """Return the weights files of a restorer.
+
+    Args:
+        path: A weights file, a run's or model's folder, or a folder of such folders.
+
+    Raises:
+        ValueError: If there are none.
+    """
     if not path.is_dir():
         return [path]
     folders = [path] if _weights_in(path) else sorted(below for below in path.iterdir() if below.is_dir())

@@ -144,6 +144,8 @@ class LandmarkTrainConfig(TrainConfig):
     correlated inputs saturate the memory within a hundred steps, and it is then the same for every face."""
     init_from: Path | None = None
     """Weights to start from, a .safetensors file; tensors that do not fit start fresh."""
+    restorer: Path | None = None
+    """A trained restorer, its run or a folder of seven: the network then trains on faces that it has restored."""
     visibility_only: bool = False
     """Train the visibility head alone (`--model.visibility-dim`); landmarks and uncertainty stay as they are."""
     unlabelled_weight: Weight = 1.0

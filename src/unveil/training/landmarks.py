@@ -20,7 +20,7 @@ from unveil.data.shape_balance import balanced_weights, mean_shape, shape_cluste
 from unveil.data.splits import split_by_name
 from unveil.data.tps_warp import ShapeSampler
 from unveil.metrics import normaliser_lengths
-from unveil.models.checkpoints import load_matching
+from unveil.models.checkpoints import NETWORKS, Networks, load_matching
 from unveil.models.network import LandmarkNetwork, Prediction
 from unveil.training.batches import (
     BatchSampler,
@@ -33,6 +33,7 @@ from unveil.training.batches import (
 )
 from unveil.training.config import LandmarkTrainConfig
 from unveil.training.losses import landmark_loss, visibility_loss
+from unveil.training.restored_views import restored_views
 from unveil.training.task import Batch, Losses, Task, Updater
 from unveil.training.validation import (
     calibrate_scale,
@@ -54,6 +55,7 @@ class LandmarkTask(Task):
         more: Sets of faces that only train, such as faces with a teacher's predictions; `config.more_share` is the
             share of the drawn faces for each.
         transform: A user's own augmentation, applied last to every training example.
+        networks: What `config.restorer` may be; `unveil.registry.NETWORKS` has DRDA too.
 
     Raises:
         ValueError: The faces are too few for a batch, a face has no normaliser length, or the shares do not fit.
@@ -72,6 +74,7 @@ class LandmarkTask(Task):
         more: Sequence[Faces] = (),
         *,
         transform: Transform | None = None,
+        networks: Networks = NETWORKS,
     ) -> None:
         cv2.setNumThreads(1)  # before OpenCV creates its threads: a forked loader would wait for them for ever
         self.notes = unsupported_note(config.occlusion, faces.scheme)
@@ -85,7 +88,9 @@ class LandmarkTask(Task):
         self.spec = config.model.spec(faces.scheme, annotation_offset=config.augment.annotation_offset)
         torch.manual_seed(config.schedule.seed)
         self.model = cast(LandmarkNetwork, config.model.build(faces.scheme))
-        self.model.set_mean_shape(torch.from_numpy(mean_shape(training, faces.scheme)))
+        mean = mean_shape(training, faces.scheme)
+        self.model.set_mean_shape(torch.from_numpy(mean))
+        self.restored = restored_views(config.restorer, config.model.input_size, mean, faces.scheme, networks)
         if config.imagenet:
             self.model.load_imagenet()
         if config.init_from is not None:
@@ -150,8 +155,8 @@ class LandmarkTask(Task):
         )
         views = TrainingFaces(
             self.faces,
-            config.model.input_size,
-            config.augment,
+            self.restored.size if self.restored else config.model.input_size,
+            self.restored.wider(config.augment) if self.restored else config.augment,
             self.sampler,
             config.schedule.seed,
             ShapeSampler(self.faces.points_px[training], self.weights),
@@ -162,7 +167,7 @@ class LandmarkTask(Task):
 
     @override
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
-        return to_device(batch, device)
+        return to_device(self.restored.batch(batch) if self.restored else batch, device)
 
     @override
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
@@ -196,6 +201,8 @@ class LandmarkTask(Task):
     @cached_property
     def validation(self) -> dict[str, list[Example]]:
         """The validation examples of each condition."""
+        if self.restored:
+            return self.restored.validation(self.faces, self.split.val, self.sampler)
         return val_examples(self.faces, self.split.val, self.config.model.input_size, self.sampler)
 
     @override
