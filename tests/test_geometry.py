@@ -1,6 +1,7 @@
 """Boxes, crops and the way back, against values worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -129,3 +130,21 @@ def test_a_reduced_window_shows_each_place_within_a_tenth_of_a_pixel(angle: floa
     expected = cv2.remap(cv2.GaussianBlur(picture, (0, 0), 2), x, y, cv2.INTER_LINEAR).astype(np.float64)
     slope = np.abs(np.diff(expected, axis=1)).mean()
     assert np.abs(crop.extract(picture, 64) - expected).mean() < 0.1 * slope
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_box_in_the_image_undoes_an_upright_crop_at_quarter_turns(degrees: int, mirrored: bool) -> None:
+    box = Box(10, 20, 50, 52)
+    crop = replace(Crop.around(box, 1.5, math.radians(degrees)), mirrored=mirrored)
+    width, height = (40, 32) if degrees % 180 == 0 else (32, 40)
+    half = crop.side / 2
+    upright = Box(-width / 2 / half, -height / 2 / half, width / 2 / half, height / 2 / half)
+    np.testing.assert_allclose(crop.image_box(upright), box, atol=1e-3)
+
+
+def test_an_oblique_box_in_the_image_leads_to_the_same_crop() -> None:
+    crop = Crop.around(Box(10, 20, 50, 60), 1.0, math.radians(40))
+    side = 1 / math.sqrt(2)
+    again = Crop.around(crop.image_box(Box(-side, -side, side, side)), 1.0, crop.angle)
+    np.testing.assert_allclose((*again.centre, again.side), (*crop.centre, crop.side), rtol=1e-3)

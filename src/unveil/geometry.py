@@ -146,6 +146,28 @@ class Crop:
         x, y = (box.x0 + box.x1) / 2 - shift * math.sin(angle), (box.y0 + box.y1) / 2 + shift * math.cos(angle)
         return cls((x, y), margin * side, angle)
 
+    def image_box(self, box: Box) -> Box:
+        """Return the box in the image of a face whose upright box in the crop is known: the inverse of `around`.
+
+        Args:
+            box: Tight box of the upright face in unit coordinates of the crop.
+
+        Returns:
+            Tight landmark box in image pixels, parallel to the image's sides; exact at quarter turns.
+        """
+        half = self.side / 2
+        width, height = half * (box.x1 - box.x0), half * (box.y1 - box.y0)
+        cos, sin = abs(math.cos(self.angle)), abs(math.sin(self.angle))
+        obliqueness = abs(math.sin(2 * self.angle))
+        side = math.hypot(width, height)
+        centre = np.array([[(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2]], np.float32)
+        x, y = self.to_px(centre)[0].tolist()
+        shift = OBLIQUE_SHIFT * obliqueness * side
+        x, y = x + shift * math.sin(self.angle), y - shift * math.cos(self.angle)
+        across, down = width * cos + height * sin, width * sin + height * cos
+        scale = side * (1 + OBLIQUE_GROWTH * obliqueness) / math.hypot(across, down) / 2
+        return Box(x - scale * across, y - scale * down, x + scale * across, y + scale * down)
+
     @classmethod
     def around_points(cls, points_px: Points, angle: float, margin: float = 1.0) -> Self:
         """Return the crop that a model expects of a face that is rotated in the image plane.
@@ -194,15 +216,16 @@ class Crop:
         matrix = self.unit_to_px()
         return ((points_px - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
 
-    def extract(self, image: Image, size: int) -> Image:
+    def extract(self, image: Image, size: int, *, replicate: bool = False) -> Image:
         """Resample the crop.
 
         Args:
             image: Image (H, W, 3).
             size: Side of the result in pixels.
+            replicate: Whether the image's border continues outside it; else it is black there.
 
         Returns:
-            The crop, (size, size, 3), black outside the image.
+            The crop, (size, size, 3).
         """
         matrix = self.unit_to_px()
         if self.side > 2 * size:  # without this step, bilinear sampling of a large face skips pixels
@@ -213,7 +236,8 @@ class Crop:
         pixel_to_unit = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
         warp = matrix @ pixel_to_unit
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(image, warp, (size, size), flags=flags), np.uint8)
+        border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
+        return np.asarray(cv2.warpAffine(image, warp, (size, size), flags=flags, borderMode=border), np.uint8)
 
     def _reduced_window(self, image: Image, scale: float) -> tuple[Image, NDArray[np.float64]]:
         """Return the part of an image that the crop covers, reduced, and the matrix (2, 3) from image to its pixels."""

