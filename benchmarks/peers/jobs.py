@@ -1,6 +1,6 @@
-"""What passes between the comparison and a peer's runner: faces with boxes there, points and times back. L landmarks.
+"""Files between the comparison and a peer's runner: faces with boxes, then landmarks and times. L landmarks.
 
-Runs in every peer's own environment, so it knows numpy and OpenCV alone, nothing of unveil.
+It runs in every peer's own environment, so it imports only numpy and OpenCV, not unveil.
 """
 
 import json
@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image: TypeAlias = NDArray[np.uint8]
-"""An RGB picture, (H, W, 3)."""
+"""RGB, (H, W, 3)."""
 Box: TypeAlias = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, the first pixel's centre being (0, 0)."""
 Align: TypeAlias = Callable[[Image, Box], NDArray[Any] | None]
-"""A peer: from a picture and a box of its own kind to (L, 2) in pixels, or None where it finds no face."""
+"""A peer: from an image and a box of its own kind to (L, 2) in pixels, or None where it finds no face."""
 
 WARM_UP = 3  # calls that do not count
 THREADS = "PEER_THREADS"
-"""The variable of the environment that says how many threads a runner may use."""
+"""The environment variable with the number of threads that a runner may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +43,24 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What a runner says of itself."""
+    """Time, size and versions of a runner."""
 
     ms_per_face: float
-    """Median, from the decoded picture to landmarks in its pixels."""
+    """Median, from the decoded image to landmarks in its pixels."""
     model_mb: float
     versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a runner found: landmarks by name, without the faces it found nothing for."""
+    """The landmarks of a runner by face name, without the faces that have none."""
 
     points_px: Mapping[str, NDArray[np.float64]]
     timing: Timing
 
 
 def threads() -> int:
-    """How many threads this runner may use."""
+    """Return how many threads this runner may use."""
     return int(os.environ.get(THREADS, "1"))
 
 
@@ -79,16 +79,16 @@ def read_answer(folder: Path) -> Answer:
 
 
 def run(align: Align, weights: Sequence[Path], versions: Mapping[str, str]) -> None:
-    """The whole of a runner, `RUNNER JOB FOLDER`; its `predictions.json` is one that `unveil evaluate` reads."""
+    """Run `RUNNER JOB FOLDER`; `unveil evaluate` reads the `predictions.json` that it writes."""
     job, folder = Path(sys.argv[1]), Path(sys.argv[2])
     cv2.setNumThreads(threads())
     faces = read_job(job)
     for face in faces[:1] * WARM_UP:
-        align(_picture(face.image), face.box)
+        align(_read_image(face.image), face.box)
     found: dict[str, list[list[float]]] = {}
     times = []
     for face in faces:
-        image = _picture(face.image)
+        image = _read_image(face.image)
         start = time.perf_counter()
         points_px = align(image, face.box)
         times.append(1e3 * (time.perf_counter() - start))
@@ -102,9 +102,9 @@ def run(align: Align, weights: Sequence[Path], versions: Mapping[str, str]) -> N
     )
 
 
-@lru_cache(maxsize=1)  # while boxes are tuned, many faces of a job are one picture
-def _picture(path: str) -> Image:
+@lru_cache(maxsize=1)  # while boxes are tuned, many faces of a job share an image
+def _read_image(path: str) -> Image:
     decoded = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
     if decoded is None:
-        raise SystemExit(f"{path}: not a picture that OpenCV can read")
+        raise SystemExit(f"{path}: not an image that OpenCV can read")
     return np.asarray(decoded, np.uint8)

@@ -1,4 +1,4 @@
-"""Who is compared: what runs each, the box it is given, the faces it was trained on."""
+"""The peers: the command of each, the box that it gets, the faces that it was trained on."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.peers.boxes import Square
+from benchmarks.peers.faces import Square
 from benchmarks.peers.jobs import THREADS, Answer, Box, Face, read_answer, write_job
 
 ROOT = Path(__file__).parents[2]
@@ -21,33 +21,34 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", THREADS)
 
 
 class PeerError(RuntimeError):
-    """A peer that could not be run; the message is one line that names it and the mend."""
+    """A peer that cannot be run; the message is one line with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Somebody's landmark predictor, in a process and an environment of its own."""
+    """A landmark predictor of others, in a process and an environment of its own."""
 
     title: str
     command: tuple[str, ...]
-    """What is started; the job's file and the folder for the answer follow, then `options`."""
+    """The command; the job's file and the folder for the answer follow, then `options`."""
     trained_on: str
     """The caveat of its row."""
     square: Square | None = None
     """The box it is given; None is the tight landmark box itself."""
     offset_px: tuple[float, float] = (0.0, 0.0)
-    """What its landmarks are moved by, since pixels are counted in more than one way; found by `tune.py` too."""
+    """Added to its landmarks, since conventions of pixel coordinates differ; found by `tune.py` too."""
     options: tuple[str, ...] = ()
     needs: tuple[Path, ...] = ()
-    """What `install.py` makes for it."""
+    """Files that `install.py` creates."""
 
     def box_of(self, tight: Box) -> Box:
         return tight if self.square is None else self.square.of(tight)
 
     def answer(self, faces: Sequence[Face], folder: Path, threads: int = 1) -> Answer:
-        """Runs it on faces with boxes of its own kind, on as many cores as threads, by files in `folder`.
+        """Run the peer on faces with boxes of its own kind, on as many cores as threads, with files in `folder`.
 
-        PeerError if it fails.
+        Raises:
+            PeerError: It fails.
         """
         missing = [path for path in self.needs if not path.exists()]
         if missing:
@@ -65,8 +66,8 @@ class Peer:
             check=False,
         )
         if done.returncode:
-            said = done.stderr.strip().splitlines()
-            errors = [line for line in said if "Error" in line] or said or ["it said nothing"]
+            lines = done.stderr.strip().splitlines()
+            errors = [line for line in lines if "Error" in line] or lines or ["no message on stderr"]
             raise PeerError(f"{self.title}: stopped with {done.returncode}: {errors[-1]}")
         found = read_answer(folder)
         moved = {name: points_px + self.offset_px for name, points_px in found.points_px.items()}
@@ -74,7 +75,7 @@ class Peer:
 
 
 def unveil_peer(model: str) -> Peer:
-    """A model of ours, by its shipped name or its folder."""
+    """Return a model of ours, by its shipped name or its folder."""
     trained = "300W training faces, 2012 of 3148, under synthetic occluders; none of these masks"
     command = (sys.executable, "-m", f"{RUNNERS}.unveil_onnx")
     return Peer(f"unveil {Path(model).name}", command, trained, options=(model,))
@@ -123,6 +124,6 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
 
 
 def _on_cores(count: int) -> None:
-    """As many threads for all, whatever pools they start: the child gets so many of the cores."""
+    """Restrict the child to as many cores as threads, so that no pool of its libraries uses more."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])

@@ -1,8 +1,8 @@
-"""Finds the box that suits a peer best, on training faces alone: python -m benchmarks.peers.tune dlib --root DIR.
+"""Search the box with the least error of a peer on training faces: python -m benchmarks.peers.tune dlib --root DIR.
 
-A pattern search over the numbers of `Square`: all neighbours are one job, the best is the next centre, and where none
-is better the step is halved. What is made least is the mean NME by the inter-ocular distance, once the landmarks are
-moved by `offset_px`: pixels are counted from a corner or a centre, from 0 or from 1, and that is no peer's fault.
+A pattern search over the numbers of `Square`: all neighbours are one job, the best is the next centre, and if none is
+better the step is halved. The criterion is the mean NME by the inter-ocular distance after the landmarks are moved by
+`offset_px`, since peers count pixels from a corner or a centre, from 0 or from 1.
 """
 
 import itertools
@@ -12,10 +12,9 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
 import tyro
-from benchmarks.peers.boxes import Square
+from benchmarks.peers.faces import Square, write_images
 from benchmarks.peers.figures import INNER
 from benchmarks.peers.jobs import Face
 from benchmarks.peers.peers import PEERS, Peer
@@ -32,12 +31,12 @@ DIRECTIONS = np.array([(0.5, 0.5, 0), (0.5, -0.5, 0), (0, 0, 0.5)])  # larger, w
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """What a square gives."""
+    """The result of a square."""
 
     numbers: NDArray[np.float64]
     """Width, height and down of the `Square`."""
     offset_px: NDArray[np.float64]
-    """The median way, (2,), from where the peer puts the inner landmarks to where the truth has them."""
+    """Median offset from the peer's inner landmarks to the ground truth, (2,)."""
     nme: float
     """The mean over the faces, moved by the offset."""
 
@@ -52,9 +51,9 @@ class Options:
 
     peer: Annotated[Literal["dlib", "mediapipe", "face-api", "lbf"], tyro.conf.Positional]
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Where 300W lies."""
+    """The folder of 300W."""
     faces: int = 300
-    """So many, evenly from all training folders."""
+    """Number of faces, evenly from all training folders."""
     step: float = 0.16
     """The first step, in sides of the box."""
 
@@ -66,39 +65,29 @@ def main() -> None:
     faces = training_faces(options.root, options.faces)
     print(f"{peer.title}: {faces.label}, {len(faces)} faces")
     with tempfile.TemporaryDirectory() as folder:
-        pictures, step = decoded(faces, Path(folder)), options.step
-        best = fits(peer, [np.array(astuple(peer.square))], faces, pictures, Path(folder) / "start")[0]
-        print(f"{best} as it stands", flush=True)
+        images, step = write_images(faces, Path(folder)), options.step
+        best = fits(peer, [np.array(astuple(peer.square))], faces, images, Path(folder) / "start")[0]
+        print(f"{best} at the start", flush=True)
         for turn in itertools.count():
             if step < FINEST:
                 break
             around = [best.numbers + sign * step * direction for direction in DIRECTIONS for sign in (-1, 1)]
-            found = min(fits(peer, around, faces, pictures, Path(folder) / str(turn)), key=lambda fit: fit.nme)
+            found = min(fits(peer, around, faces, images, Path(folder) / str(turn)), key=lambda fit: fit.nme)
             best, step = (found, step) if found.nme < best.nme else (best, step / 2)
             print(f"{best} step {step:.3f}", flush=True)
 
 
 def training_faces(root: Path, count: int) -> DataSet:
-    whole = three_hundred_w(root, "train", partial=True)
-    chosen = np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)
-    return DataSet(whole.name, tuple(whole.samples[index] for index in chosen), whole.scheme)
-
-
-def decoded(faces: DataSet, folder: Path) -> list[str]:
-    """The pictures as PNG files."""
-    paths = [str(folder / f"{index}.png") for index in range(len(faces))]
-    for path, sample in zip(paths, faces.samples, strict=True):
-        cv2.imwrite(path, cv2.cvtColor(sample.load(), cv2.COLOR_RGB2BGR))
-    return paths
+    return three_hundred_w(root, "train", partial=True).spaced(count)
 
 
 def fits(
-    peer: Peer, squares: Sequence[NDArray[np.float64]], faces: DataSet, pictures: Sequence[str], folder: Path
+    peer: Peer, squares: Sequence[NDArray[np.float64]], faces: DataSet, images: Sequence[str], folder: Path
 ) -> list[Fit]:
-    """What each of the squares gives."""
+    """Measure each of the squares."""
     job = [
-        Face(f"{index}/{sample.name}", picture, Square(*square).of(tight_box(sample.points_px)))
-        for sample, picture in zip(faces.samples, pictures, strict=True)
+        Face(f"{index}/{sample.name}", path, Square(*square).of(tight_box(sample.points_px)))
+        for sample, path in zip(faces.samples, images, strict=True)
         for index, square in enumerate(squares)
     ]
     points_px = replace(peer, offset_px=(0, 0)).answer(job, folder).points_px
@@ -110,9 +99,9 @@ def fits(
 
 def _fit(square: NDArray[np.float64], points_px: Mapping[str, NDArray[np.float64]], faces: DataSet) -> Fit:
     known = [index for index, name in enumerate(faces.names) if name in points_px]
-    predicted, truth = np.stack([points_px[faces.names[index]] for index in known]), faces.points_px[known]
-    offset = np.median((truth - predicted)[:, INNER], axis=(0, 1))
-    errors = point_errors(predicted + offset, truth, faces.scheme)
+    predicted, true = np.stack([points_px[faces.names[index]] for index in known]), faces.points_px[known]
+    offset = np.median((true - predicted)[:, INNER], axis=(0, 1))
+    errors = point_errors(predicted + offset, true, faces.scheme)
     missed = len(faces) - len(known)
     return Fit(square, offset, (float(nme(errors).sum()) + MISSED * missed) / len(faces))
 

@@ -1,6 +1,6 @@
-"""Finds which vertices of MediaPipe's mesh stand for the 68 landmarks: python -m benchmarks.peers.vertices --root DIR.
+"""Match vertices of MediaPipe's mesh to the 68 landmarks: python -m benchmarks.peers.vertices --root DIR.
 
-For each landmark the vertex that lies nearest to it in the mean over 300W's training faces; no test face is looked at.
+For each landmark the vertex that is nearest in the mean over 300W's training faces; no test face is used.
 """
 
 import tempfile
@@ -10,9 +10,10 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from benchmarks.peers.faces import write_images
 from benchmarks.peers.jobs import Face
 from benchmarks.peers.peers import PEERS
-from benchmarks.peers.tune import decoded, training_faces
+from benchmarks.peers.tune import training_faces
 
 from unveil.geometry import tight_box
 from unveil.metrics import normaliser_lengths
@@ -23,9 +24,9 @@ class Options:
     """Prints, for each of the 68 landmarks, the vertex of the mesh that is nearest on 300W's training faces."""
 
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Where 300W lies."""
+    """The folder of 300W."""
     faces: int = 600
-    """So many, evenly from all training folders."""
+    """Number of faces, evenly from all training folders."""
 
 
 def main() -> None:
@@ -33,27 +34,26 @@ def main() -> None:
     faces = training_faces(options.root, options.faces)
     peer = replace(PEERS["mediapipe"], options=("--all",))
     with tempfile.TemporaryDirectory() as folder:
-        pictures = decoded(faces, Path(folder))
         job = [
-            Face(sample.name, picture, peer.box_of(tight_box(sample.points_px)))
-            for sample, picture in zip(faces.samples, pictures, strict=True)
+            Face(sample.name, path, peer.box_of(tight_box(sample.points_px)))
+            for sample, path in zip(faces.samples, write_images(faces, Path(folder)), strict=True)
         ]
         points_px = peer.answer(job, Path(folder) / "run").points_px
     known = [index for index, name in enumerate(faces.names) if name in points_px]
     mesh_px = np.stack([points_px[faces.names[index]] for index in known])  # N V 2
-    truth_px = faces.points_px[known]  # N 68 2
-    lengths = normaliser_lengths(truth_px, faces.scheme, "ocular")
-    away = np.stack(
+    true_px = faces.points_px[known]  # N 68 2
+    lengths = normaliser_lengths(true_px, faces.scheme, "ocular")
+    distances = np.stack(
         [
-            (np.linalg.norm(mesh_px - truth_px[:, landmark, None], axis=-1) / lengths[:, None]).mean(axis=0)
+            (np.linalg.norm(mesh_px - true_px[:, landmark, None], axis=-1) / lengths[:, None]).mean(axis=0)
             for landmark in range(faces.scheme.points)
         ]
     )  # 68 V
-    nearest = away.argmin(axis=1)
-    print(f"{len(known)} of {len(faces)} faces were found; NME {100 * away.min(axis=1).mean():.3f} %")
+    nearest = distances.argmin(axis=1)
+    print(f"{len(known)} of {len(faces)} faces were found; NME {100 * distances.min(axis=1).mean():.3f} %")
     for landmark, vertex in enumerate(nearest):
         name = faces.scheme.point_names[landmark]
-        print(f"{landmark:2d} {name}: vertex {vertex}, {100 * away[landmark, vertex]:.2f} %")
+        print(f"{landmark:2d} {name}: vertex {vertex}, {100 * distances[landmark, vertex]:.2f} %")
     print(", ".join(map(str, nearest)))
 
 

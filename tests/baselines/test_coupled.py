@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks import ocfw, restored_sweep
+from benchmarks import ocfw, restoration_sweep
+from benchmarks.command import run
 from benchmarks.ocfw import ROWS, Row, aligners
 from torch import nn
 
@@ -106,13 +107,13 @@ def test_what_makes_no_restorer_is_one_clear_line(runs: Path, tmp_path: Path) ->
     assert len(load_torch_restorer(runs / "drda" / "nose", NETWORKS).networks) == 1
 
 
-def test_the_judged_weights_of_a_restorer_go_before_its_best(runs: Path, tmp_path: Path) -> None:
+def test_the_last_weights_of_a_restorer_go_before_its_best(runs: Path, tmp_path: Path) -> None:
     save_run(tmp_path / "run", "drn")
     (tmp_path / "run/last.safetensors").write_bytes((runs / "gan-ia/best.safetensors").read_bytes())
     assert load_torch_restorer(tmp_path / "run").networks[0].component is None
 
 
-def test_a_restored_picture_is_the_windows_under_their_masks_and_the_picture_elsewhere() -> None:
+def test_a_restored_image_is_the_windows_under_their_masks_and_the_image_elsewhere() -> None:
     picture = np.full((60, 80, 3), 200, np.uint8)
     mask = np.zeros((40, 40), np.float32)
     mask[10:30, 10:30] = 1
@@ -131,7 +132,7 @@ def test_later_windows_lie_over_earlier_ones() -> None:
     assert (seen[5:-5, 5:-5] == 90).all()  # the rim of a window of eight pixels is soft
 
 
-def test_shapes_that_ran_away_are_looked_for_near_the_picture(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
+def test_shapes_outside_the_image_are_moved_near_it(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
     image, points_px, _ = drawn
     uncovered = restore_fn(load_torch_restorer(runs / "gan-ia"))(image, points_px * 1e6)
     assert uncovered.shape == image.shape
@@ -140,7 +141,7 @@ def test_shapes_that_ran_away_are_looked_for_near_the_picture(runs: Path, drawn:
 # Taking turns
 
 
-def test_drn_sees_the_picture_restored_round_each_shape(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
+def test_drn_gets_the_image_restored_around_each_shape(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
     image, _, box = drawn
     shapes: list[Points] = []
 
@@ -160,7 +161,7 @@ def test_drn_sees_the_picture_restored_round_each_shape(runs: Path, drawn: tuple
     assert found.uncertainty_px is None
 
 
-def test_a_network_without_stages_looks_again_at_what_is_restored_round_what_it_found(
+def test_a_network_without_stages_runs_again_on_the_image_restored_around_its_prediction(
     drawn: tuple[Image, Points, Box],
 ) -> None:
     image, _, box = drawn
@@ -203,10 +204,10 @@ def test_pfld_and_the_model_that_ships_go_behind_a_restorer(runs: Path, drawn: t
         assert np.abs(other.points_px - bare.points_px).max() > 0.1
 
 
-def test_what_cannot_be_coupled_says_what_to_do(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
+def test_what_cannot_be_coupled_is_refused_with_the_fix(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
     with pytest.raises(ValueError, match="a network 'gan-ia'; export it"):
         coupled(runs / "gan-ia")
-    with pytest.raises(ValueError, match="have no mirror averaging; leave it out"):
+    with pytest.raises(ValueError, match="has no mirror averaging; leave it out"):
         coupled(runs / "drn")(drawn[0], [drawn[2]], True)
 
 
@@ -231,7 +232,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """300W's folders with drawn faces; few rows and few resamples, since each costs seconds."""
     monkeypatch.setattr("unveil.evaluation.results.RESAMPLES", 20)
     monkeypatch.setattr(ocfw, "ROWS", BARE)
-    monkeypatch.setattr(restored_sweep, "ROWS", tuple(row for row in restored_sweep.ROWS if row.regressor == "drn"))
+    monkeypatch.setattr(
+        restoration_sweep, "ROWS", tuple(row for row in restoration_sweep.ROWS if row.regressor == "drn")
+    )
     for place, count in (("helen/testset", 3), ("lfpw/testset", 2), ("lfpw/trainset", 1)):
         write_drawn_faces(tmp_path / "300w" / place, count, seed=count)
     return tmp_path / "300w"
@@ -252,7 +255,7 @@ def test_the_table_has_a_row_for_each_run_that_is_there(
 ) -> None:
     out = tmp_path / "out"
     arguments = ["--root", str(root), "--list", str(listed), "--runs", str(runs), "--out", str(out), "--partial"]
-    assert ocfw.main(arguments) == 0
+    assert run(ocfw.main, args=arguments) == 0
     said = capsys.readouterr()
     assert "left out: SDM: no " in said.err
     rows = [line.split("|")[1].strip() for line in said.out.splitlines() if line.startswith("| ")][1:]
@@ -280,15 +283,15 @@ def test_a_regressor_trained_on_restored_faces_goes_first(runs: Path, tmp_path: 
     assert "With the model that ships" in ocfw.notes([light], tmp_path, {"light": coupled(runs / "drn")}, 2)
 
 
-def test_the_sweep_says_what_restoring_saves(
+def test_the_sweep_has_the_gain_of_restoration(
     runs: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restored_sweep, "SHARES", (0.0, 0.4))
+    monkeypatch.setattr(restoration_sweep, "COVERAGES", (0.0, 0.4))
     arguments = ["--root", str(root), "--runs", str(runs), "--out", str(tmp_path / "out"), "--partial"]
-    assert restored_sweep.main([*arguments, "--kinds", "noise", "mask", "--thin", "3"]) == 0
+    assert run(restoration_sweep.main, args=[*arguments, "--kinds", "noise", "mask", "--limit", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["0 %", "40 %", "–"]  # noqa: RUF001
-    assert lines[0].count("restoring saves") == 1
+    assert lines[0].count("gain (95 %)") == 1
     figures = json.loads((tmp_path / "out/sweep.json").read_text())["figures"]
     assert set(figures["noise"]["GAN-IA + DRN"]) >= {"nme_ocular_at_coverage0", "nme_ocular_at_coverage40"}
     assert (tmp_path / "out/sweep-noise.png").is_file()
@@ -299,16 +302,16 @@ def test_benchmarks_refuse_in_one_line(
     root: Path, listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--root", str(root), "--runs", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--partial"]
-    assert restored_sweep.main(arguments) == 2
+    assert run(restoration_sweep.main, args=arguments) == 2
     assert "no networks to measure" in capsys.readouterr().err
-    assert restored_sweep.main([*arguments, "--group", "hands"]) == 2
+    assert run(restoration_sweep.main, args=[*arguments, "--group", "hands"]) == 2
     assert "no such folder of sprites" in capsys.readouterr().err
-    assert ocfw.main([*arguments, "--list", str(listed.with_name("gone.csv"))]) == 2
+    assert run(ocfw.main, args=[*arguments, "--list", str(listed.with_name("gone.csv"))]) == 2
     assert "make a list with `unveil prepare ocfw-list`" in capsys.readouterr().err
 
 
 def test_a_gain_is_what_the_error_falls_by_face_by_face(make_figures: Callable[[float], Any]) -> None:
-    saved, (low, high) = restored_sweep.gain(make_figures(0.08), make_figures(0.05))
+    saved, (low, high) = restoration_sweep.gain(make_figures(0.08), make_figures(0.05))
     assert saved == pytest.approx(3, abs=1e-4)
     assert low == pytest.approx(high, abs=1e-4)
 

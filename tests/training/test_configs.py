@@ -1,36 +1,29 @@
 """Settings of runs: schedules in proportion, epochs, files, the Python form, and what a run writes."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.tiny_networks import tiny_config
 
 import unveil
 from unveil.cli import main
 from unveil.cli.train import parse
 from unveil.data.augment import Example
 from unveil.data.pack import read_faces
+from unveil.data.splits import split_by_name
 from unveil.data.synthetic import write_drawn_faces
-from unveil.models.glomface import GlomFaceLightConfig
 from unveil.registry import PRESETS, override, read_config
 from unveil.training.batches import BatchSampler
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig, migrate_config
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.trainer import fit
 
-TINY = GlomFaceLightConfig(
-    input_size=64,
-    dim=16,
-    memory_dim=24,
-    part_dims=(16, 12, 8),
-    patch_spacings_unit=(0.1,),
-    channels=8,
-    width_mult=0.25,
-)
 FEW = ScheduleConfig(steps=4, batch=4, warmup_steps=1, decay=0.5)
-CONFIG = LandmarkTrainConfig(model=TINY, schedule=FEW, imagenet=False, val_share=0.3, threads=1, validate_every=2)
+CONFIG = tiny_config(schedule=FEW, validate_every=2)
 
 
 def with_steps(config: LandmarkTrainConfig, steps: int) -> LandmarkTrainConfig:
@@ -46,7 +39,7 @@ def test_a_shorter_schedule_has_the_same_shape() -> None:
     assert ScheduleConfig(steps=300).lr_factor(100) == 1
 
 
-def test_steps_may_be_given_instead_of_shares() -> None:
+def test_steps_may_be_given_instead_of_fractions() -> None:
     schedule = ScheduleConfig(steps=100, warmup_steps=10, decay_steps=40)
     assert [schedule.lr_factor(step) for step in (0, 9, 50, 80, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0])
 
@@ -151,9 +144,13 @@ def test_the_python_form_trains_with_a_users_own_augmentation(drawn_folder: Path
 def test_a_set_smaller_than_the_validation_split_is_one_clear_line(tmp_path: Path) -> None:
     write_drawn_faces(tmp_path / "few", 2)
     faces = read_faces(tmp_path / "few")
-    with pytest.raises(ValueError, match=r"few 2: 2 faces to train, but the validation split is empty; raise --val-s"):
+    with pytest.raises(
+        ValueError, match=r"few 2: 2 faces to train, but the validation split is empty; raise --val-s"
+    ) as e:
         LandmarkTask(faces, CONFIG.model_copy(update={"val_share": 0.001}))
-    with pytest.raises(ValueError, match=r"faces to train and . to validate, for a batch of 4; lower --batch or --val"):
+    share = float(re.findall(r"--val-share to (\S+)", str(e.value))[0])
+    assert len(split_by_name(faces.names, share).val) >= 1
+    with pytest.raises(ValueError, match=r"faces to train and . to validate, for a batch of 4; lower --batch to 1 or"):
         LandmarkTask(faces, CONFIG.model_copy(update={"val_share": 0.99}))
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.tiny_networks import TINY, tiny_config
 
 from unveil.cli import main
 from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
 from unveil.data.pack import read_faces
 from unveil.data.splits import split_by_name
 from unveil.models.checkpoints import load_network
-from unveil.models.glomface import GlomFaceLightConfig
 from unveil.training.batches import BatchSampler
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.landmarks import LandmarkTask
@@ -21,29 +21,11 @@ from unveil.training.presets import LANDMARK_PRESETS
 from unveil.training.task import LaunchError
 from unveil.training.trainer import fit
 
-TINY = GlomFaceLightConfig(
-    input_size=64,
-    dim=16,
-    memory_dim=24,
-    part_dims=(16, 12, 8),
-    patch_spacings_unit=(0.1,),
-    channels=8,
-    width_mult=0.25,
-)
 FEW = ScheduleConfig(steps=6, batch=4, warmup_steps=1, decay_steps=2)
 
 
 def config(**changes: object) -> LandmarkTrainConfig:
-    base = LandmarkTrainConfig(
-        model=TINY,
-        schedule=FEW,
-        imagenet=False,
-        val_share=0.3,
-        threads=1,
-        validate_every=3,
-        checkpoint_every=3,
-        image_every=3,
-    )
+    base = tiny_config(schedule=FEW, validate_every=3, checkpoint_every=3, image_every=3)
     return base.model_copy(update=changes)
 
 
@@ -122,7 +104,7 @@ def test_ctrl_c_saves(task: LandmarkTask, tmp_path: Path, monkeypatch: pytest.Mo
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
 
 
-def test_occluders_that_need_pictures_ask_for_a_library() -> None:
+def test_occluders_that_need_images_need_a_library() -> None:
     with pytest.raises(ValueError, match="template"):
         OcclusionSampler(OcclusionConfig(template=1.0))
 

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from tests.tiny_networks import TINY, tiny_config
 
 from unveil.cli import main
 from unveil.data.augment import AugmentConfig
@@ -17,26 +18,14 @@ from unveil.data.datasets.registry import DataSet
 from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces, write_pack
 from unveil.data.synthetic import write_drawn_faces
-from unveil.models.glomface import GlomFaceLightConfig
 from unveil.registry import load_network
 from unveil.schemes.scheme import SCHEMES
 from unveil.training.batches import BatchSampler
-from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
+from unveil.training.config import LandmarkTrainConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.losses import visibility_loss
 
-TINY = GlomFaceLightConfig(
-    input_size=64,
-    dim=16,
-    memory_dim=24,
-    part_dims=(16, 12, 8),
-    patch_spacings_unit=(0.1,),
-    channels=8,
-    width_mult=0.25,
-)
-CONFIG = LandmarkTrainConfig(
-    model=TINY, schedule=ScheduleConfig(steps=1, batch=4), imagenet=False, val_share=0.3, threads=1, more_share=(0.75,)
-)
+CONFIG = tiny_config(more_share=(0.75,))
 
 
 @pytest.fixture
@@ -53,7 +42,7 @@ def test_more_faces_leave_what_is_held_out_and_the_start_as_they_are(drawn_folde
     assert torch.equal(alone.model.get_buffer("mean_shape"), joined.model.get_buffer("mean_shape"))
 
 
-def test_more_faces_are_drawn_as_often_as_told(drawn_folder: Path, more_folder: Path) -> None:
+def test_more_faces_are_drawn_as_often_as_requested(drawn_folder: Path, more_folder: Path) -> None:
     task = LandmarkTask(read_faces(drawn_folder), CONFIG, [read_faces(more_folder)])
     added = task.split.train >= len(read_faces(drawn_folder))
     assert task.weights.sum() == pytest.approx(1)
@@ -62,7 +51,7 @@ def test_more_faces_are_drawn_as_often_as_told(drawn_folder: Path, more_folder: 
     assert np.mean(np.array(drawn) >= len(read_faces(drawn_folder))) == pytest.approx(0.75, abs=0.1)
 
 
-def test_several_sets_are_drawn_by_a_share_each(drawn_folder: Path, more_folder: Path) -> None:
+def test_several_sets_are_drawn_by_a_fraction_each(drawn_folder: Path, more_folder: Path) -> None:
     config = CONFIG.model_copy(update={"more_share": (0.2, 0.5)})
     task = LandmarkTask(read_faces(drawn_folder), config, [read_faces(more_folder), read_faces(more_folder)])
     first, size = len(read_faces(drawn_folder)), len(read_faces(more_folder))
@@ -70,7 +59,7 @@ def test_several_sets_are_drawn_by_a_share_each(drawn_folder: Path, more_folder:
     assert [task.weights[places == i].sum() for i in range(3)] == pytest.approx([0.3, 0.2, 0.5])
 
 
-def test_a_run_from_when_there_was_one_share_is_read() -> None:
+def test_a_run_from_when_there_was_one_fraction_is_read() -> None:
     assert LandmarkTrainConfig.model_validate({"more_share": 0.3}).more_share == (0.3,)
 
 
@@ -78,7 +67,7 @@ def test_a_run_from_when_there_was_one_share_is_read() -> None:
     ("shares", "line"),
     [("0.3 0.2", "--more-share 0.3 0.2: 2 for 1 sets of --more, more 8; give one each"), ("1.0", "less than 1")],
 )
-def test_shares_that_do_not_fit_are_one_line(
+def test_fractions_that_do_not_fit_are_one_line(
     shares: str, line: str, drawn_folder: Path, more_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sets = ["--data", str(drawn_folder), "--more", str(more_folder)]
@@ -86,13 +75,13 @@ def test_shares_that_do_not_fit_are_one_line(
     assert line in capsys.readouterr().err
 
 
-def test_shares_that_leave_no_annotated_face_are_refused(drawn_folder: Path, more_folder: Path) -> None:
+def test_fractions_that_leave_no_annotated_face_are_refused(drawn_folder: Path, more_folder: Path) -> None:
     config, more = CONFIG.model_copy(update={"more_share": (0.5, 0.6)}), [read_faces(more_folder)] * 2
     with pytest.raises(ValueError, match=r"--more-share 0\.5 0\.6: together 1 or more"):
         LandmarkTask(read_faces(drawn_folder), config, more)
 
 
-def test_what_is_covered_in_the_picture_itself_trains_as_hidden(drawn_folder: Path, tmp_path: Path) -> None:
+def test_what_is_covered_in_the_image_itself_trains_as_occluded(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
     assert isinstance(faces, DataSet)
     left = np.array(faces.scheme.hierarchy.parts["left eye"])

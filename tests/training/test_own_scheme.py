@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.tiny_networks import TINY, tiny_config
 
 from unveil.cli import main
 from unveil.cli.train import parse
@@ -24,10 +25,8 @@ from unveil.io.annotations import read_pts, write_pts
 from unveil.io.images import read_image
 from unveil.metrics import normaliser_lengths, normaliser_names
 from unveil.models.checkpoints import NetworkSpec, load_network, weights_bytes
-from unveil.models.glomface import GlomFaceLightConfig
 from unveil.schemes.scheme import IBUG68, SCHEMES
 from unveil.schemes.scheme_file import read_scheme
-from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.validation import face_lengths, training_normaliser
 
@@ -146,7 +145,7 @@ def test_a_scheme_of_only_the_whole_without_five_points_or_normalisers_is_traine
     assert "error: --save aligned: scheme 'bare' has no five_points" in capsys.readouterr().err
 
 
-def test_a_model_says_what_is_wrong_with_the_scheme_it_carries(tmp_path: Path) -> None:
+def test_the_message_names_what_is_wrong_with_the_scheme_of_a_model(tmp_path: Path) -> None:
     config = {"format": 1, "name": "a", "scheme": "five", "input_size": 64, "margin": 1.0, "sha256": {"model.onnx": ""}}
     (tmp_path / "model.onnx").write_bytes(b"")
     config["sha256"] = {"model.onnx": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
@@ -159,18 +158,7 @@ def test_a_model_says_what_is_wrong_with_the_scheme_it_carries(tmp_path: Path) -
         AlignmentModel.load(tmp_path)
 
 
-TINY = GlomFaceLightConfig(
-    input_size=64,
-    dim=16,
-    memory_dim=24,
-    part_dims=(16, 12, 8),
-    patch_spacings_unit=(0.1,),
-    channels=8,
-    width_mult=0.25,
-)
-CONFIG = LandmarkTrainConfig(
-    model=TINY, schedule=ScheduleConfig(steps=2, batch=2), imagenet=False, val_share=0.3, threads=1
-)
+CONFIG = tiny_config(steps=2, batch=2)
 
 
 def test_occluders_of_the_68_points_fall_on_no_other_scheme() -> None:

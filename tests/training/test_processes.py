@@ -9,26 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from tests.tiny_networks import TINY
 
 from unveil.cli import main
 from unveil.data.occlusion import OcclusionConfig
 from unveil.data.pack import read_faces
 from unveil.models.checkpoints import load_network
-from unveil.models.glomface import GlomFaceConfig, GlomFaceLightConfig
+from unveil.models.glomface import GlomFaceConfig
 from unveil.models.network import NetworkConfig
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.trainer import fit
 
-LIGHT = GlomFaceLightConfig(
-    input_size=64,
-    dim=16,
-    memory_dim=24,
-    part_dims=(16, 12, 8),
-    patch_spacings_unit=(0.1,),
-    channels=8,
-    width_mult=0.25,
-)
 GLOMFACE = GlomFaceConfig(
     input_size=64,
     iterations=2,
@@ -70,7 +62,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.mark.parametrize("model", [LIGHT, GLOMFACE], ids=lambda model: model.network)
+@pytest.mark.parametrize("model", [TINY, GLOMFACE], ids=lambda model: model.network)
 def test_two_processes_train_like_one_with_a_doubled_batch(
     model: NetworkConfig, drawn_folder: Path, tmp_path: Path
 ) -> None:

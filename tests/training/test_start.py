@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.tiny_networks import TINY, tiny_config
 
 from unveil.baselines.control_training import PlainTrainConfig
 from unveil.baselines.pfld import PfldConfig
@@ -12,26 +13,14 @@ from unveil.baselines.plain import PlainConfig
 from unveil.data.pack import read_faces
 from unveil.models.checkpoints import load_matching
 from unveil.models.generator import GeneratorConfig
-from unveil.models.glomface import GlomFaceLightConfig
 from unveil.registry import load_network
-from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
+from unveil.training.config import ScheduleConfig
 from unveil.training.gan import GanTask
 from unveil.training.gan_config import DiscriminatorConfig, GanTrainConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.trainer import save_weights
 
-TINY = GlomFaceLightConfig(
-    input_size=64,
-    dim=16,
-    memory_dim=24,
-    part_dims=(16, 12, 8),
-    patch_spacings_unit=(0.1,),
-    channels=8,
-    width_mult=0.25,
-)
-CONFIG = LandmarkTrainConfig(
-    model=TINY, schedule=ScheduleConfig(steps=1, batch=4), imagenet=False, val_share=0.3, threads=1
-)
+CONFIG = tiny_config()
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ CHEEKS = (2, 14)
 BETWEEN_EYES, BRIDGE, NOSE_TIP, NOSE_BASE = 27, 28, 30, 33
 LOWER_LIP_MIDDLE = 57
 NOSE_LINE = (27, 28, 29, 30, 33, 51)  # from between the eyes to the upper lip
-LOWER_LIDS = ((40, 41), (46, 47))
+UPPER_LIDS, LOWER_LIDS = ((37, 38), (43, 44)), ((40, 41), (46, 47))
+LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
 MOUTH_OPENING = (62, 66)
 
 COMPONENTS = tuple(

@@ -67,7 +67,7 @@ VISIBILITY = LandmarkTrainConfig(
         occluded_fraction=0.5,
     ),
 )
-"""The visibility head of a trained light network, on faces with occlusion labels; see the model card for the command."""
+"""The visibility head of a trained light network, on faces with occlusion labels. The model card has the command."""
 
 
 def _light(**sizes: object) -> LandmarkTrainConfig:
@@ -99,6 +99,6 @@ LANDMARK_PRESETS: Mapping[str, LandmarkTrainConfig] = MappingProxyType(
 Cost and result on a core with AVX2, as inter-ocular NME on 300W Common:
 
 - glomface-light, by the commands of its model card: 18.75 hours, the last three with AVX-512, 2.81 %.
-- light-*, by `python -m benchmarks.worth train`: ten minutes each at 112 px, 5.36 to 6.40 %.
+- light-*, by `python -m benchmarks.ablation train`: ten minutes each at 112 px, 5.36 to 6.40 %.
 - glomface: 8.46 % at T = 1 after 95 minutes, 7.71 % at T = 4 after eight more; it needs a GPU.
 """

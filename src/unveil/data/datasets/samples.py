@@ -1,7 +1,7 @@
 """Data sets of faces, and what their readers share: samples, images and list files. N faces, L landmarks."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
@@ -128,6 +128,17 @@ class DataSet:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def spaced(self, count: int | None) -> "DataSet":
+        """Return at most `count` faces, evenly spaced over the set; all of them if it is None.
+
+        Args:
+            count: The number of faces.
+        """
+        if count is None or count >= len(self):
+            return self
+        chosen = np.linspace(0, len(self) - 1, count).round().astype(int)
+        return replace(self, samples=tuple(self.samples[index] for index in chosen))
 
     def image(self, index: int) -> Image:
         """Return the image of one face.

@@ -1,18 +1,20 @@
-"""Occluded landmarks in videos, carried along or estimated anew. Run `python -m benchmarks.occluded_clips PACK`.
+"""Occluded landmarks in videos, carried along or predicted anew. Run `python -m benchmarks.carried_landmarks PACK`.
 
-Clips are made from the held-out faces of a pack: each face sways, tilts and comes nearer; in half of the clips it also
-turns its head, as a curved surface. From 1 s to 3 s a panel covers one half or two thirds of it. L landmarks.
+Clips are made from the validation faces of a pack: each face sways, tilts and comes nearer; in half of the clips it
+also turns its head, as a curved surface. From 1 s to 3 s a panel occludes one half or two thirds of it. L landmarks.
 """
 
-import argparse
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
+import tyro
+from benchmarks.command import run
 from numpy.typing import NDArray
 
 import unveil
@@ -21,7 +23,7 @@ from unveil.data.splits import split_by_name
 from unveil.geometry import tight_box
 from unveil.inference.smoothing import face_size
 from unveil.inference.tracking import Tracker
-from unveil.metrics.errors import normaliser_lengths
+from unveil.metrics import normaliser_lengths, point_errors
 from unveil.metrics.temporal import jitter
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Image, Points
@@ -39,7 +41,7 @@ class Clip:
 
     Args:
         yaw_deg: Amplitude of the head's turn, during the occlusion.
-        panel: The part of the face's box that is covered: left, top, right, bottom in shares.
+        panel: The part of the face's box that is occluded: left, top, right, bottom as fractions of its sides.
         seed: Seed of the motion and of the panel's texture.
     """
 
@@ -48,20 +50,22 @@ class Clip:
     seed: int
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("--faces", type=int, default=4)
-    options = parser.parse_args()
-    pack = Pack.read(options.pack)
-    faces = [int(i) for i in split_by_name(pack.names, 0.05).val][: options.faces]
+def main(path: Annotated[Path, tyro.conf.Positional], faces: int = 4) -> None:
+    """Print the errors of occluded and visible landmarks, and the jitter.
+
+    Args:
+        path: A pack of faces.
+        faces: The number of validation faces.
+    """
+    pack = Pack.read(path)
+    chosen = [int(i) for i in split_by_name(pack.names, 0.05).val][:faces]
     pipeline = unveil.Pipeline()
-    print(f"{pack.label}: {len(faces)} held-out faces; errors and jitter in % of the inter-ocular distance")
+    print(f"{pack.label}: {len(chosen)} validation faces; errors and jitter in % of the inter-ocular distance")
     print(f"{'':<34}{'occluded':>10}{'first':>8}{'last':>8}{'visible':>9}{'jitter':>8}")
     for yaw_deg in (0.0, 25.0):
         for name, panel in PANELS.items():
             for carry_occluded in (False, True):
-                rows = [_measure(pipeline, pack, i, Clip(yaw_deg, panel, i), carry_occluded) for i in faces]
+                rows = [_measure(pipeline, pack, i, Clip(yaw_deg, panel, i), carry_occluded) for i in chosen]
                 label = f"turn {yaw_deg:.0f}°, {name}, {'carried' if carry_occluded else 'model'}"
                 print(f"{label:<34}" + "".join(f"{number:>9.2f}" for number in np.mean(rows, axis=0)), flush=True)
 
@@ -69,24 +73,22 @@ def main() -> None:
 def _measure(pipeline: unveil.Pipeline, pack: Pack, face: int, clip: Clip, carry_occluded: bool) -> list[float]:
     """Return the error of occluded landmarks: mean, first and last second; of visible ones; and the jitter."""
     tracker = Tracker(pipeline, carry_occluded=carry_occluded, background=False)
-    found, truth, occluded = [], [], []
-    for i, (image_rgb, points_px, covered) in enumerate(_frames(pack.image(face), pack.points_px[face], clip)):
-        tracked = tracker(image_rgb, i / FPS)
-        near = min((t.face.landmarks for t in tracked), key=lambda p: np.abs(p - points_px).mean(), default=points_px)
-        found.append(near)
-        truth.append(points_px)
-        occluded.append(covered)
-    length = normaliser_lengths(np.stack(truth), IBUG68, "ocular")
-    errors = 100 * np.linalg.norm(np.stack(found) - np.stack(truth), axis=2) / length[:, None]
-    covered, during = np.stack(occluded), [i for i, flags in enumerate(occluded) if flags.any()]
-    per_frame = [float(errors[i][covered[i]].mean()) for i in during]
+    predictions, frames = [], list(_frames(pack.image(face), pack.points_px[face], clip))
+    for i, (image_rgb, points_px, _) in enumerate(frames):
+        tracked = (tracked.face.landmarks for tracked in tracker(image_rgb, i / FPS))
+        predictions.append(min(tracked, key=lambda found: np.abs(found - points_px).mean(), default=points_px))
+    predicted, ground_truth = np.stack(predictions), np.stack([points_px for _, points_px, _ in frames])
+    errors = 100 * point_errors(predicted, ground_truth, IBUG68)
+    occluded = np.stack([flags for _, _, flags in frames])
+    per_frame = [float(one[flags].mean()) for one, flags in zip(errors, occluded, strict=True) if flags.any()]
     third = max(1, len(per_frame) // 3)
-    means = [np.mean(per_frame), np.mean(per_frame[:third]), np.mean(per_frame[-third:]), errors[~covered].mean()]
-    return [*(float(mean) for mean in means), jitter(np.stack(found), float(length.mean()), np.stack(truth))]
+    means = [np.mean(per_frame), np.mean(per_frame[:third]), np.mean(per_frame[-third:]), errors[~occluded].mean()]
+    length = float(normaliser_lengths(ground_truth, IBUG68, "ocular").mean())
+    return [*(float(mean) for mean in means), jitter(predicted, length, ground_truth)]
 
 
 def _frames(image_rgb: Image, points_px: Points, clip: Clip) -> Iterator[tuple[Image, Points, NDArray[np.bool_]]]:
-    """Yield the frames of a clip with the true landmarks and the covered ones."""
+    """Yield the frames of a clip with the true landmarks (L, 2) and which of them are occluded (L,)."""
     rng = np.random.default_rng(clip.seed)
     zoom = FACE / face_size(points_px)
     centre = points_px.mean(axis=0)
@@ -101,23 +103,23 @@ def _frames(image_rgb: Image, points_px: Points, clip: Clip) -> Iterator[tuple[I
         rotation = scale * np.array([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]])
         shift = np.array([SIDE / 2 + 40 * waves[0], SIDE / 2]) - rotation @ centre
         turned, warped = _turned(image_rgb, points_px, centre, size, yaw)
-        truth = (turned @ rotation.T + shift).astype(np.float32)
+        ground_truth = (turned @ rotation.T + shift).astype(np.float32)
         matrix = np.column_stack([rotation, shift])
         frame = cv2.warpAffine(warped, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        covered = np.zeros(len(truth), np.bool_)
+        occluded = np.zeros(len(ground_truth), np.bool_)
         if OCCLUDED_S[0] <= time_s < OCCLUDED_S[1]:
-            box = _part(tight_box(truth), clip.panel)
+            box = _part(tight_box(ground_truth), clip.panel)
             x0, y0, x1, y1 = (int(np.clip(edge, 0, SIDE)) for edge in box)
             frame[y0:y1, x0:x1] = texture[: y1 - y0, : x1 - x0]
-            covered = ((truth > (x0, y0)) & (truth < (x1, y1))).all(axis=1)
+            occluded = ((ground_truth > (x0, y0)) & (ground_truth < (x1, y1))).all(axis=1)
         noisy = np.clip(frame + rng.normal(0, 4, frame.shape), 0, 255).astype(np.uint8)
-        yield noisy, truth, covered
+        yield noisy, ground_truth, occluded
 
 
 def _part(box: Box, part: tuple[float, float, float, float]) -> Box:
     """Return a part of a box, with a margin of 4 % where the part reaches the edge."""
     width, height = box.x1 - box.x0, box.y1 - box.y0
-    x0, y0, x1, y1 = (share - 0.04 if share == 0 else share + 0.04 if share == 1 else share for share in part)
+    x0, y0, x1, y1 = (edge - 0.04 if edge == 0 else edge + 0.04 if edge == 1 else edge for edge in part)
     return Box(box.x0 + x0 * width, box.y0 + y0 * height, box.x0 + x1 * width, box.y0 + y1 * height)
 
 
@@ -149,4 +151,4 @@ def _turned(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))
