@@ -10,11 +10,14 @@ from docstring_parser import DocstringStyle, parse
 
 PACKAGE = Path(__file__).parents[1] / "src" / "unveil"
 
-# Packages and modules whose docstrings are complete. The command line is documented by its help texts.
-COMPLIANT = ("batch", "doctor", "export", "installation", "schemes", "types")
+# The commands are documented by their help texts.
+COMPLIANT = (
+    *("batch", "data", "doctor", "evaluation", "export", "geometry", "inference", "installation", "io", "metrics"),
+    *("schemes", "serve", "types", "cli/images", "cli/outputs", "cli/progress"),
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-RECORD_BASES = ("BaseModel", "NamedTuple", "TypedDict")
+RECORD_BASES = ("BaseModel", "ResponseModel", "NamedTuple", "TypedDict")
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def parameters_of(node: Function, bound: bool) -> tuple[str, ...]:
 
 
 def fields_of(node: ast.ClassDef) -> tuple[str, ...]:
-    """Return the public fields of a record that have no docstring of their own below them."""
+    """Return the public fields of a record without a description of their own: a docstring below, or `Field`'s."""
     names = []
     for item, following in zip(node.body, [*node.body[1:], None], strict=True):
         if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
@@ -99,6 +102,8 @@ def fields_of(node: ast.ClassDef) -> tuple[str, ...]:
         if item.target.id.startswith("_") or "ClassVar" in ast.unparse(item.annotation):
             continue
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            continue
+        if isinstance(item.value, ast.Call) and any(each.arg == "description" for each in item.value.keywords):
             continue
         names.append(item.target.id)
     return tuple(names)

@@ -29,7 +29,12 @@ def tight_box(points_px: Points) -> Box:
 
 
 def box_iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes."""
+    """Return the intersection over union of two boxes, 0 to 1.
+
+    Args:
+        a: One box in pixels.
+        b: The other.
+    """
     width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
     shared = max(0.0, width) * max(0.0, height)
     union = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared

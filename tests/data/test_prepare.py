@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unveil.cli import main
-from unveil.cli.prepare import SETS
+from unveil.cli.prepare_options import SETS
 from unveil.data.datasets import wflw
 from unveil.data.pack import Pack
 from unveil.data.synthetic import drawn_face, write_drawn_faces
@@ -24,9 +24,9 @@ def derived(points_68: Points, count: int) -> Points:
     """So many points between the 68 ones: what they mark does not matter here."""
     places = np.linspace(0, 67, count)
     below = np.floor(places).astype(int)
-    share = (places - below)[:, None]
+    fraction = (places - below)[:, None]
     above = np.minimum(below + 1, 67)
-    return np.asarray(points_68[below] * (1 - share) + points_68[above] * share, np.float32)
+    return np.asarray(points_68[below] * (1 - fraction) + points_68[above] * fraction, np.float32)
 
 
 def faces(count: int, points: int, seed: int = 0) -> list[tuple[Image, Points]]:
@@ -120,7 +120,7 @@ def test_ocfw_goes_from_300w_and_its_two_lists_to_figures(tmp_path: Path) -> Non
     assert len(Pack.read(pack)) == 10
 
 
-def test_a_csv_or_a_list_is_asked_for_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_csv_or_list_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "ocfw", "--root", str(tmp_path), "--out", str(tmp_path / "o.npz")]) == 2
     assert "error: --list is missing; name OCFW's list of image paths" in capsys.readouterr().err
 
@@ -159,10 +159,10 @@ def test_landmarks_that_cannot_be_true_stop_or_are_left_out_by_name(
     assert line in capsys.readouterr().err
     assert not pack.exists()
     assert main([*prepare, "--on-error", "skip"]) == 0
-    told = capsys.readouterr()
-    assert line in told.err
-    assert "faces 2: 2 faces" in told.out
-    assert "left out: 1" in told.out
+    output = capsys.readouterr()
+    assert line in output.err
+    assert "faces 2: 2 faces" in output.out
+    assert "left out: 1" in output.out
     assert Pack.read(pack).names == ("face_000", "face_002")
 
 

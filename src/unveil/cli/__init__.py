@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _clean_termination() -> Iterator[None]:
-    """Inside the block, SIGTERM and SIGHUP leave by an exception, so that partly written files are deleted."""
+    """Make SIGTERM and SIGHUP raise SystemExit inside the block, so that partly written files are deleted."""
 
     def leave(_number: int, _frame: object) -> None:
         raise SystemExit(TERMINATED)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # --help should not wait for OpenCV and onnxruntime
 class Options:
     """Check the installation: versions, the processor, the weights, the detector, and one aligned synthetic face.
 
-    Exit status: 0 every check passed, 1 a check failed; the line below it says how to repair it.
+    Exit status: 0 every check passed, 1 a check failed; the line below it states the fix.
     """
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "glomface-light"

@@ -1,4 +1,4 @@
-"""What `unveil align` and `unveil restore` share: options, and the loop over the images."""
+"""The shared part of `unveil align` and `unveil restore`: options, and the loop over the images."""
 
 import os
 import sys
@@ -75,7 +75,15 @@ class ImageOptions(RuntimeOptions, SourceOptions):
 
 
 def load_pipeline(options: ImageOptions, restorer: str | None = None) -> "Pipeline":
-    """Load the pipeline that the options describe; `restorer` is a name or a folder, None for no restoration."""
+    """Load the pipeline that the options describe.
+
+    Args:
+        options: The options of the command.
+        restorer: Name or folder of a restorer; None for no restoration.
+
+    Returns:
+        The pipeline.
+    """
     from unveil.inference.pipeline import Pipeline
 
     return Pipeline(
@@ -164,7 +172,15 @@ def _check_options(options: ImageOptions) -> None:
 
 
 def check_writable(folder: Path, option: str = "--out") -> None:
-    """Raise ValueError, naming `option`, unless the folder can be written to or created. It is not created yet."""
+    """Check that a folder can be written to or created. It is not created yet.
+
+    Args:
+        folder: The folder.
+        option: The option that names it, for the message.
+
+    Raises:
+        ValueError: It cannot.
+    """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise ValueError(f"{option} {folder}: {nearest} is a file, not a folder; choose another")
@@ -173,5 +189,10 @@ def check_writable(folder: Path, option: str = "--out") -> None:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return `1 image`, `2 images` and so on."""
+    """Return `1 image`, `2 images` and so on.
+
+    Args:
+        number: How many.
+        noun: Its singular.
+    """
     return f"{number} {noun}{'' if number == 1 else 's'}"

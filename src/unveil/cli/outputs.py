@@ -28,7 +28,15 @@ RestoreOutput: TypeAlias = Literal["restored", "mask", "overlay", "comparison"]
 
 
 def check_outputs(outputs: Sequence[AlignOutput], scheme: Scheme) -> None:
-    """Raise ValueError if faces of this scheme cannot be written in one of these forms."""
+    """Check that faces of a scheme can be written in these forms.
+
+    Args:
+        outputs: The kinds of files.
+        scheme: The scheme of the landmarks.
+
+    Raises:
+        ValueError: They cannot.
+    """
     if "aligned" in outputs and scheme.five_points is None:
         problem = f"scheme {scheme.name!r} has no five_points, which align a face to the template"
         raise ValueError(f"--save aligned: {problem}; leave it out, or add them to the scheme and train again")

@@ -17,16 +17,15 @@ MIN_ITEMS_FOR_BAR = 6  # with fewer items a progress bar would only flicker
 
 
 class Job:
-    """Count successes and failures, and show a progress bar inside a `with` block."""
+    """Count successes and failures, and show a progress bar inside a `with` block.
+
+    Args:
+        total: The number of items, None if it is unknown.
+        label: Text beside the bar.
+        rate_unit: Unit of the rate, as in "frames/s"; no rate is shown if it is empty.
+    """
 
     def __init__(self, total: int | None, label: str, rate_unit: str = "") -> None:
-        """Prepare the progress bar.
-
-        Args:
-            total: The number of items, None if it is unknown.
-            label: Text beside the bar.
-            rate_unit: Unit of the rate, as in "frames/s"; no rate is shown if it is empty.
-        """
         self.done = self.failed = 0
         self._console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -55,13 +54,21 @@ class Job:
         self._progress.advance(self._task)
 
     def fail(self, message: str) -> None:
-        """Count a failure and print why."""
+        """Count a failure and print it.
+
+        Args:
+            message: One line that names the item and the problem.
+        """
         self.failed += 1
         self._print("error", message)
         self._progress.advance(self._task)
 
     def warn(self, message: str) -> None:
-        """Print a warning."""
+        """Print a warning.
+
+        Args:
+            message: One line.
+        """
         self._print("warning", message)
 
     def _print(self, kind: str, message: str) -> None:
@@ -82,7 +89,11 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bars() -> Iterator[Bar]:
-    """Show a progress bar for each label, if stderr is a terminal."""
+    """Show a progress bar for each label, if stderr is a terminal.
+
+    Yields:
+        A function that starts a bar.
+    """
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
 
@@ -94,7 +105,11 @@ def progress_bars() -> Iterator[Bar]:
 
 
 def error_message(error: Exception) -> str:
-    """Return an exception as one line for the user."""
+    """Return an exception as one line for the user.
+
+    Args:
+        error: The exception.
+    """
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ValueError | OSError):

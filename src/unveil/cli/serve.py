@@ -25,7 +25,7 @@ class Options:
     """Serve POST /align and POST /restore over HTTP, with a page to try them at / and their documentation at /docs.
 
     Ctrl-C or a termination signal ends the service after the requests that run. Logs are JSON on stderr.
-    If the environment variable UNVEIL_API_KEY is set, requests that work need it.
+    If the environment variable UNVEIL_API_KEY is set, requests that process data need it.
     """
 
     host: str = "127.0.0.1"

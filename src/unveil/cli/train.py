@@ -24,7 +24,17 @@ CHECKPOINTS = "**/checkpoint.pt"
 
 @dataclass(frozen=True)
 class Options:
-    """What to train on, how, and where to."""
+    """The faces, the settings and the folder of a run.
+
+    Attributes:
+        data: Pack or folder of the faces.
+        config: Settings of the run.
+        more: Packs or folders with faces for training only.
+        scheme: Landmark scheme of folders: its file or a built-in name.
+        occlusion_labels: CSV of hand-made occlusion labels.
+        out: Folder of the run.
+        resume: Whether to continue from the checkpoint in `out`.
+    """
 
     data: Path
     config: "TrainConfig"
@@ -87,7 +97,7 @@ def parse(arguments: Sequence[str]) -> Options:
             data: A pack that `unveil prepare` wrote, or a folder of images with .pts files.
             settings: The preset's settings.
             config: Settings of a run, its config.json; options on the command line change them.
-            more: Sets of faces, as --data takes them, that only train, such as those with a teacher's predictions.
+            more: More packs or folders, for training only, for example with a teacher's predictions.
             scheme: Scheme of a folder that is not annotated in ibug68: its file or a built-in name. Packs have one.
             occlusion_labels: Hand-made labels of the occluded regions of --data: CSV with name and regions. With
                 --visibility-only, the faces of --data without a label are left out.

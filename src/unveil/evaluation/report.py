@@ -71,8 +71,10 @@ def require_report_packages() -> None:
 
 
 def write_report(folder: Path, report: Report) -> list[Path]:
-    """Write `report.html` and its plots: `ced.png`, `sweep.png` of a sweep, `reliability.png` of a visibility,
-    `uncertainty.png` of an uncertainty.
+    """Write `report.html` and its plots.
+
+    The plots are `ced.png`, `sweep.png` of a sweep, `reliability.png` of a visibility and `uncertainty.png` of an
+    uncertainty.
 
     Args:
         folder: Created if it is missing.

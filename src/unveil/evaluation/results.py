@@ -105,8 +105,10 @@ class Sweep:
         return ("coverage, %", "measured, %") if self.parameter == "coverage" else ("turn, degrees",)
 
     def flat(self, model: str) -> dict[str, float]:
-        """Return one flat object: `nme_ocular_at_coverage30` is the error at a requested coverage of 30 %, and
-        `nme_ocular_at_turn90` that of faces turned by 90 degrees.
+        """Return one flat object, metric name to value.
+
+        `nme_ocular_at_coverage30` is the error at a requested coverage of 30 %, and `nme_ocular_at_turn90` that of
+        faces turned by 90 degrees.
 
         Args:
             model: The model's name.

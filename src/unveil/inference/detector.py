@@ -272,7 +272,11 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
 
 
 def confirmation_crop(candidate: Detection) -> Crop:
-    """Return the upright crop of a candidate in which an ordinary face has half of the side."""
+    """Return the upright crop in which a candidate is confirmed. A face of ordinary proportions fills half of its side.
+
+    Args:
+        candidate: The detection, in pixels of the image.
+    """
     angle = 0.0 if candidate.points is None else in_plane_angle(candidate.points)
     return Crop.around(candidate.box, CONFIRMED_MARGIN / math.sqrt(2), angle)
 

@@ -67,9 +67,9 @@ def build_app(
 
     Args:
         pipeline: Loaded once, shared by all threads. Without a restorer POST /restore answers 501.
-        limits: Bounds on requests.
+        limits: Limits of requests.
         hosts: Host names that requests may name; ("*",) is any.
-        api_key: If given, the routes that work need it in `Authorization: Bearer` or `X-API-Key`.
+        api_key: If given, the routes that process data need it in `Authorization: Bearer` or `X-API-Key`.
 
     Returns:
         The application. Its `state.metrics` are a `Metrics`, its `state.limits` the limits.
@@ -107,9 +107,9 @@ def build_app(
     async def admit(
         request: Request, prepare: Callable[[BodyReader], Awaitable[tuple[Callable[[Cancellation], JobResult], bool]]]
     ) -> Response:
-        """Read the body, get a slot and have a thread do the job, all by one deadline.
+        """Read the body, take a slot and run the job in a thread, all before one deadline.
 
-        `prepare` reads the body; it returns the job, and whether that takes long.
+        `prepare` reads the body and returns the job, and whether the job takes long.
         """
         deadline = asyncio.get_running_loop().time() + limits.timeout_s
         client = client_key(request.client.host if request.client else None)
