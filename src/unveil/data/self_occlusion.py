@@ -1,13 +1,15 @@
-"""Landmarks that a turned head occludes itself. L landmarks; any upright frame, y down.
+"""Landmarks that a turned head occludes itself. L landmarks.
 
 Jaw landmarks on the far side of a turned head are annotated on the visible contour, not where the jaw is. We call them
 occluded from the yaw at which the ear disappears.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.schemes.pose import five_points, head_pose
+from unveil.schemes.pose import five_points, head_pose, in_plane_angle
 from unveil.schemes.scheme import Scheme
 from unveil.types import Points
 
@@ -20,13 +22,16 @@ def self_occluded(scheme: Scheme, points: Points) -> NDArray[np.bool_]:
 
     Args:
         scheme: The landmark scheme.
-        points: Landmarks (L, 2) in any upright frame with y down.
+        points: Landmarks (L, 2) in any frame with y down; the roll of the head does not matter.
     """
     occluded = np.zeros(scheme.points, dtype=bool)
     parts = {part.name: part.points for part in scheme.hierarchy.levels[0].parts}
     if scheme.five_points is None or "left jaw" not in parts:
         return occluded
-    yaw = head_pose(five_points(scheme, points)).yaw
+    five = five_points(scheme, points)
+    angle = in_plane_angle(five)
+    cos, sin = math.cos(angle), math.sin(angle)
+    yaw = head_pose((five @ np.array([[cos, -sin], [sin, cos]])).astype(np.float32)).yaw
     side = "right" if yaw > 0 else "left"
     for name, limit in FAR_JAW:
         if abs(yaw) > limit:
