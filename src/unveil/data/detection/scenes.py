@@ -35,15 +35,19 @@ class SceneConfig(BaseModel):
         upright_fraction: Fraction of faces and photographs turned by about 12 degrees; the others by any angle.
         sizes_px: Range of the sizes of pasted faces (longer side of the tight box).
         patch_fraction: Fraction of faces under an added flat patch, beside the occluders.
+        border_fraction: Fraction of single faces that may be cut off at borders of the scene.
+        cut_fraction: Fraction of single faces that are cut off along a line of any direction, as in a rotated crop.
         degrade: How often scenes are degraded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kinds: tuple[float, float, float, float] = (0.08, 0.32, 0.45, 0.15)
+    kinds: tuple[float, float, float, float] = (0.12, 0.30, 0.43, 0.15)
     upright_fraction: float = 0.45
     sizes_px: tuple[float, float] = (8.0, 160.0)
-    patch_fraction: float = 0.12
+    patch_fraction: float = 0.2
+    border_fraction: float = 0.4
+    cut_fraction: float = 0.15
     degrade: DegradeConfig = DegradeConfig()
 
 
@@ -194,8 +198,8 @@ class SceneSampler:
             else math.exp(rng.uniform(math.log(40), math.log(1.25 * size)))
         )
         centre = size / 2 + rng.uniform(-1, 1, 2) * max(0.0, (size - target) / 2)
-        if rng.random() < 0.3:  # cut off at a border
-            centre = centre + rng.uniform(-0.5, 0.5, 2) * target * (rng.random(2) < 0.5)
+        if rng.random() < self.config.border_fraction:
+            centre = centre + rng.uniform(-0.55, 0.55, 2) * target * (rng.random(2) < 0.5)
         cutout, points, five, matrix = self._turned_face(target, centre, rng)
         if rng.random() < 0.35:
             canvas = self._background(rng)
@@ -218,6 +222,8 @@ class SceneSampler:
                 ),
                 np.uint8,
             )
+        if rng.random() < self.config.cut_fraction:
+            _cut(canvas, points, rng)
         return canvas, [points], [five], []
 
     def _group(self, rng: np.random.Generator) -> "_Composed":
@@ -383,3 +389,14 @@ def _patch(canvas: Image, points: Points, rng: np.random.Generator) -> None:
         canvas[mask > 0] = rng.integers(0, 256, 3)
     else:
         canvas[mask > 0] = np.roll(canvas, rng.integers(size // 4, 3 * size // 4, 2), (0, 1))[mask > 0]
+
+
+def _cut(canvas: Image, points: Points, rng: np.random.Generator) -> None:
+    """Fill the scene beyond a line through a face with one colour, mostly black."""
+    oblique = rng.uniform(-0.6, 0.6) if rng.random() < 0.5 else 0.0
+    angle = int(rng.integers(4)) * math.pi / 2 + oblique
+    normal = np.array([math.cos(angle), math.sin(angle)])
+    low, high = points.min(axis=0), points.max(axis=0)
+    limit = normal @ (low + high) / 2 + np.abs(normal) @ (high - low) / 2 * rng.uniform(-0.05, 0.8)
+    y, x = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
+    canvas[x * normal[0] + y * normal[1] > limit] = 0 if rng.random() < 0.7 else rng.integers(0, 256, 3)
