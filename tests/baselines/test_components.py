@@ -84,7 +84,7 @@ def test_restore_takes_the_folder_and_blends_every_component(folder: Path, tmp_p
     write_png(tmp_path / "in/a.png", image)
     x0, y0, x1, y1 = tight_box(points_px)
     boxes = tmp_path / "boxes.json"
-    boxes.write_text(json.dumps({"a.png": [[float(x0), float(y0), float(x1), float(y1)]]}))
+    boxes.write_text(json.dumps({str(tmp_path / "in/a.png"): [[float(x0), float(y0), float(x1), float(y1)]]}))
     arguments = ["--model", str(aligner), "--restorer", str(folder / "model"), "--boxes", str(boxes)]
     assert (
         main(["restore", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *arguments, "--save", "restored"]) == 0

@@ -1,4 +1,4 @@
-"""Training DRN and SDM: stage after stage, each on what SIFT sees where the last one left off.
+"""Training DRN and SDM: stage after stage, each on the SIFT descriptors at the shapes that the stage before predicts.
 
 N views, B of a batch, L landmarks, S pixels of a crop's side, W of the picture that a restorer looks at.
 """
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unveil.baselines.drda import DrdaConfig
-from unveil.baselines.drn import Drn, DrnConfig, RegressionStage
+from unveil.baselines.drn import Drn, DrnConfig
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import Crops, Shapes, Stage, sift_at
 from unveil.data.augment import AugmentConfig, Example, Transform, augment
@@ -43,10 +44,7 @@ RESTORERS: Networks = MappingProxyType({**NETWORKS, "drda": from_config(DrdaConf
 
 
 class CascadeTrainConfig(TrainConfig):
-    """One run that trains DRN, or SDM in closed form: each stage reads SIFT where the stages before it left off.
-
-    The schedule is that of each stage.
-    """
+    """One run that trains DRN, or SDM in closed form. The schedule is that of each stage."""
 
     model: DrnConfig = DrnConfig()
     schedule: ScheduleConfig = ScheduleConfig(steps=3000, batch=64, lr=3e-4, warmup=0.034, decay=0.5, ema=0.99)
@@ -55,12 +53,12 @@ class CascadeTrainConfig(TrainConfig):
     views: Count = 6
     """Views of each face, made once before the first stage."""
     closed_form: bool = False
-    """Solve each stage at once, as SDM does; only without hidden layers."""
+    """Solve each stage by ridge regression, as SDM does; only without hidden layers."""
     ridge: Annotated[float, Field(gt=0)] = 20.0
-    """Strength of the closed form's pull to no movement."""
+    """Strength of the ridge penalty of the closed form."""
     restorer: Path | None = None
-    """A trained restorer, its run or a folder of seven, or a folder with such a one in `stage-1`, `stage-2` and so on:
-    every stage then reads faces that it has restored."""
+    """Train on restored faces: a restorer's weights, its run, a folder of seven, or a folder with one of these in
+    `stage-1`, `stage-2` and so on for each stage."""
     val_share: OpenShare = 0.05
     """Share of the faces, chosen by the hash of their names, that only validates."""
 
@@ -71,21 +69,21 @@ CASCADE_PRESETS: Mapping[str, CascadeTrainConfig] = MappingProxyType(
         "sdm": CascadeTrainConfig(model=DrnConfig(hidden=(), stages=4), closed_form=True),
     }
 )
-"""drn and sdm took at most ten minutes on bare faces: NRMSE 5.61 and 4.89 on bare ones (docs/papers/gan-ia.md)."""
+"""On bare faces drn and sdm took at most ten minutes and have an NRMSE of 5.61 and 4.89 (docs/papers/gan-ia.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Views:
-    """Crops (N, S, S, 3), the truth (N, L, 2), the shapes found so far, and SIFT's features there, (N, L, 128).
+class _Views:
+    """Crops (N, S, S, 3), ground truth (N, L, 2), the current shapes, and the SIFT features there, (N, L, 128).
 
-    With `restore` the crops are those of the pictures (N, W, W, 3) restored round the shapes; else they are the
-    pictures. OpenCV's descriptors are bytes, which float16 holds without loss.
+    With `restore` the crops are cut from the images (N, W, W, 3), restored around the shapes; else they are the images.
+    OpenCV's descriptors are bytes, which float16 represents without loss.
     """
 
-    pictures: Crops
+    images: Crops
     restore: Sequence[RestoreCrops]
     crops: Crops
-    truth: Shapes
+    ground_truth: Shapes
     shapes: Shapes
     features: NDArray[np.float16]
     number: int = 0
@@ -93,93 +91,105 @@ class Views:
     @classmethod
     def of(
         cls, examples: Sequence[Example], start: NDArray[np.float32], restore: Sequence[RestoreCrops] = ()
-    ) -> "Views":
-        """Of examples that show the crop, or `ROOM` times its side if they are to be restored."""
-        pictures = np.stack([example.image for example in examples])
-        truth = np.stack([example.points_unit for example in examples]) * np.float32(ROOM if restore else 1)
-        shapes = np.repeat(start[None], len(pictures), axis=0)
-        crops = restore[0](pictures, shapes) if restore else pictures
-        return cls(pictures, restore, crops, truth, shapes, _features(crops, shapes))
+    ) -> "_Views":
+        """Return the views of examples with the crop, or with `ROOM` times its side if `restore` is given."""
+        images = np.stack([example.image for example in examples])
+        ground_truth = np.stack([example.points_unit for example in examples]) * np.float32(ROOM if restore else 1)
+        shapes = np.repeat(start[None], len(images), axis=0)
+        crops = restore[0](images, shapes) if restore else images
+        return cls(images, restore, crops, ground_truth, shapes, _features(crops, shapes))
 
-    def after(self, stage: Stage, *, last: bool) -> "Views":
-        """The views with the shapes that a stage leads to; after the last one nothing looks at features again."""
+    def after(self, stage: Stage, *, last: bool) -> "_Views":
+        """Return the views with the shapes after a stage; after the last stage the features are not updated."""
         steps = [stage(self.features[i : i + CHUNK].astype(np.float32)) for i in range(0, len(self.crops), CHUNK)]
         shapes = self.shapes + np.concatenate(steps)
         if last:
             return replace(self, shapes=shapes)
         number = self.number + 1
-        crops = of_stage(self.restore, number)(self.pictures, shapes) if self.restore else self.crops
+        crops = of_stage(self.restore, number)(self.images, shapes) if self.restore else self.crops
         return replace(self, shapes=shapes, crops=crops, features=_features(crops, shapes), number=number)
 
 
 class StageTask(Task):
-    """Trains one stage. Its model is a DRN of that stage alone.
+    """Train one stage. Its model is a DRN of that stage alone.
 
     Args:
         task: The cascade.
-        views: The training views where the stages before have left them.
-        held_out: The validation views of each condition, likewise.
+        views: The training views with the shapes that the stages before predict.
+        val_views: The validation views of each condition, likewise.
         number: The stage, counted from 1.
     """
 
     model: Drn
 
-    def __init__(self, task: "CascadeTask", views: Views, held_out: dict[str, Views], number: int) -> None:
-        self.task, self.views, self.held_out = task, views, held_out
+    def __init__(self, task: "CascadeTask", views: _Views, val_views: dict[str, _Views], number: int) -> None:
+        self.task, self.views, self.val_views = task, views, val_views
         network = task.config.model.model_copy(update={"stages": 1})
         self.faces, self.split, self.spec = task.faces, task.split, network.spec(task.faces.scheme)
         torch.manual_seed(task.config.schedule.seed + number)
         self.model = network.build(task.faces.scheme)
         self.model.set_mean_shape(torch.from_numpy(task.start))
-        only_stage(self.model).standardise(torch.from_numpy(views.features).float())
+        self.model.stage(0).standardise(torch.from_numpy(views.features).float())
 
     @property
+    @override
     def config(self) -> CascadeTrainConfig:
         return self.task.config
 
+    @override
     def parameter_groups(self) -> list[dict[str, object]]:
         return [self.config.schedule.optimiser_group(group) for group in self.model.param_groups()]
 
+    @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        """Yield views from step `start` on, all with the same probability."""
         every, rank = np.arange(len(self.views.crops)), Rank(process, processes)
         for items in BatchSampler.of(self.faces, every, self.config.schedule, start, rank):
             indices = [index for _, index in items]
             yield {
                 "features": torch.from_numpy(self.views.features[indices]),
-                "offsets": torch.from_numpy(self.views.truth[indices] - self.views.shapes[indices]),
-                "truth": torch.from_numpy(self.views.truth[indices]),
+                "offsets": torch.from_numpy(self.views.ground_truth[indices] - self.views.shapes[indices]),
+                "ground_truth": torch.from_numpy(self.views.ground_truth[indices]),
                 "images": torch.from_numpy(self.views.crops[indices]),
             }
 
+    @override
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         moved = {key: value.to(device).float() for key, value in batch.items()}
         moved["images"] = moved["images"].permute(0, 3, 1, 2) / 255
         return moved
 
+    @override
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
-        """Return the mean over landmarks of the squared distance that is left."""
-        left = model(batch["features"][None])[0] - batch["offsets"]
-        return {"loss": left.square().sum(dim=-1).mean()}
+        """Return the mean over landmarks of the squared distance after the stage."""
+        difference = model(batch["features"][None])[0] - batch["offsets"]
+        return {"loss": difference.square().sum(dim=-1).mean()}
 
+    @override
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return the NME in percent on the validation split, clean and occluded, after this stage, and their mean."""
-        del device  # SIFT is computed on the CPU
-        (stage,) = cast(Drn, model).as_stages()
-        return self.task.metrics({kind: views.after(stage, last=True) for kind, views in self.held_out.items()})
+        (stage,) = cast(Drn, model).as_stages()  # SIFT is computed on the CPU
+        return self.task.metrics({kind: views.after(stage, last=True) for kind, views in self.val_views.items()})
 
+    @override
     @torch.no_grad()
     def sample_image(self, model: nn.Module, batch: Batch) -> Tensor:
-        truth, offsets = batch["truth"][:8], batch["offsets"][:8]
-        predicted = truth - offsets + model(batch["features"][None, :8])[0]
-        return draw_landmarks(batch["images"][:8], truth, predicted)
+        ground_truth, offsets = batch["ground_truth"][:8], batch["offsets"][:8]
+        predicted = ground_truth - offsets + model(batch["features"][None, :8])[0]
+        return draw_landmarks(batch["images"][:8], ground_truth, predicted)
 
 
 class CascadeTask:
-    """Trains the stages of DRN or SDM, one after the other; arguments as of `LandmarkTask`.
+    """Train the stages of DRN or SDM, one after the other.
+
+    Args:
+        faces: The faces; a share of them validates.
+        config: The settings. The task's own `config` lacks the occluders that the faces' scheme does not allow.
+        more: Must be empty.
+        transform: A user's own augmentation, applied last to every training view.
+        networks: The builders of restorers.
 
     Raises:
-        ValueError: The faces are too few, hidden layers are to be solved in closed form, or several processes run.
+        ValueError: The faces are too few, a stage with hidden layers has no closed form, or several processes run.
     """
 
     def __init__(
@@ -224,39 +234,51 @@ class CascadeTask:
         """Train every stage in a folder of its own, then write all of them as one network with metrics and settings.
 
         An interrupted run continues in the stage where it stopped; the stages before it are loaded.
+
+        Args:
+            out: The run's folder.
+            resume: Continue from its checkpoints.
+            console: Where to print; stderr by default.
+
+        Returns:
+            The steps of all stages together, and the metrics after the last one.
+
+        Raises:
+            LaunchError: A checkpoint does not fit.
         """
         console = console or Console(stderr=True)
         out.mkdir(parents=True, exist_ok=True)
         with atomic_write(out / "config.json") as temporary:
             temporary.write_text(self.config.model_dump_json(indent=2) + "\n")
-        views, held_out = self.training_views(), self.held_out_views()
-        stages, steps = [as_stage(stage) for stage in self.model.stages], 0
-        for number, stage in enumerate(stages, start=1):
+        views, val_views = self.training_views(), self.val_views()
+        count, steps = len(self.model.stages), 0
+        for number in range(1, count + 1):
+            stage = self.model.stage(number - 1)
             if self.config.closed_form:
                 features = views.features.astype(np.float32)
-                stage.take(LinearStage.fit(features, views.truth - views.shapes, self.config.ridge))
+                stage.set_linear(LinearStage.fit(features, views.ground_truth - views.shapes, self.config.ridge))
             else:
                 folder = out / f"stage-{number}"
                 again = resume and (folder / CHECKPOINT).is_file()
-                result = fit(StageTask(self, views, held_out, number), folder, resume=again, console=console)
+                result = fit(StageTask(self, views, val_views, number), folder, resume=again, console=console)
                 steps += result.step
                 if result.interrupted:
                     return FitResult(steps, result.best, interrupted=True)
                 best = load_network(folder / "best.safetensors", {"drn": from_config(DrnConfig)})[0]
-                stage.load_state_dict(only_stage(best).state_dict())
-            step, last = self.model.as_stages()[number - 1], number == len(stages)
+                stage.load_state_dict(cast(Drn, best).stage(0).state_dict())
+            step, last = self.model.as_stages()[number - 1], number == count
             views = views.after(step, last=last)
-            held_out = {kind: held.after(step, last=last) for kind, held in held_out.items()}
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in self.metrics(held_out).items())
-            console.print(f"stage {number}/{len(stages)}  {shown}", highlight=False)
-        metrics = self.metrics(held_out)
+            val_views = {kind: each.after(step, last=last) for kind, each in val_views.items()}
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in self.metrics(val_views).items())
+            console.print(f"stage {number}/{count}  {shown}", highlight=False)
+        metrics = self.metrics(val_views)
         for name in ("best.safetensors", "last.safetensors"):
             save_weights(self.model, self.spec, out / name)
         with atomic_write(out / "best.json") as temporary:
             temporary.write_text(json.dumps(metrics, indent=2) + "\n")
         return FitResult(steps, metrics, interrupted=False)
 
-    def training_views(self) -> Views:
+    def training_views(self) -> _Views:
         """Return several random views of every training face, the same ones in every run."""
         config, examples = self.config, []
         low, high = config.augment.scale
@@ -276,32 +298,26 @@ class CascadeTask:
                 shapes=shapes,
             )
             examples.append(example if self.transform is None else self.transform(example, rng))
-        return Views.of(examples, self.start, self.restore)
+        return _Views.of(examples, self.start, self.restore)
 
-    def held_out_views(self) -> dict[str, Views]:
+    def val_views(self) -> dict[str, _Views]:
         """Return the views of the validation split, for each condition."""
-        held = val_examples(self.faces, self.split.val, self.wide, self.sampler, self.room)
-        return {kind: Views.of(examples, self.start, self.restore) for kind, examples in held.items()}
+        examples_of = val_examples(self.faces, self.split.val, self.wide, self.sampler, self.room)
+        return {kind: _Views.of(examples, self.start, self.restore) for kind, examples in examples_of.items()}
 
-    def metrics(self, held_out: dict[str, Views]) -> dict[str, float]:
-        """Return the NME in percent of the normaliser where the shapes are now; `score` is the mean."""
+    def metrics(self, val_views: dict[str, _Views]) -> dict[str, float]:
+        """Return the NME of the current shapes in percent of the normaliser; `score` is the mean over conditions.
+
+        Args:
+            val_views: The validation views of each condition.
+        """
         metrics = {}
-        for condition, views in held_out.items():
-            truth = torch.from_numpy(views.truth)
-            distance = (torch.from_numpy(views.shapes) - truth).norm(dim=-1).mean(dim=1)
-            nme = float((distance / face_lengths(truth, self.faces.scheme, self.normaliser)).mean())
+        for condition, views in val_views.items():
+            ground_truth = torch.from_numpy(views.ground_truth)
+            distance = (torch.from_numpy(views.shapes) - ground_truth).norm(dim=-1).mean(dim=1)
+            nme = float((distance / face_lengths(ground_truth, self.faces.scheme, self.normaliser)).mean())
             metrics[f"nme_{self.normaliser}_{condition}"] = 100 * nme
         return {**metrics, "score": sum(metrics.values()) / len(metrics)}
-
-
-def as_stage(module: nn.Module) -> RegressionStage:
-    assert isinstance(module, RegressionStage)
-    return module
-
-
-def only_stage(drn: nn.Module) -> RegressionStage:
-    """The stage of a DRN that has one."""
-    return as_stage(drn.get_submodule("stages.0"))
 
 
 def _features(crops: Crops, shapes: Shapes) -> NDArray[np.float16]:

@@ -20,6 +20,7 @@ from unveil.training.config import LandmarkTrainConfig, Weight
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.task import Batch, Losses
 
+LARGE_HOURGLASS = HourglassConfig(stacks=4, depth=4, channels=96)  # 6.8 M parameters, 4.1 GFLOPs for 68 points
 LINE_SIGMA_PX = 1.0  # standard deviation across a drawn contour, in pixels of the map
 
 
@@ -95,6 +96,10 @@ CONTROL_PRESETS: Mapping[str, LandmarkTrainConfig] = MappingProxyType(
         "plain": PlainTrainConfig(),
         "hourglass": HourglassTrainConfig(),
         "hourglass-boundaries": HourglassTrainConfig(model=HourglassConfig(boundaries=True)),
+        "hourglass-large": HourglassTrainConfig(model=LARGE_HOURGLASS),
+        "hourglass-large-boundaries": HourglassTrainConfig(
+            model=LARGE_HOURGLASS.model_copy(update={"boundaries": True})
+        ),
     }
 )
 """The controls, trained as `glomface-light` is, so that the network alone differs."""

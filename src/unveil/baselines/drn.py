@@ -73,7 +73,7 @@ class RegressionStage(nn.Module):
         self.mean.copy_(flat.mean(dim=0))
         self.scale.copy_(1 / flat.std(dim=0).clamp(min=1e-3))
 
-    def take(self, linear: LinearStage) -> None:
+    def set_linear(self, linear: LinearStage) -> None:
         """Replace the weights by a closed-form solution.
 
         Args:

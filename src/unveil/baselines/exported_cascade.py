@@ -67,7 +67,11 @@ class Cascade:
 
 
 def is_cascade(folder: Path) -> bool:
-    """Tell whether a folder holds an exported cascade."""
+    """Check whether a folder holds an exported cascade.
+
+    Args:
+        folder: Any folder.
+    """
     try:
         content = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):

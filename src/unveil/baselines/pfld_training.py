@@ -1,4 +1,6 @@
-"""Training PFLD: its loss weighs faces by their pose and by how rare they are. B faces, L landmarks.
+"""Training PFLD: the loss weights faces by the error of their pose and by the rarity of their classes.
+
+B faces, L landmarks.
 
 Source: Guo et al. 2019.
 """
@@ -13,6 +15,7 @@ import cv2
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from unveil.baselines.pfld import Pfld, PfldConfig
 from unveil.baselines.pfld_attributes import attributes_of
@@ -40,7 +43,7 @@ from unveil.training.restored_views import ROOM, restored_views
 from unveil.training.task import Batch, Losses, Task
 from unveil.training.validation import draw_landmarks, example_batches, face_lengths, val_examples
 
-COUNTED_VIEWS = 400  # on which the shares of the classes are counted
+COUNTED_VIEWS = 400  # views on which the shares of the classes are counted
 
 
 class PfldTrainConfig(TrainConfig):
@@ -57,7 +60,7 @@ class PfldTrainConfig(TrainConfig):
     init_from: Path | None = None
     """Weights to start from, a .safetensors file; tensors that do not fit start fresh."""
     restorer: Path | None = None
-    """A trained restorer, its run or a folder of seven: the network then trains on faces that it has restored."""
+    """Train on restored faces: a restorer's weights, its run, or a folder of seven."""
 
 
 PFLD_PRESETS: Mapping[str, PfldTrainConfig] = MappingProxyType(
@@ -66,15 +69,15 @@ PFLD_PRESETS: Mapping[str, PfldTrainConfig] = MappingProxyType(
 """pfld took 80 minutes on a core with AVX2, by the commands of its model card: 6.58 % NME on 300W Common."""
 
 
-class FacesWithPose(Dataset[Batch]):
-    """Random views with their Euler angles, (3,), and classes, (5,)."""
+class _FacesWithPose(Dataset[Batch]):
+    """Random views with their Euler angles, (3,), and classes, (5,); `room` is the side of a view in crop sides."""
 
     def __init__(self, views: TrainingFaces, room: float = 1.0) -> None:
         self.views, self.room = views, room
 
     def __getitem__(self, item: tuple[int, int]) -> Batch:
         view = self.views[item]
-        points, visible = self.room * view["points_unit"].numpy(), view["visible"].numpy()
+        points, visible = (self.room * view["points_unit"]).numpy(), view["visible"].numpy()
         # Self-occlusion does not count as occlusion: the class "profile" covers it.
         attributes = attributes_of(points, visible | self_occluded(IBUG68, points))
         return {
@@ -85,7 +88,14 @@ class FacesWithPose(Dataset[Batch]):
 
 
 class PfldTask(Task):
-    """Trains PFLD; arguments as of `LandmarkTask`.
+    """Train PFLD.
+
+    Args:
+        faces: The faces, of scheme ibug68; a share of them validates.
+        config: The settings.
+        more: Must be empty.
+        transform: A user's own augmentation, applied last to every training example.
+        networks: The builders of restorers.
 
     Raises:
         ValueError: The faces are too few for a batch, or of another scheme than ibug68, which the angles need.
@@ -122,7 +132,7 @@ class PfldTask(Task):
             ShapeSampler(training),
             transform,
         )
-        self.views = FacesWithPose(views, ROOM if self.restored else 1.0)
+        self.views = _FacesWithPose(views, ROOM if self.restored else 1.0)
         torch.manual_seed(seed)
         self.model: Pfld = config.model.build(faces.scheme)
         self.model.set_mean_shape(torch.from_numpy(mean))
@@ -130,18 +140,22 @@ class PfldTask(Task):
             self.notes = (load_matching(self.model, config.init_from),)
 
     @property
+    @override
     def config(self) -> PfldTrainConfig:
         return self._config
 
+    @override
     def parameter_groups(self) -> list[dict[str, object]]:
         return [self.config.schedule.optimiser_group(group) for group in self.model.param_groups()]
 
+    @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         rank = Rank(process, processes)
         return load_batches(
             self.views, BatchSampler.of(self.faces, self.split.train, self.config.schedule, start, rank)
         )
 
+    @override
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         return to_device(self.restored.batch(batch) if self.restored else batch, device)
 
@@ -155,6 +169,7 @@ class PfldTask(Task):
         ]
         return torch.stack([view["classes"] for view in views]).float().mean(dim=0)
 
+    @override
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         weights = attribute_weights(batch["classes"], self.class_shares.to(batch["classes"].device))
         prediction = model(batch["images"])
@@ -169,6 +184,7 @@ class PfldTask(Task):
             return self.restored.validation(self.faces, self.split.val, self.sampler)
         return val_examples(self.faces, self.split.val, self.config.model.input_size, self.sampler)
 
+    @override
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return the inter-ocular NME in percent on the validation split, clean and occluded, and their mean."""
         metrics: dict[str, float] = {}
@@ -181,6 +197,7 @@ class PfldTask(Task):
             metrics[f"nme_ocular_{condition}"] = float(torch.cat(errors).mean()) * 100
         return {**metrics, "score": sum(metrics.values()) / len(metrics)}
 
+    @override
     @torch.no_grad()
     def sample_image(self, model: nn.Module, batch: Batch) -> Tensor:
         images = batch["images"][:8]

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from unveil.models.network import LandmarkNetwork, NetworkConfig, Prediction
 from unveil.schemes.scheme import Scheme
@@ -28,7 +29,7 @@ class RcprConfig(NetworkConfig):
     input_size: int = 128
     stages: Annotated[int, Field(ge=2)] = 40
     regressors: Annotated[int, Field(ge=1, le=GRID**2)] = 3
-    """Regressors of a stage; each sees one zone of the face."""
+    """Regressors of a stage; each reads pixels of one zone of the face."""
     ferns: Annotated[int, Field(ge=1)] = 15
     """Ferns of a regressor."""
     depth: Annotated[int, Field(ge=1, le=8)] = 5
@@ -36,12 +37,12 @@ class RcprConfig(NetworkConfig):
     starts: Annotated[int, Field(ge=1)] = 5
     """Shapes that the cascade starts from; the result is their median."""
     rounds: Annotated[int, Field(ge=1)] = 3
-    """Sets of starts to try before the one that disagrees least is taken (smart restarts)."""
+    """Sets of starts, of which the first one that agrees is used, or the one that differs least (smart restarts)."""
     early: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the stages after which the starts of a set have to agree."""
 
+    @override
     def build(self, scheme: Scheme) -> "Rcpr":
-        """Return the cascade with empty ferns for a scheme."""
         return Rcpr(scheme, self)
 
 
@@ -49,7 +50,7 @@ class FernStage(nn.Module):
     """One stage: Z regressors of K ferns, averaged with weights that fall with the occlusion of their zones.
 
     Args:
-        landmarks: L.
+        landmarks: Number of landmarks, L.
         config: The sizes.
     """
 
@@ -68,9 +69,14 @@ class FernStage(nn.Module):
         self.bins = nn.Parameter(torch.zeros(config.regressors * config.ferns * 2**config.depth, 3 * landmarks))
 
     def forward(self, grey: Float[Tensor, "B 1 S S"], state: Float[Tensor, "B M L 3"]) -> Float[Tensor, "B M L 3"]:
-        """Return the states that this stage leads to."""
+        """Return the states after this stage.
+
+        Args:
+            grey: Brightness of the crops in [0, 1].
+            state: The states before this stage.
+        """
         values = pixels_at(grey, interpolate(state[..., :2], self.ends.flatten(0, -2), self.place.flatten()))
-        pairs = values.unflatten(2, (*self.sizes, 2))
+        pairs = torch.unflatten(values, 2, (*self.sizes, 2))
         bits = (pairs[..., 0] - pairs[..., 1] > self.threshold).long()
         regressors, ferns, depth = self.sizes
         powers = 2 ** torch.arange(depth, device=bits.device)
@@ -80,17 +86,22 @@ class FernStage(nn.Module):
         return self.combine(state, updates)
 
     def combine(self, state: Float[Tensor, "B M L 3"], updates: Float[Tensor, "B M Z L3"]) -> Float[Tensor, "B M L 3"]:
-        """Return the states moved by the mean of the regressors' updates, weighted by what is visible in each zone."""
+        """Return the states plus the mean of the regressors' updates, weighted by the visible share of each zone.
+
+        Args:
+            state: The states before this stage.
+            updates: Sum of the ferns of each regressor.
+        """
         weights = (1 - (state[..., 2] @ self.zones.T).clamp(0, 1)).clamp_min(MIN_WEIGHT)  # (B, M, Z)
         update = (weights[..., None] * updates).sum(dim=2) / weights.sum(dim=2)[..., None]
-        return state + update.unflatten(2, (-1, 3))
+        return state + torch.unflatten(update, 2, (-1, 3))
 
 
 class Rcpr(LandmarkNetwork):
-    """The cascade: from several starts through the stages; where the starts disagree early, from others.
+    """The cascade from several starts; where the starts of a set differ after the early stages, from another set.
 
     Args:
-        scheme: The landmarks' scheme.
+        scheme: The landmark scheme.
         config: The sizes.
 
     Source: Burgos-Artizzu et al. 2013, sections 3.1 to 3.3.
@@ -108,7 +119,14 @@ class Rcpr(LandmarkNetwork):
         self.stages = nn.ModuleList(FernStage(scheme.points, config) for _ in range(config.stages))
 
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Prediction:
-        """Predict landmarks and visibility from RGB in [0, 1]."""
+        """Predict landmarks and visibility.
+
+        Args:
+            images: RGB in [0, 1].
+
+        Returns:
+            The prediction, with one step and without uncertainty.
+        """
         grey, state = to_grey(images), self.starts.expand(images.shape[0], -1, -1, -1)
         for stage in self.stages[: self.early]:
             state = stage(grey, state)
@@ -120,8 +138,12 @@ class Rcpr(LandmarkNetwork):
         return Prediction(result[:, None, :, :2], torch.logit(visible))
 
     def agreeing(self, state: Float[Tensor, "B RM L 3"]) -> Float[Tensor, "B M L 3"]:
-        """Return the first set of starts that agrees, or the one that disagrees least (smart restarts)."""
-        sets = state.unflatten(1, (self.rounds, -1))
+        """Return the first set of starts that agrees, or the one that differs least (smart restarts).
+
+        Args:
+            state: The states of all R sets after the early stages.
+        """
+        sets = torch.unflatten(state, 1, (self.rounds, -1))
         spread = spread_of(sets[..., :2])  # (B, R)
         order = torch.arange(self.rounds, device=spread.device)
         rank = torch.where(spread < self.max_spread, order.to(spread.dtype), self.rounds + spread)
@@ -130,23 +152,43 @@ class Rcpr(LandmarkNetwork):
 
 
 def to_grey(images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1 S S"]:
-    """Return the luma of RGB."""
+    """Return the luma of images.
+
+    Args:
+        images: RGB in [0, 1].
+    """
     return (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def interpolate(
     points: Float[Tensor, "*N L 2"], ends: Int[Tensor, "Q 2"], place: Float[Tensor, "Q"]
 ) -> Float[Tensor, "*N Q 2"]:
-    """Return points on the lines between two landmarks each: `place` 0 is the first one, 1 the second."""
+    """Return points on lines between two landmarks.
+
+    Args:
+        points: Landmarks.
+        ends: Indices of the two landmarks of each point.
+        place: Position of each point on its line: 0 is the first landmark, 1 the second.
+    """
     first, second = points[..., ends[:, 0], :], points[..., ends[:, 1], :]
     return first + place[:, None] * (second - first)
 
 
 def pixels_at(grey: Float[Tensor, "B 1 S S"], points: Float[Tensor, "B M Q 2"]) -> Float[Tensor, "B M Q"]:
-    """Return the brightness at points in unit coordinates; those outside the crop count as on its edge."""
+    """Return the brightness at points.
+
+    Args:
+        grey: Brightness of the crops.
+        points: Points in unit coordinates; those outside the crop are moved to its edge.
+    """
     return F.grid_sample(grey, points, padding_mode="border", align_corners=False)[:, 0]
 
 
 def spread_of(shapes: Float[Tensor, "*N M L 2"]) -> Float[Tensor, "*N"]:
-    """Return the mean distance of M shapes' landmarks from the mean shape of them all."""
-    return (shapes - shapes.mean(dim=-3, keepdim=True)).norm(dim=-1).mean(dim=(-2, -1))
+    """Return the mean distance of the landmarks of M shapes from the mean of these shapes.
+
+    Args:
+        shapes: The shapes.
+    """
+    distances: Tensor = (shapes - shapes.mean(dim=-3, keepdim=True)).norm(dim=-1)
+    return distances.mean(dim=(-2, -1))

@@ -36,7 +36,7 @@ from unveil.training.validation import calibrate_visibility, face_lengths, train
 CHUNK = 256
 AGREEING = 0.9  # share of the training views whose starts agree, by definition of the largest spread
 OCCLUSION_WEIGHT = 0.5  # of the occlusion beside the shape, where features are chosen
-REPORTS = 6
+REPORTS = 6  # lines about the progress of a run
 
 
 class RcprTrainConfig(TrainConfig):
@@ -62,19 +62,29 @@ RCPR_PRESETS: Mapping[str, RcprTrainConfig] = MappingProxyType({"rcpr": RcprTrai
 
 
 class Samples(NamedTuple):
-    """Views and the states that are refined on them."""
+    """Training views and their states.
 
-    images: NDArray[np.uint8]  # (V, S, S, 3)
+    Args:
+        images: RGB, (V, S, S, 3).
+        target: Ground truth of each view.
+        state: The M current states of each view.
+    """
+
+    images: NDArray[np.uint8]
     target: Float[Tensor, "V 1 L 3"]
     state: Float[Tensor, "V M L 3"]
 
     def grey(self, start: int) -> Float[Tensor, "B 1 S S"]:
-        """Return the brightness of `CHUNK` views from `start` on."""
+        """Return the brightness of `CHUNK` views in [0, 1].
+
+        Args:
+            start: Index of the first view.
+        """
         return to_grey(torch.from_numpy(self.images[start : start + CHUNK]).permute(0, 3, 1, 2).float() / 255)
 
 
 class RcprTask:
-    """Trains RCPR.
+    """Train RCPR.
 
     Args:
         faces: The faces to train on and to validate on.
@@ -169,7 +179,7 @@ class RcprTask:
         rate = occluded.mean(dim=0)  # (L, 1), what is occluded on average
         self.model.starts.copy_(self._states(len(self.model.starts), rate))
         self.model.starts[0, :, :2] = self.mean_shape
-        state = self._states(len(items) * config.view_starts, rate).unflatten(0, (len(items), -1))
+        state = torch.unflatten(self._states(len(items) * config.view_starts, rate), 0, (len(items), -1))
         return Samples(images, target, state)
 
     def _states(self, count: int, occlusion: Float[Tensor, "L 1"]) -> Float[Tensor, "count L 3"]:
@@ -195,8 +205,8 @@ class RcprTask:
             pixels_at(samples.grey(i), interpolate(samples.state[i : i + CHUNK, :, :, :2], ends, place))
             for i in range(0, len(samples.images), CHUNK)
         ]
-        pixels = torch.cat(chunks).flatten(0, 1).split([len(pool.ends) for pool in pools], dim=1)
-        bins, updates = stage.bins.unflatten(0, (regressors, ferns, -1)), []
+        pixels = torch.split(torch.cat(chunks).flatten(0, 1), [len(pool.ends) for pool in pools], dim=1)
+        bins, updates = torch.unflatten(stage.bins, 0, (regressors, ferns, -1)), []
         for zone, (pool, values) in enumerate(zip(pools, pixels, strict=True)):
             stage.zones[zone] = pool.members
             residual, selection = left.clone(), FeatureSelection(values)
@@ -211,14 +221,14 @@ class RcprTask:
                 residual -= update[index]
                 stage.ends[zone, fern], stage.place[zone, fern] = pool.ends[pairs], pool.place[pairs]
                 stage.threshold[zone, fern], bins[zone, fern] = threshold, update
-            updates.append((left - residual).unflatten(0, samples.state.shape[:2]))
+            updates.append(torch.unflatten(left - residual, 0, samples.state.shape[:2]))
         return stage.combine(samples.state, torch.stack(updates, dim=2))
 
-    def _pools(self, count: int) -> list["Pool"]:
+    def _pools(self, count: int) -> list["_Pool"]:
         """Draw zones, and points between two landmarks in each; a zone without such points is not drawn."""
         zones = zone_of(self.mean_shape, self.mean_shape)
         landmarks, wanted = len(self.mean_shape), self.config.pool
-        found: list[Pool] = []
+        found: list[_Pool] = []
         for zone in torch.randperm(GRID**2, generator=self.generator).tolist():
             ends = torch.randint(landmarks, (wanted * 60, 2), generator=self.generator)
             # Rounded, so that a file with float16 has the same points.
@@ -229,18 +239,19 @@ class RcprTask:
                 continue
             members = (zones == zone).float()
             members = members if members.any() else torch.ones(landmarks)
-            found.append(Pool(ends[chosen], place[chosen], members / members.sum()))
+            found.append(_Pool(ends[chosen], place[chosen], members / members.sum()))
             if len(found) == count:
                 return found
         raise ValueError(f"{self.faces.label}: only {len(found)} zones of the face have features; lower --regressors")
 
     def _projected(self, residual: Float[Tensor, "N L3"], depth: int) -> Float[Tensor, "N D"]:
         """Return projections of what is left on random directions, shape and occlusion in proportion."""
-        left = residual.unflatten(1, (-1, 3))
+        left = torch.unflatten(residual, 1, (-1, 3))
         shape, occlusion = left[..., :2].std(), left[..., 2].std()
         scale = torch.stack([1 / shape, 1 / shape, OCCLUSION_WEIGHT / occlusion.clamp_min(1e-6)])
         directions = torch.randn(residual.shape[1], depth, generator=self.generator)
-        return residual @ (directions * scale.repeat(residual.shape[1] // 3)[:, None])
+        projected: Tensor = residual @ (directions * scale.repeat(residual.shape[1] // 3)[:, None])
+        return projected
 
     def _thresholds(self, differences: Float[Tensor, "N D"]) -> Float[Tensor, "D"]:
         """Draw a threshold between the quintiles of each difference, rounded to float16."""
@@ -274,8 +285,8 @@ class RcprTask:
         return {**metrics, "score": sum(metrics.values()) / len(metrics)}
 
 
-class Pool(NamedTuple):
-    """Points of one zone, and the landmarks in it: each one's share in the zone's occlusion, (L,)."""
+class _Pool(NamedTuple):
+    """Points of one zone as `interpolate` takes them, and each landmark's share in the zone's occlusion, (L,)."""
 
     ends: Tensor
     place: Tensor
@@ -283,14 +294,19 @@ class Pool(NamedTuple):
 
 
 def zone_of(points: Float[Tensor, "Q 2"], mean: Float[Tensor, "L 2"]) -> Tensor:
-    """Return the zone of points on the mean shape, (Q,): the cells of a grid over its box, row by row."""
+    """Return the zone of each point, (Q,): the cell of a grid over the box of the mean shape, row by row.
+
+    Args:
+        points: Points on the mean shape.
+        mean: The mean shape.
+    """
     low, high = mean.amin(dim=0), mean.amax(dim=0)
     cell = ((points - low) / (high - low) * GRID).long().clamp(0, GRID - 1)
     return cell[:, 1] * GRID + cell[:, 0]
 
 
 class FeatureSelection:
-    """Chooses the pixel differences that correlate most with a target.
+    """Selection of the pixel differences that correlate most with a target.
 
     Args:
         values: The brightness at each pixel of a zone, (N, F).
@@ -305,7 +321,11 @@ class FeatureSelection:
         self.scale = (variance[:, None] + variance - 2 * covariance).clamp_min(1e-9).sqrt()
 
     def pairs(self, targets: Float[Tensor, "N D"]) -> Tensor:
-        """Return the pair of pixels for each target, (D, 2)."""
+        """Return the pair of pixels for each target, (D, 2).
+
+        Args:
+            targets: The targets.
+        """
         covariance = self.centred.T @ (targets - targets.mean(dim=0)) / len(targets)  # (F, D)
         correlation = (covariance[:, None] - covariance).abs() / self.scale[..., None]
         best = correlation.flatten(0, 1).argmax(dim=0)
