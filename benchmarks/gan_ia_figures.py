@@ -9,12 +9,9 @@ occluders; with it, the faces that the detector finds in a folder of images.
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 from benchmarks.clips import portrait
 from benchmarks.command import run
 from benchmarks.ocfw import ROWS, aligners
@@ -23,7 +20,7 @@ from examples.occluders import covered_photographs
 import unveil
 from unveil.baselines.coupled import restore_fn
 from unveil.data.occlusion import Library
-from unveil.evaluation.qualitative import GAP, MARGIN, SIDE, TITLE, SheetRow, qualitative_sheet
+from unveil.evaluation.qualitative import MARGIN, SIDE, SheetRow, tile, tile_grid
 from unveil.geometry import Crop, tight_box
 from unveil.inference.torch_restorer import load_torch_restorer
 from unveil.io.image_sources import list_images
@@ -33,7 +30,6 @@ from unveil.schemes.scheme import IBUG68
 from unveil.types import Image, Points
 
 COLUMNS = 4  # of a sheet with one model
-INK = (30, 30, 30)
 
 
 class Shown(NamedTuple):
@@ -90,7 +86,7 @@ def attention(
         after = [one(face.image, face.points_px) for one in restore]
         rows.append([crop.extract(image, SIDE) for image in (*before, *after)])
     titles = [*(["original", "occluded"] if len(rows[0]) == 4 else ["occluded"]), *restorers]
-    _write(out, _grid(rows, titles))
+    _write(out, tile_grid(rows, titles))
 
 
 def landmarks(
@@ -117,31 +113,16 @@ def landmarks(
     models = aligners([by_name[name] for name in rows], runs)
     if missing := [name for name in rows if name not in models]:
         raise ValueError(f"--rows {missing[0]}: {runs} lacks its runs; see docs/papers/gan-ia.md")
-    sheet_rows = []
+    tiles = []
     for face in shown_faces(images, library, limit):
         box = tight_box(face.points_px)
         results = tuple(model(face.image, [box])[0] for model in models.values())
-        sheet_rows.append(SheetRow(Crop.around(box, MARGIN), face.image, results))
-    sheet = qualitative_sheet(sheet_rows, dict.fromkeys(models, IBUG68))
+        row = SheetRow(Crop.around(box, MARGIN), face.image, results)
+        tiles.append([tile(row, IBUG68, result) for result in results])
     if len(models) == 1:
-        tiles = [sheet[TITLE + i * (SIDE + GAP) :][:SIDE] for i in range(len(sheet_rows))]
-        grid = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
-        sheet = _grid(grid, [next(iter(models))])
-    _write(out, sheet)
-
-
-def _grid(rows: Sequence[Sequence[Image]], titles: Sequence[str]) -> Image:
-    """Return tiles of `SIDE` pixels in rows, with a title above each column."""
-    columns = len(rows[0])
-    sheet = np.full((TITLE + len(rows) * (SIDE + GAP) - GAP, columns * (SIDE + GAP) - GAP, 3), 255, np.uint8)
-    for column, title in enumerate(titles):
-        place = (column * (SIDE + GAP) + 4, TITLE - 7)
-        cv2.putText(sheet, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
-    for i, row in enumerate(rows):
-        for column, tile in enumerate(row):
-            y, x = TITLE + i * (SIDE + GAP), column * (SIDE + GAP)
-            sheet[y : y + SIDE, x : x + SIDE] = tile
-    return sheet
+        single = [row[0] for row in tiles]
+        tiles = [single[start : start + COLUMNS] for start in range(0, len(single), COLUMNS)]
+    _write(out, tile_grid(tiles, list(models)))
 
 
 def _write(out: Path, sheet: Image) -> None:

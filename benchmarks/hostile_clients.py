@@ -1,6 +1,6 @@
-"""Clients that a service must not suffer from: silent, slow, wasteful and malformed ones. Loopback only, bounded.
+"""Hostile clients of a service: silent, slow, wasteful and malformed ones. Loopback only, bounded.
 
-python benchmarks/hostile_clients.py PORT SECONDS ADDRESS
+python -m benchmarks.hostile_clients PORT SECONDS ADDRESS
 """
 
 import socket
@@ -42,7 +42,7 @@ REQUESTS = {
 
 
 def main() -> int:
-    """Trouble a service for some seconds."""
+    """Attack a service for some seconds."""
     port, seconds, address = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     end = time.monotonic() + seconds
 

@@ -1,7 +1,7 @@
 """The service under load: errors, memory, throughput, and response times beside hostile clients. Linux only.
 
-python benchmarks/load.py --requests 2000 --clients 8
-python benchmarks/load.py --requests 400 --clients 4 --hostile
+python -m benchmarks.load --requests 2000 --clients 8
+python -m benchmarks.load --requests 400 --clients 4 --hostile
 
 The service runs in a process of its own on loopback, and so does each client. The bare pipeline decodes, aligns and
 writes the same JSON in as many threads as the service has. The two take turns, so that other load on the machine
@@ -34,7 +34,7 @@ import unveil
 from unveil.io.images import decode_image
 from unveil.io.results import image_json
 
-SETTLED = 200  # requests after which memory is first looked at
+SETTLED = 200  # requests after which memory is measured first
 HEADERS = {"Content-Type": "image/jpeg"}
 
 
@@ -43,15 +43,15 @@ class Options:
     """Prints the figures as JSON; status 1 if an answer failed or is not the pipeline's own."""
 
     requests: int = 2000
-    """To the service; the bare pipeline gets as many."""
+    """Number of requests to the service; the bare pipeline gets as many."""
     clients: int = 8
-    """That send one request after another."""
+    """Number of clients, each of which sends one request after another."""
     threads: int = 2
-    """Of the service, and of the bare pipeline."""
+    """Threads of the service and of the bare pipeline."""
     turns: int = 10
     """How often the two take turns."""
     boxes: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Give the face's box, so that no detector runs and the share of the service's own cost is largest."""
+    """Give the face's box, so that no detector runs and the service's own cost is the largest part."""
     hostile: tyro.conf.FlagCreatePairsOff[bool] = False
     """Measure response times beside hostile clients."""
     hostile_address: str = "127.0.0.2"
@@ -60,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Sent:
-    """What one client saw: answers that were not the expected one, and the time of each other in milliseconds."""
+    """The answers of one client: how many were wrong, and the time of each other in milliseconds."""
 
     wrong: int
     milliseconds: tuple[float, ...]
@@ -94,7 +94,7 @@ def main() -> int:
         ThreadPoolExecutor(options.threads) as threads,
     ):
         send = partial(_send, port, path, jpeg, expected)
-        list(clients.map(send, [1] * options.clients))  # everybody is awake before the clock runs
+        list(clients.map(send, [1] * options.clients))  # all clients have started before the clock runs
         for turn in range(options.turns):
             service_rates.append(_rate(count, lambda: sent.extend(clients.map(send, [each] * options.clients))))
             if count * (turn + 1) >= SETTLED:
@@ -111,7 +111,7 @@ def main() -> int:
         "boxes given": options.boxes,
         "wrong answers": wrong,
         "service, requests a second": round(statistics.median(service_rates), 2),
-        "bare pipeline, pictures a second": round(statistics.median(bare_rates), 2),
+        "bare pipeline, images a second": round(statistics.median(bare_rates), 2),
         "ratio, median of turns": round(statistics.median(np.divide(service_rates, bare_rates).tolist()), 3),
         "milliseconds, median": round(statistics.median(times), 1),
         "milliseconds, 95th percentile": round(times[int(0.95 * len(times))], 1),
@@ -156,7 +156,7 @@ def _beside_hostile(options: Options, path: str, jpeg: bytes, expected: str) -> 
 
 @contextmanager
 def _hostile(port: int, address: str) -> Iterator[None]:
-    """Hostile clients in a process of their own, at work from the beginning of the block."""
+    """Run hostile clients in a process of their own during the block."""
     script = Path(__file__).with_name("hostile_clients.py")
     process = subprocess.Popen([sys.executable, str(script), str(port), "120", address])
     try:
@@ -169,7 +169,7 @@ def _hostile(port: int, address: str) -> Iterator[None]:
 
 @contextmanager
 def _service(threads: int) -> Iterator[tuple[int, int]]:
-    """`unveil serve` on a free port of loopback: its process and that port. Its log goes to a file that is dropped."""
+    """Run `unveil serve` on a free port of loopback, without its log: yield its process and that port."""
     command = [str(Path(sys.executable).with_name("unveil")), "serve", "--port", "0", "--threads", str(threads)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([*command, "--queue", "64"], stdout=subprocess.PIPE, stderr=log)
@@ -185,7 +185,7 @@ def _service(threads: int) -> Iterator[tuple[int, int]]:
 
 
 def _send(port: int, path: str, data: bytes, expected: str, count: int) -> Sent:
-    """One client: so many requests, one after another over one connection."""
+    """Send so many requests, one after another over one connection."""
     wrong, milliseconds = 0, []
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         for _ in range(count):
@@ -206,7 +206,7 @@ def _rate(count: int, work: Callable[[], object]) -> float:
 
 
 def _resident(process: int) -> float:
-    """A process's resident memory in MiB."""
+    """Return a process's resident memory in MiB."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     return int(found[1]) / 1024 if found else float("nan")
 

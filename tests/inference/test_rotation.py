@@ -57,35 +57,33 @@ def test_a_rotated_face_is_aligned_as_well_as_an_upright_one(degrees: int) -> No
     assert face.five_points is not None
     assert straight.five_points is not None
     views = ((face.five_points, image), (straight.five_points, PORTRAIT))
-    crops = [aligned_crop(five).extract(picture, 64) for five, picture in views]
+    crops = [aligned_crop(five).extract(view, 64) for five, view in views]
     assert np.abs(crops[0].astype(int) - crops[1]).mean() < 12  # upright again
 
 
-def test_points_of_the_detector_turn_the_crop_upright_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, expected = rotated(135)
-    runs: list[int] = []
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of faces in each run of the network."""
+    counts: list[int] = []
     run = type(pipeline().model.session).run
 
     def counted(self: object, outputs: object, inputs: dict[str, Image]) -> object:
-        runs.append(len(inputs["images"]))
+        counts.append(len(inputs["images"]))
         return run(self, outputs, inputs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(pipeline().model.session), "run", counted)
+    return counts
+
+
+def test_points_of_the_detector_turn_the_crop_upright_in_one_pass(runs: list[int]) -> None:
+    image, expected = rotated(135)
     eyes_nose_mouth = np.stack([expected[36:42].mean(0), expected[42:48].mean(0), *expected[[30, 48, 54]]])
     (face,) = pipeline().align(image, [Detection(tight_box(expected), 0.9, eyes_nose_mouth)])
     assert runs == [1]
     assert error(face.landmarks, expected) < 4
 
 
-def test_an_upright_face_takes_one_pass_and_several_faces_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs: list[int] = []
-    run = type(pipeline().model.session).run
-
-    def counted(self: object, outputs: object, inputs: dict[str, Image]) -> object:
-        runs.append(len(inputs["images"]))
-        return run(self, outputs, inputs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(type(pipeline().model.session), "run", counted)
+def test_an_upright_face_takes_one_pass_and_several_faces_one_batch(runs: list[int]) -> None:
     pipeline()(PORTRAIT, [tight_box(upright())] * 3)
     assert runs == [3]
 

@@ -70,26 +70,47 @@ def qualitative_sheet(rows: Sequence[SheetRow], models: Mapping[str, Scheme]) ->
     """
     if not rows:
         raise ValueError("no image has a face; give others")
-    width = len(models) * (SIDE + GAP) - GAP
-    sheet = np.full((TITLE + len(rows) * (SIDE + GAP) - GAP, width, 3), 255, np.uint8)
-    for column, name in enumerate(models):
-        place = (column * (SIDE + GAP) + 4, TITLE - 7)
-        cv2.putText(sheet, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+    schemes = models.values()
+    tiles = [[tile(row, scheme, one) for scheme, one in zip(schemes, row.results, strict=True)] for row in rows]
+    return tile_grid(tiles, list(models))
+
+
+def tile_grid(rows: Sequence[Sequence[Image]], titles: Sequence[str]) -> Image:
+    """Arrange tiles in rows, with titles above the first columns.
+
+    Args:
+        rows: RGB tiles, (SIDE, SIDE, 3) each; the first row is the longest.
+        titles: Of the columns.
+
+    Returns:
+        The sheet.
+    """
+    pitch = SIDE + GAP
+    sheet = np.full((TITLE + len(rows) * pitch - GAP, len(rows[0]) * pitch - GAP, 3), 255, np.uint8)
+    for column, title in enumerate(titles):
+        place = (column * pitch + 4, TITLE - 7)
+        cv2.putText(sheet, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
     for i, row in enumerate(rows):
-        for column, (scheme, result) in enumerate(zip(models.values(), row.results, strict=True)):
-            y, x = TITLE + i * (SIDE + GAP), column * (SIDE + GAP)
-            sheet[y : y + SIDE, x : x + SIDE] = _tile(row, scheme, result)
+        for column, image in enumerate(row):
+            sheet[TITLE + i * pitch :][:SIDE, column * pitch :][:, :SIDE] = image
     return sheet
 
 
-def _tile(row: SheetRow, scheme: Scheme, result: AlignResult) -> Image:
+def tile(row: SheetRow, scheme: Scheme, result: AlignResult) -> Image:
+    """Draw the landmarks of one model, (SIDE, SIDE, 3).
+
+    Args:
+        row: The face.
+        scheme: The model's scheme.
+        result: Its landmarks.
+    """
     size = SUPERSAMPLING * SIDE
-    tile = row.crop.extract(row.image, size)
+    image = row.crop.extract(row.image, size)
     points = ((row.crop.to_unit(result.points_px).astype(np.float64) + 1) * size - 1) / 2
     places = np.round(np.clip(points, -size, 2 * size)).astype(np.int32)
     for contour in scheme.contours:
-        cv2.polylines(tile, [places[list(contour.points)]], contour.closed, LINE, 2, cv2.LINE_AA)
+        cv2.polylines(image, [places[list(contour.points)]], contour.closed, LINE, 2, cv2.LINE_AA)
     for i, place in enumerate(places.tolist()):
         occluded = result.visibility is not None and result.visibility[i] < 0.5
-        cv2.circle(tile, place, 7, OCCLUDED if occluded else VISIBLE, -1, cv2.LINE_AA)
-    return np.asarray(cv2.resize(tile, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        cv2.circle(image, place, 7, OCCLUDED if occluded else VISIBLE, -1, cv2.LINE_AA)
+    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)

