@@ -58,7 +58,8 @@ def test_a_network_without_stages_trains_and_validates_on_restored_crops(
             assert seen.image.shape == (size, size, 3)
             assert (seen.image[size // 4 : -size // 4, size // 4 : -size // 4] == 128).all()
             np.testing.assert_allclose(seen.points_unit, bare.points_unit, atol=1e-5)
-            np.testing.assert_array_equal(seen.visible, bare.visible)
+            if condition == "clean":  # an occluder depends on the size of the image
+                np.testing.assert_array_equal(seen.visible, bare.visible)
     raw = next(task.batches(0))  # type: ignore[union-attr]
     assert raw["images"].shape[1] == round(ROOM * size)
     batch = task.prepare(raw, torch.device("cpu"))  # type: ignore[union-attr]
@@ -87,10 +88,10 @@ def test_every_stage_has_its_own_restorer(drawn_folder: Path, tmp_path: Path) ->
     fields = {"model": {"input_size": 64, "hidden": (), "stages": 3}, "views": 1, "closed_form": True, "threads": 1}
     fields |= {"val_share": 0.3, "schedule": {"batch": 4}, "restorer": tmp_path / "stages"}
     task = CascadeTask(read_faces(drawn_folder), CascadeTrainConfig.model_validate(fields))
-    views = task.held_out_views()["clean"]
+    views = task.val_views()["clean"]
     seen: list[int] = []
 
-    def move(features: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def move(features: np.ndarray) -> np.ndarray:
         return np.zeros((len(features), 68, 2), np.float32)
 
     for stage in range(3):
@@ -99,7 +100,7 @@ def test_every_stage_has_its_own_restorer(drawn_folder: Path, tmp_path: Path) ->
     assert seen == [0, 255, 255]
     restored = [lambda crops, _, level=level: np.full_like(crops, level) for level in (10, 90)]
     levels: list[int] = []
-    cascade(views.pictures[:1], views.shapes[:1], [move] * 3, [_noting(one, levels) for one in restored])
+    cascade(views.images[:1], views.shapes[:1], [move] * 3, [_noting(one, levels) for one in restored])
     assert levels == [10, 90, 90]
     (tmp_path / "stages/stage-1").rename(tmp_path / "stages/stage-3")
     with pytest.raises(ValueError, match="stage-1: no such folder; number the restorers"):

@@ -110,6 +110,7 @@ KINDS: dict[str | None, tuple[type[BaseModel], str, str]] = {
     None: (ModelConfig, "landmark model", "--model"),
     "restorer": (RestorerConfig, "restorer", "--restorer"),
     "detector": (DetectorConfig, "detector", "--detector-model"),
+    "cascade": (BaseModel, "cascade, which needs SIFT between its stages", "unveil.baselines.coupled.coupled"),
 }
 """`kind` in `config.json` to its config, what it is called, and the option that takes it."""
 
