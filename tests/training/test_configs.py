@@ -34,8 +34,8 @@ def with_steps(config: LandmarkTrainConfig, steps: int) -> LandmarkTrainConfig:
 
 def test_a_shorter_schedule_has_the_same_shape() -> None:
     long, short = ScheduleConfig(steps=5600), ScheduleConfig(steps=560)
-    for share in (0.0, 0.02, 0.5, 0.8, 0.95):
-        assert short.lr_factor(round(560 * share)) == pytest.approx(long.lr_factor(round(5600 * share)), abs=0.04)
+    for fraction in (0.0, 0.02, 0.5, 0.8, 0.95):
+        assert short.lr_factor(round(560 * fraction)) == pytest.approx(long.lr_factor(round(5600 * fraction)), abs=0.04)
     assert ScheduleConfig(steps=300).lr_factor(100) == 1
 
 
@@ -148,8 +148,8 @@ def test_a_set_smaller_than_the_validation_split_is_one_clear_line(tmp_path: Pat
         ValueError, match=r"few 2: 2 faces to train, but the validation split is empty; raise --val-s"
     ) as e:
         LandmarkTask(faces, CONFIG.model_copy(update={"val_share": 0.001}))
-    share = float(re.findall(r"--val-share to (\S+)", str(e.value))[0])
-    assert len(split_by_name(faces.names, share).val) >= 1
+    fraction = float(re.findall(r"--val-share to (\S+)", str(e.value))[0])
+    assert len(split_by_name(faces.names, fraction).val) >= 1
     with pytest.raises(ValueError, match=r"faces to train and . to validate, for a batch of 4; lower --batch to 1 or"):
         LandmarkTask(faces, CONFIG.model_copy(update={"val_share": 0.99}))
 

@@ -33,6 +33,17 @@ def split_by_name(names: Sequence[str], val_share: float) -> Split:
     Returns:
         The indices of both splits.
     """
-    hashes = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 for name in names]
-    is_val = np.array([value < val_share for value in hashes], np.bool_)
+    is_val = np.array([name_hash(name) < val_share for name in names], np.bool_)
     return Split(np.flatnonzero(~is_val), np.flatnonzero(is_val))
+
+
+def name_hash(name: str) -> float:
+    """Return the share of all names whose hash is smaller: a face validates if this is below `val_share`.
+
+    Args:
+        name: The face's name.
+
+    Returns:
+        A number from 0 to 1, without 1.
+    """
+    return int(hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) / 2**32

@@ -1,5 +1,6 @@
 """Batches of training faces: random views in an order that depends on the seed alone. B faces, S pixels a side."""
 
+import math
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from unveil.data.augment import AugmentConfig, Example, Transform, augment
 from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import Occluder, OcclusionConfig
-from unveil.data.splits import Split
+from unveil.data.splits import Split, name_hash
 from unveil.data.tps_warp import ShapeSampler
 from unveil.schemes.scheme import Scheme
 from unveil.training.config import ScheduleConfig
@@ -117,10 +118,11 @@ def check_enough_faces(faces: Faces, split: Split, batch: int) -> None:
     """
     train, val = len(split.train), len(split.val)
     if not val:
-        fix = "raise --val-share or add faces"
+        enough = math.floor(100 * min(map(name_hash, faces.names), default=1.0) + 1) / 100
+        fix = f"raise --val-share to {min(enough, 0.99):g} or add faces"
         raise ValueError(f"{faces.label}: {train} faces to train, but the validation split is empty; {fix}")
     if train < batch:
-        fix = "lower --batch or --val-share, or add faces"
+        fix = f"lower --batch to {max(train, 1)} or less, lower --val-share, or add faces"
         raise ValueError(f"{faces.label}: {train} faces to train and {val} to validate, for a batch of {batch}; {fix}")
 
 
