@@ -54,6 +54,7 @@ CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "light without memory": ("glomface-light", {**LIGHT, "memory": False}),
     "light with the gradient of all steps": ("glomface-light", {**LIGHT, "detach_steps": False}),
     "light with a visibility head": ("glomface-light", {**LIGHT, "visibility_dim": 12}),
+    "light with a refined pyramid": ("glomface-light", {**LIGHT, "refined": 4, "passes": 2, "ellipse": True}),
     "light of two levels": ("glomface-light", {**LIGHT, "levels": 2}),
     "light of four levels": ("glomface-light", {**LIGHT, "levels": 4}),
     "glomface": ("glomface", PAPER),
@@ -287,7 +288,7 @@ def test_boundaries_need_contours() -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "hourglass" not in case])
-def test_the_first_guess_of_a_fresh_network_is_the_mean_shape(case: str) -> None:
+def test_the_first_prediction_of_a_fresh_network_is_the_mean_shape(case: str) -> None:
     network = build(spec_of(case, SCHEMES["ibug68"]))
     mean_shape = network.get_buffer("mean_shape").uniform_(-0.5, 0.5)
     torch.testing.assert_close(network(torch.rand(1, 3, INPUT, INPUT)).points_unit[0], mean_shape)

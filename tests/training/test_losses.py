@@ -22,10 +22,10 @@ def test_wing_has_no_jump_at_its_width() -> None:
 
 
 def test_steps_are_summed() -> None:
-    truth, ocular, scale = torch.zeros(2, 5, 2), torch.ones(2), torch.zeros(2, 5)
+    target, ocular, scale = torch.zeros(2, 5, 2), torch.ones(2), torch.zeros(2, 5)
     one = torch.full((2, 1, 5, 2), 3.0)
-    assert float(shape_loss(one, truth, "l2", ocular, scale)) == pytest.approx(5 * 18)  # equation 3: over landmarks
-    assert float(shape_loss(one.expand(2, 3, 5, 2), truth, "l2", ocular, scale)) == pytest.approx(3 * 5 * 18)
+    assert float(shape_loss(one, target, "l2", ocular, scale)) == pytest.approx(5 * 18)  # equation 3: over landmarks
+    assert float(shape_loss(one.expand(2, 3, 5, 2), target, "l2", ocular, scale)) == pytest.approx(3 * 5 * 18)
 
 
 def test_nme_loss_is_the_mean_distance_over_the_eyes_distance() -> None:
@@ -37,15 +37,25 @@ def test_nme_loss_is_the_mean_distance_over_the_eyes_distance() -> None:
 
 
 def test_the_likelihood_is_best_where_the_scale_is_the_error_and_its_gradient_falls_with_the_scale() -> None:
-    truth, ocular = torch.zeros(1, 1, 2), torch.ones(1)
+    target, ocular = torch.zeros(1, 1, 2), torch.ones(1)
 
     def loss(error: torch.Tensor, scale: float) -> torch.Tensor:
-        return shape_loss(error, truth, "nll", ocular, torch.full((1, 1), math.log(scale)))
+        return shape_loss(error, target, "nll", ocular, torch.full((1, 1), math.log(scale)))
 
     error = torch.full((1, 1, 1, 2), 3.0, requires_grad=True)
     assert min((1.0, 2.0, 3.0, 4.0, 6.0), key=lambda scale: float(loss(error.detach(), scale))) == 3.0
     near, far = (torch.autograd.grad(loss(error, scale), error)[0].sum() for scale in (1.0, 4.0))
     assert float(near / far) == pytest.approx(4.0)
+
+
+def test_an_error_along_the_ellipse_costs_less_than_one_across_it() -> None:
+    target, lengths = torch.zeros(1, 1, 2), torch.ones(1)
+    diagonal = torch.tensor([[[[0.0, 1.0, -2.0]]]])  # y follows x: long along the diagonal, narrow across it
+    along, across = (torch.tensor([[[[3.0, y]]]]) for y in (3.0, -3.0))
+    losses = [float(shape_loss(error, target, "ellipse", lengths, ellipses=diagonal)) for error in (along, across)]
+    assert losses[0] < losses[1] / 5
+    with pytest.raises(ValueError, match="--ellipse"):
+        shape_loss(along, target, "ellipse", lengths)
 
 
 def test_the_best_scale_is_the_mean_error() -> None:

@@ -98,3 +98,15 @@ def test_weights_of_another_version_are_one_line(drawn_folder: Path, tmp_path: P
     save_weights(task.model, task.spec, path)
     with pytest.raises(ValueError, match=r"old\.safetensors: its weights do not fit this version's 'plain'"):
         load_network(path)
+
+
+def test_a_larger_network_starts_as_the_light_one_computes(
+    drawn_folder: Path, trained: tuple[LandmarkTask, Path]
+) -> None:
+    task, path = trained
+    larger = TINY.model_copy(update={"refined": 4, "passes": 2, "ellipse": True})
+    started = LandmarkTask(read_faces(drawn_folder), CONFIG.model_copy(update={"model": larger, "init_from": path}))
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        before, after = (model.eval()(images).points_unit for model in (task.model, started.model))
+    torch.testing.assert_close(after, before, rtol=0.02, atol=0.02)

@@ -38,6 +38,8 @@ STAGES = (
     StageConfig(3, 80, 3, 2),
     StageConfig(3, 112, 5, 1),
 )
+DEEP_STAGE = StageConfig(4, 192, 5, 2)  # the next stage of EfficientNet-Lite0, at stride 32
+FRESH_GAIN = 1e-3  # of a convolution that a network with trained weights gets in addition
 PYRAMID_STAGES = (1, 2, 4)  # those whose maps the pyramid merges: strides 4, 8 and 16
 EXPANSION = 6  # of every block but those of the first stage
 BATCH_NORM_EPSILON = 1e-3  # of the ImageNet weights
@@ -144,9 +146,63 @@ class FeaturePyramid(nn.Module):
         *finer, coarsest = [lateral(one) for lateral, one in zip(self.laterals, maps, strict=True)]
         merged = coarsest
         for lateral in reversed(finer):
-            merged = lateral + F.interpolate(merged, scale_factor=2.0, mode="nearest")
+            merged = lateral + _doubled(merged)
         output: Tensor = self.output(merged)
         return output, coarsest
+
+
+class ResidualBlock(nn.Module):
+    """Two plain 3 x 3 convolutions beside the identity; a fresh block is the identity almost.
+
+    Args:
+        channels: Channels of input and output.
+        hidden: Channels between the convolutions.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.conv1 = ScaledConv(channels, hidden, 3, relu=True)
+        self.conv2 = ScaledConv(hidden, channels, 3, gain=FRESH_GAIN)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Return the refined map.
+
+        Args:
+            x: The map.
+        """
+        refined: Tensor = x + self.conv2(self.conv1(x))
+        return refined
+
+
+class RefinedPyramid(FeaturePyramid):
+    """A pyramid with a map at stride 32 and a residual block at strides 4, 8 and 16.
+
+    Its first weights compute almost what `FeaturePyramid` does, so that it can start from the weights of one.
+
+    Args:
+        channels_in: Channels of the maps at strides 4, 8, 16 and 32.
+        channels: Channels of the merged maps.
+        hidden: Hidden channels of the block at stride 8; twice as many at stride 16, half as many at stride 4.
+    """
+
+    def __init__(self, channels_in: Sequence[int], channels: int, hidden: int) -> None:
+        super().__init__(channels_in[:-1], channels)
+        self.deepest = ScaledConv(channels_in[-1], channels, 1, gain=FRESH_GAIN)
+        self.blocks = nn.ModuleList(ResidualBlock(channels, width) for width in (hidden // 2, hidden, 2 * hidden))
+
+    def forward(
+        self, maps: list[Float[Tensor, "B _ _ _"]]
+    ) -> tuple[Float[Tensor, "B C H4 W4"], Float[Tensor, "B C H16 W16"]]:
+        """Return the maps at stride 4 and stride 16.
+
+        Args:
+            maps: The maps at strides 4, 8, 16 and 32.
+        """
+        laterals = [lateral(one) for lateral, one in zip(self.laterals, maps, strict=False)]
+        coarse = self.blocks[2](laterals[2] + _doubled(self.deepest(maps[3])))
+        middle = self.blocks[1](laterals[1] + _doubled(coarse))
+        fine: Tensor = self.blocks[0](self.output(laterals[0] + _doubled(middle)))
+        return fine, coarse
 
 
 class PyramidBackbone(nn.Module):
@@ -155,12 +211,17 @@ class PyramidBackbone(nn.Module):
     Args:
         channels: Channels of both maps.
         width_mult: Factor of the channels of EfficientNet-Lite0.
+        refined: Hidden channels of a `RefinedPyramid` with a further stage at stride 32; None for the plain pyramid.
     """
 
-    def __init__(self, channels: int = 64, width_mult: float = 1.0) -> None:
+    def __init__(self, channels: int = 64, width_mult: float = 1.0, refined: int | None = None) -> None:
         super().__init__()
-        self.trunk = EfficientNetLite(width_mult)
-        self.pyramid = FeaturePyramid([self.trunk.channels[stage] for stage in PYRAMID_STAGES], channels)
+        self.stages = PYRAMID_STAGES if refined is None else (*PYRAMID_STAGES, len(STAGES))
+        self.trunk = EfficientNetLite(width_mult, STAGES if refined is None else (*STAGES, DEEP_STAGE))
+        widths = [self.trunk.channels[stage] for stage in self.stages]
+        self.pyramid = (
+            FeaturePyramid(widths, channels) if refined is None else RefinedPyramid(widths, channels, refined)
+        )
 
     def forward(
         self, images: Float[Tensor, "B 3 H W"]
@@ -168,10 +229,10 @@ class PyramidBackbone(nn.Module):
         """Return the maps at stride 4 and stride 16.
 
         Args:
-            images: RGB in [0, 1]; H and W are multiples of 16.
+            images: RGB in [0, 1]; H and W are multiples of 16, or of 32 for a refined pyramid.
         """
         maps = self.trunk(images)
-        fine, coarse = self.pyramid([maps[stage] for stage in PYRAMID_STAGES])
+        fine, coarse = self.pyramid([maps[stage] for stage in self.stages])
         return fine, coarse
 
 
@@ -187,6 +248,11 @@ def memory_init(channels: int, memory_dim: int) -> nn.Module:
     """
     pooled = nn.AdaptiveAvgPool2d(4), nn.Flatten()
     return nn.Sequential(*pooled, nn.LayerNorm(16 * channels), nn.Linear(16 * channels, memory_dim), nn.Tanh())
+
+
+def _doubled(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H2 W2"]:
+    """Return a map of twice the size, each pixel four times."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def _scaled(channels: int, width_mult: float) -> int:

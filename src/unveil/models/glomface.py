@@ -16,7 +16,7 @@ from typing_extensions import override
 from unveil.models.backbones import PyramidBackbone, memory_init
 from unveil.models.heads import INITIAL_LOG_SCALE, LandmarkHead, LocalShapeHead, VisibilityHead
 from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
-from unveil.models.part_whole import PartWholeEncoder, attention_mixers, non_local_mixers
+from unveil.models.part_whole import PartWholeEncoder, attention_mixers, non_local_mixers, second_pass
 from unveil.models.patches import FeaturePatches, ImagePatches
 from unveil.models.whole_part import GRUMemory, RNNMemory, WholePartDecoder
 from unveil.schemes.hierarchy import Hierarchy
@@ -165,6 +165,12 @@ class GlomFaceLightConfig(NetworkConfig):
     visibility_dim: Annotated[int, Field(ge=1)] | None = None
     """Hidden features of a visibility head that reads a wide neighbourhood of each landmark; None leaves it out, and
     the visibility comes from the landmark's own token."""
+    refined: Annotated[int, Field(ge=2)] | None = None
+    """Hidden channels of the residual blocks of a refined pyramid; None for the plain pyramid."""
+    passes: Literal[1, 2] = 1
+    """Passes of the part-to-whole half, from the smallest parts to the whole."""
+    ellipse: bool = False
+    """Predict an ellipse of uncertainty for each landmark, for `--shape-loss ellipse`."""
 
     @override
     def build(self, scheme: Scheme) -> "GlomFaceLight":
@@ -194,13 +200,15 @@ class GlomFaceLight(LandmarkNetwork):
         decoded = hierarchy if config.whm else Hierarchy(hierarchy.levels[-1:])
         part_dims = _dims_below_whole(scheme, decoded, config.part_dims, "part_dims")
         self.config = config
-        self.backbone = PyramidBackbone(config.channels, config.width_mult)
+        self.backbone = PyramidBackbone(config.channels, config.width_mult, config.refined)
         self.memory_init = memory_init(config.channels, config.memory_dim)
         self.patches = FeaturePatches(scheme.points, config.channels, config.dim, config.patch_spacings_unit)
         self.encoder = PartWholeEncoder(attention_mixers(hierarchy, config.dim)) if config.phm else nn.Identity()
+        self.second_pass = second_pass(hierarchy, config.dim) if config.passes == 2 else nn.Identity()
         self.memory = GRUMemory(scheme.points, config.dim, 16, config.memory_dim)
         self.decoder = WholePartDecoder(decoded, config.memory_dim, part_dims)
-        self.head = LandmarkHead(decoded, config.dim, self.decoder.smallest_dim, read_tokens=config.token_head)
+        smallest = self.decoder.smallest_dim
+        self.head = LandmarkHead(decoded, config.dim, smallest, read_tokens=config.token_head, ellipse=config.ellipse)
         self.visibility_head = (
             None
             if config.visibility_dim is None
@@ -219,19 +227,26 @@ class GlomFaceLight(LandmarkNetwork):
         features, coarse = self.backbone(images)  # (B, C, H/4, W/4), (B, C, H/16, W/16)
         memory = self.memory_init(coarse)  # (B, W)
         points = self.mean_shape.expand(images.shape[0], -1, -1)  # (B, L, 2)
-        shapes = []
+        shapes, ellipses = [], []
         for step in range(len(self.config.patch_spacings_unit)):
             patches = self.patches(features, points.detach(), step)  # (B, L, D)
-            mixed = self.encoder(patches)  # (B, L, D)
+            mixed = self.second_pass(self.encoder(patches))  # (B, L, D)
             whole = self.memory(mixed, memory)  # (B, W)
             memory = whole if self.config.memory else memory
             parts, _ = self.decoder(whole)  # (P, B, Q)
             offsets, visibility_logit, log_scale = self.head(mixed, parts)  # (B, L, 2), (B, L), (B, L)
             points = _next_shape(points, offsets, detach=self.config.detach_steps)
             shapes.append(points)
+            ellipses.append(self.head.ellipses(mixed, parts))
         if self.visibility_head is not None:
             visibility_logit = self.visibility_head(mixed, parts, features, points.detach())
-        return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale)
+        predicted = [ellipse for ellipse in ellipses if ellipse is not None]
+        return Prediction(
+            torch.stack(shapes, dim=1),
+            visibility_logit,
+            log_scale,
+            ellipses=torch.stack(predicted, dim=1) if predicted else None,
+        )
 
     @override
     def visibility_module(self) -> str:

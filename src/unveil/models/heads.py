@@ -24,12 +24,19 @@ class LandmarkHead(nn.Module):
         part_dim: Features of a smallest part.
         read_tokens: Whether the head also reads the landmark's own token; without it every offset comes from the
             whole-to-part half alone, as in the paper.
+        ellipse: Whether it also predicts an ellipse of uncertainty for each landmark.
     """
 
     part_indices: Tensor
 
-    def __init__(self, hierarchy: Hierarchy, dim: int, part_dim: int, *, read_tokens: bool = True) -> None:
+    def __init__(
+        self, hierarchy: Hierarchy, dim: int, part_dim: int, *, read_tokens: bool = True, ellipse: bool = False
+    ) -> None:
         super().__init__()
+        self.ellipse = mlp(dim + part_dim, dim, 3) if ellipse else None
+        if self.ellipse is not None:
+            for parameter in self.ellipse[-1].parameters():
+                nn.init.zeros_(parameter)
         self.register_buffer("part_indices", torch.tensor(hierarchy.levels[0].part_indices()), persistent=False)
         self.read_tokens = read_tokens
         count = len(self.part_indices)
@@ -56,6 +63,25 @@ class LandmarkHead(nn.Module):
         else:
             outputs = self.output(torch.relu(self.mlp(context))).transpose(0, 1)
         return OFFSET_SCALE_UNIT * outputs[..., :2], outputs[..., 2], outputs[..., 3] + INITIAL_LOG_SCALE
+
+    def ellipses(self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]) -> Float[Tensor, "B L 3"] | None:
+        """Return each landmark's ellipse of uncertainty, None for a head without ellipses.
+
+        Args:
+            tokens: The landmarks' tokens after mixing.
+            parts: Features of the smallest parts.
+
+        Returns:
+            The Cholesky factor of the scale matrix in unit coordinates: the logarithm of its first diagonal element,
+            the element below it relative to the first, and the logarithm of the second diagonal element.
+
+        Source: the parametrisation of LUVLi (Kumar et al. 2020).
+        """
+        if self.ellipse is None:
+            return None
+        context = parts.index_select(0, self.part_indices).transpose(0, 1)
+        outputs: Tensor = self.ellipse(torch.cat([tokens, context], dim=-1).flatten(0, 1))
+        return outputs.reshape(*tokens.shape[:2], 3) + outputs.new_tensor([INITIAL_LOG_SCALE, 0.0, INITIAL_LOG_SCALE])
 
 
 class VisibilityHead(nn.Module):

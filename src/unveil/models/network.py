@@ -132,12 +132,14 @@ class Prediction(NamedTuple):
         visibility_logit: Logit of the probability that a landmark is visible.
         log_scale: Natural logarithm of the expected distance between prediction and ground truth, in unit coordinates.
         boundary_logits: The maps of the K contours after each step.
+        ellipses: The landmarks' ellipses of uncertainty after each step, see `LandmarkHead.ellipses`.
     """
 
     shapes_unit: Float[Tensor, "B T L 2"]
     visibility_logit: Float[Tensor, "B L"] | None = None
     log_scale: Float[Tensor, "B L"] | None = None
     boundary_logits: Float[Tensor, "B T K H W"] | None = None
+    ellipses: Float[Tensor, "B T L 3"] | None = None
 
     @property
     def points_unit(self) -> Float[Tensor, "B L 2"]:

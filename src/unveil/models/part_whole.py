@@ -97,6 +97,21 @@ def attention_mixers(hierarchy: Hierarchy, dim: int) -> list[nn.Module]:
     return [PartAttention(level, dim, expansion=2 if level in upper else 0) for level in hierarchy.levels]
 
 
+def second_pass(hierarchy: Hierarchy, dim: int) -> nn.Sequential:
+    """Return a second pass from the smallest parts to the whole; fresh weights leave the tokens as they are.
+
+    Args:
+        hierarchy: The landmark hierarchy.
+        dim: Features of a token.
+    """
+    blocks = [PartAttention(level, dim, expansion=4) for level in hierarchy.levels]
+    for block in blocks:
+        assert block.mlp is not None
+        for parameter in (*block.proj.parameters(), *block.mlp[-1].parameters()):
+            nn.init.zeros_(parameter)
+    return nn.Sequential(*blocks)
+
+
 class PartNonLocal(nn.Module):
     """A separate non-local block for each part of a level: softmax(X1 X2ᵀ) X3 over the places of its patches.
 

@@ -124,7 +124,8 @@ class LandmarkTrainConfig(TrainConfig):
     augment: AugmentConfig = AugmentConfig()
     occlusion: OcclusionConfig = OcclusionConfig()
     shape_loss: ShapeLoss = "wing"
-    """wing, l2 (the paper's equation 3), nme (point distance over the face's normaliser), or nll (likelihood)."""
+    """wing, l2 (the paper's equation 3), nme (point distance over the face's normaliser), nll (likelihood), or ellipse
+    (likelihood with a direction)."""
     visibility_weight: Weight = 4.0
     """Weight of the visibility loss."""
     uncertainty_weight: Weight = 0.5

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from unveil.models.network import Prediction
 
-ShapeLoss: TypeAlias = Literal["l2", "nll", "nme", "wing"]
+ShapeLoss: TypeAlias = Literal["l2", "nll", "ellipse", "nme", "wing"]
 NLL_WEIGHT = 8.0  # brings the gradient of `nll` near that of `wing`, which the other weights are chosen for
 
 
@@ -35,6 +35,7 @@ def shape_loss(
     kind: ShapeLoss,
     lengths: Float[Tensor, "B"],
     log_scale: Float[Tensor, "B L"] | None = None,
+    ellipses: Float[Tensor, "B T L 3"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the error of every step's shape, summed over the steps.
 
@@ -42,15 +43,26 @@ def shape_loss(
         shapes: Predictions.
         target: Ground truth.
         kind: `l2` is the paper's equation 3. `nme` is its code's: the point distance over `lengths`. `wing` as above.
+            `ellipse` is the negative log-likelihood of a two-dimensional Laplace distribution with the predicted
+            ellipse (LUVLi, Kumar et al. 2020): an error along a contour costs less than one across it.
             `nll` is the negative log-likelihood of Laplace's distribution with the predicted scale, so that landmarks
             with a large predicted error, such as those behind an occluder, have a small gradient.
         lengths: Normaliser of each face, the distance between the eyes in the paper.
         log_scale: Natural logarithm of the predicted scale, for `nll`.
+        ellipses: Predicted ellipses in the unit of the shapes, for `ellipse`.
 
     Raises:
-        ValueError: `nll` for a network that predicts no scale.
+        ValueError: `nll` for a network that predicts no scale, or `ellipse` for one that predicts no ellipses.
     """
     error = shapes - target[:, None]
+    if kind == "ellipse":
+        if ellipses is None:
+            raise ValueError("--shape-loss ellipse: the network predicts no ellipses; add --ellipse")
+        log_first, slope, log_second = ellipses.float().unbind(dim=-1)
+        first = error[..., 0] * torch.exp(-log_first)
+        second = (error[..., 1] - slope * error[..., 0]) * torch.exp(-log_second)
+        distance = (3 * (first.square() + second.square()) + 1e-4).sqrt()  # Mahalanobis
+        return 0.5 * NLL_WEIGHT * (log_first + log_second + distance).mean(dim=(0, 2)).sum()
     if kind == "nll":
         if log_scale is None:
             raise ValueError("--shape-loss nll: the network predicts no uncertainty; add --aux-heads")
@@ -125,8 +137,13 @@ def landmark_loss(
     error = (prediction.points_unit - points_unit).norm(dim=-1)
     log_scale = prediction.log_scale
     log_scale_px = None if log_scale is None else log_scale + math.log(half)
+    ellipses = prediction.ellipses
+    to_px = torch.tensor([math.log(half), 0.0, math.log(half)], device=error.device)
+    ellipses_px = None if ellipses is None else ellipses + to_px
     terms = {
-        "shape": shape_loss(prediction.shapes_unit * half, points_unit * half, kind, lengths_unit * half, log_scale_px)
+        "shape": shape_loss(
+            prediction.shapes_unit * half, points_unit * half, kind, lengths_unit * half, log_scale_px, ellipses_px
+        )
     }
     loss = terms["shape"]
     if prediction.visibility_logit is not None:

@@ -70,6 +70,17 @@ VISIBILITY = LandmarkTrainConfig(
 """The visibility head of a trained light network, on faces with occlusion labels. The model card has the command."""
 
 
+BASE = LandmarkTrainConfig(
+    model=GlomFaceLightConfig(
+        input_size=224, patch_spacings_unit=(0.1, 0.07, 0.045, 0.03), refined=128, passes=2, ellipse=True
+    ),
+    schedule=ScheduleConfig(steps=20_000, lr=5e-4, backbone_lr_scale=0.4, warmup=0.01, decay=0.2, ema=0.998),
+    augment=AugmentConfig(rotation=15.0, shift=0.035, scale=(0.88, 1.15), warp=0.35, annotation_offset=0.0035),
+    shape_loss="ellipse",
+)
+"""A larger network that can start from the light one (`--init-from`)."""
+
+
 def _light(**sizes: object) -> LandmarkTrainConfig:
     return LandmarkTrainConfig(model=GlomFaceLightConfig.model_validate(sizes))
 
@@ -78,6 +89,7 @@ LANDMARK_PRESETS: Mapping[str, LandmarkTrainConfig] = MappingProxyType(
     {
         "glomface-light": LandmarkTrainConfig(),
         "glomface-light-visibility": VISIBILITY,
+        "glomface-base": BASE,
         "glomface": GLOMFACE,
         "glomface-star": GLOMFACE.model_copy(
             update={"model": GlomFaceConfig(aux_heads=False, coord_conv=True), "shape_loss": "wing"}
