@@ -138,7 +138,7 @@ def test_an_incomplete_set_is_one_clear_line(folder: Path, tmp_path: Path) -> No
     assert main(["export", str(folder / "runs"), "--out", str(tmp_path / "x"), "--average", "a.safetensors"]) == 2
 
 
-def face(folder: Path) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def face(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     (first, *_) = sorted((folder / "faces").glob("*.pts"))
     image = next(path for path in first.parent.glob(f"{first.stem}.*") if path.suffix != ".pts")
     return read_image(image), read_pts(first, IBUG68)

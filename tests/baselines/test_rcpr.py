@@ -62,7 +62,7 @@ def test_zones_are_the_cells_of_a_grid_over_the_mean_shape() -> None:
 
 def test_a_regressor_counts_less_the_more_of_its_zone_is_occluded() -> None:
     stage = RcprConfig(stages=2, regressors=2).build(COFW29).stages[0]
-    stage.zones[0, 0] = stage.zones[1, 1] = 1.0  # type: ignore[index,operator]
+    stage.zones[0, 0] = stage.zones[1, 1] = 1.0  # type: ignore[operator]
     state = torch.zeros(1, 1, 29, 3)
     updates = torch.stack([torch.full((87,), 1.0), torch.full((87,), -1.0)])[None, None]
     assert not stage.combine(state, updates).any()  # type: ignore[operator]

@@ -302,7 +302,8 @@ def zone_of(points: Float[Tensor, "Q 2"], mean: Float[Tensor, "L 2"]) -> Tensor:
     """
     low, high = mean.amin(dim=0), mean.amax(dim=0)
     cell = ((points - low) / (high - low) * GRID).long().clamp(0, GRID - 1)
-    return cell[:, 1] * GRID + cell[:, 0]
+    zone: Tensor = cell[:, 1] * GRID + cell[:, 0]
+    return zone
 
 
 class FeatureSelection:

@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from unveil.baselines.drn import Drn
-from unveil.baselines.exported_cascade import KIND, CascadeConfig, load_cascade
+from unveil.baselines.exported_cascade import CascadeConfig, load_cascade
 from unveil.baselines.shape_indexed import DESCRIPTOR
 from unveil.export.onnx_export import OPSET, ExportResult, trace_onnx
 from unveil.export.onnx_files import METADATA_KEY, store_as_float16, strip_debug_info
@@ -52,7 +52,7 @@ def export_cascade(
         files[f"stage-{number}.onnx"] = model.SerializeToString()
     config = CascadeConfig(
         format=1,
-        kind=KIND,
+        kind="cascade",
         name=name,
         scheme=spec.scheme,
         input_size=spec.input_size,

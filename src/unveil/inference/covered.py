@@ -9,7 +9,7 @@ from unveil.data.occlusion import face_region
 from unveil.data.self_occlusion import self_occluded
 from unveil.geometry import Crop, tight_box, unit_to_crop_px
 from unveil.inference.aligner import AlignmentModel
-from unveil.inference.blending import occluded_pixels
+from unveil.inference.blending import blend, occluded_pixels
 from unveil.inference.drawing import BACKGROUND, add_caption
 from unveil.inference.restorer import Restorer
 from unveil.types import Image, Points
@@ -37,7 +37,11 @@ def coverage_fn(model: AlignmentModel, restorer: Restorer | None = None) -> Cove
         occluded = float(1 - found.visibility[faces].mean())
         if restorer is None:
             return Coverage(occluded)
-        (restored,) = restorer(image_rgb, [points_px], model.scheme)
+        crops = restorer(image_rgb, [points_px], model.scheme)
+        if len(crops) > 1:  # of components
+            painted = blend(image_rgb, crops)[1]
+            return Coverage(occluded, float(painted[face_region(points_px, painted.shape)].mean()))
+        restored = crops[0]
         size = len(restored.mask)
         region = face_region(unit_to_crop_px(restored.crop.to_unit(points_px), size), (size, size))
         return Coverage(occluded, float(occluded_pixels(restored.mask)[region].mean()))
