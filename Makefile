@@ -38,10 +38,11 @@ PYTHONS = $(shell for v in 3.11 3.12 3.13; do \
 # The base installation has no torch: tests that need it skip themselves.
 INFERENCE_TESTS = tests/inference/test_align_command.py tests/inference/test_pipeline.py tests/inference/test_detector.py \
   tests/io/test_images.py tests/schemes tests/test_doctor.py tests/test_installation.py
-RUN_INFERENCE = OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -o addopts= -p no:cacheprovider $(INFERENCE_TESTS)
-TEST_TOOLS = pytest hypothesis scikit-image psutil onnx
+RUN_INFERENCE = OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -n 2 -o addopts= -p no:cacheprovider $(INFERENCE_TESTS)
+TEST_TOOLS = pytest pytest-xdist hypothesis scikit-image psutil onnx
 
 test-base:
+	@[ -n "$(PYTHONS)" ] || { echo "make: no Python 3.11 to 3.13 on PATH or under pyenv" >&2; exit 1; }
 	@for python in $(PYTHONS); do printf '\n== base installation, %s\n' "$$python"; \
 	"$$python" -m venv --clear build/venv && build/venv/bin/pip install --quiet . $(TEST_TOOLS) && $(RUN_INFERENCE) || exit 1; done
 
@@ -54,7 +55,7 @@ test-lowest:
 test-all: test-base test-lowest
 	@for python in $(PYTHONS); do printf '\n== all tests, %s\n' "$$python"; \
 	"$$python" -m venv --clear build/venv && build/venv/bin/pip install --quiet $(TORCH) && \
-	build/venv/bin/pip install --quiet '.[dev]' && OMP_NUM_THREADS=1 build/venv/bin/pytest -n 2 || exit 1; done
+	build/venv/bin/pip install --quiet -e '.[dev]' && OMP_NUM_THREADS=1 build/venv/bin/pytest -n 2 || exit 1; done
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
