@@ -43,7 +43,7 @@ def test_a_raw_body_gives_the_same_faces(client: TestClient, jpeg: bytes) -> Non
     assert raw == form | {"image": "image"}
 
 
-def test_answers_are_what_openapi_says(client: TestClient, jpeg: bytes) -> None:
+def test_responses_match_openapi(client: TestClient, jpeg: bytes) -> None:
     answer = client.post("/align", content=jpeg, headers=RAW).json()
     ImageResponse.model_validate(answer)
     document = client.get("/openapi.json").json()
@@ -68,7 +68,7 @@ def test_boxes_take_the_detectors_place(client: TestClient, jpeg: bytes) -> None
     assert [face["box"] for face in answer["faces"]] == BOXES
 
 
-def test_a_picture_without_a_face_is_no_error(client: TestClient) -> None:
+def test_an_image_without_a_face_is_no_error(client: TestClient) -> None:
     done, blank = cv2.imencode(".png", np.full((64, 64, 3), 90, np.uint8))
     assert done
     assert client.post("/align", files={"file": blank.tobytes()}).json()["faces"] == []
@@ -102,14 +102,14 @@ def test_png_is_the_overlay(client: TestClient, pipeline: Pipeline, jpeg: bytes)
 def test_requests_at_once_get_the_pipelines_own_results(
     client: TestClient, pipeline: Pipeline, portrait: Image
 ) -> None:
-    pictures = [cv2.imencode(".png", np.roll(portrait, 7 * i, axis=1))[1].tobytes() for i in range(12)]
+    images = [cv2.imencode(".png", np.roll(portrait, 7 * i, axis=1))[1].tobytes() for i in range(12)]
     with ThreadPoolExecutor(6) as clients:
-        responses = clients.map(lambda data: client.post("/align", files={"file": ("a.png", data)}), pictures)
+        responses = clients.map(lambda data: client.post("/align", files={"file": ("a.png", data)}), images)
         texts = [response.text for response in responses]
-    assert texts == [own_answer(pipeline, data, "a.png") for data in pictures]
+    assert texts == [own_answer(pipeline, data, "a.png") for data in images]
 
 
-def test_restoring_gives_picture_mask_and_faces(
+def test_restoring_gives_image_mask_and_faces(
     serve: Callable[..., TestClient], uncovering: Pipeline, jpeg: bytes
 ) -> None:
     client = serve(uncovering)
@@ -119,12 +119,12 @@ def test_restoring_gives_picture_mask_and_faces(
     np.testing.assert_array_equal(decode_image(base64.b64decode(answer["restored"])), expected.image)
     np.testing.assert_array_equal(decode_image(base64.b64decode(answer["mask"]))[..., 0], expected.mask * 255)
     assert answer["before"] != answer["after"]
-    picture = client.post("/restore", content=jpeg, headers=RAW)
-    np.testing.assert_array_equal(decode_image(picture.content), expected.image)
+    image = client.post("/restore", content=jpeg, headers=RAW)
+    np.testing.assert_array_equal(decode_image(image.content), expected.image)
     assert client.get("/health").json()["restorer"] is True
 
 
-def test_without_a_restorer_restoring_says_so(client: TestClient, jpeg: bytes) -> None:
+def test_without_a_restorer_restoring_is_refused(client: TestClient, jpeg: bytes) -> None:
     response = client.post("/restore", content=jpeg, headers=RAW)
     assert response.status_code == 501
     assert "--restorer" in response.json()["error"]["message"]

@@ -105,7 +105,7 @@ def test_uploads_that_stall_use_no_slot(listen: Listen, jpeg: bytes) -> None:
         assert request(port, "GET", "/health")[1]["slots_in_use"] == 0
 
 
-def test_one_client_has_no_more_connections_than_its_share(listen: Listen) -> None:
+def test_one_client_has_no_more_connections_than_its_limit(listen: Listen) -> None:
     port = listen(client_connections=3)
     with connections(port, 1, address=OTHER) as (other,), connections(port, 5) as own:
         time.sleep(0.2)

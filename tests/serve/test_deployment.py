@@ -41,7 +41,7 @@ def test_the_dockerfile_has_no_finding_of_hadolint() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_image_runs_as_nobody_and_copies_what_exists() -> None:
+def test_the_image_runs_without_root_and_copies_what_exists() -> None:
     uid, gid = map(int, instruction("USER").split(":"))
     assert uid
     assert gid

@@ -42,7 +42,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
-def test_bytes_that_are_no_picture_are_refused(client: TestClient) -> None:
+def test_bytes_that_are_no_image_are_refused(client: TestClient) -> None:
     assert code(client.post("/align", content=b"hello" * 50, headers=RAW), 415) == "unsupported_format"
     assert code(client.post("/align", files={"file": ("x.jpg", b"<svg/>")}), 415) == "unsupported_format"
 
@@ -139,7 +139,7 @@ def test_options_that_cannot_be_are_refused(client: TestClient, jpeg: bytes) -> 
     assert code(client.get("/align"), 405) == "method_not_allowed"
 
 
-def test_a_fault_tells_the_log_everything_and_the_client_nothing(
+def test_the_log_has_all_of_a_fault_and_the_client_gets_nothing_of_it(
     serve: Serve, pipeline: Pipeline, jpeg: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:

@@ -80,7 +80,7 @@ def test_a_box_is_drawn_by_keyboard(faceless_page: Visit) -> None:
     assert not page.page.is_checked("#draw")
 
 
-def test_a_drawn_box_is_sent_as_drawn_and_comes_back_as_openapi_says(portrait_page: Visit) -> None:
+def test_a_drawn_box_is_sent_as_drawn_and_comes_back_as_in_openapi(portrait_page: Visit) -> None:
     page = portrait_page
     np.testing.assert_allclose(page.record()["faces"][0]["box"], FACE, atol=0.01)  # the detector's
     page.page.check("#draw")
@@ -121,7 +121,7 @@ def test_paint_occludes_landmarks_until_it_is_undone(portrait_page: Visit) -> No
     assert "outer lips" in page.text("#faces")
 
 
-def test_painting_by_keyboard_moves_the_focus_to_the_picture_and_keeps_it_there(portrait_page: Visit) -> None:
+def test_painting_by_keyboard_moves_the_focus_to_the_image_and_keeps_it_there(portrait_page: Visit) -> None:
     page = portrait_page
     page.page.focus("#paint")
     page.page.keyboard.press("Space")
@@ -183,7 +183,7 @@ def test_a_point_is_moved_and_its_visibility_set_by_keys(portrait_page: Visit) -
     np.testing.assert_array_equal(page.landmarks(), before)
 
 
-def test_corrections_stay_when_the_picture_is_painted(portrait_page: Visit) -> None:
+def test_corrections_stay_when_the_image_is_painted(portrait_page: Visit) -> None:
     page = portrait_page
     page.page.check("#move")
     for key in ("n", "Shift+ArrowLeft", "v"):
@@ -195,7 +195,7 @@ def test_corrections_stay_when_the_picture_is_painted(portrait_page: Visit) -> N
     assert page.record()["faces"][0]["visible"][0] is False
 
 
-def test_faces_have_the_same_numbers_on_the_picture_in_the_list_and_in_the_files(pair_page: Visit) -> None:
+def test_faces_have_the_same_numbers_on_the_image_in_the_list_and_in_the_files(pair_page: Visit) -> None:
     page = pair_page
     lines = page.page.locator("#faces li span").all_inner_texts()
     assert [line[:2] for line in lines] == ["0:", "1:"]
@@ -232,7 +232,7 @@ def test_a_face_is_deleted_by_key_or_button_and_focus_is_not_lost(pair_page: Vis
     page.page.wait_for_selector("#faces li:nth-child(2)")
 
 
-def test_faces_below_the_least_score_are_on_no_picture_and_in_no_file(pair_page: Visit) -> None:
+def test_faces_below_the_least_score_are_on_no_image_and_in_no_file(pair_page: Visit) -> None:
     page = pair_page
     page.page.fill("#least", "80")
     assert page.text("#status") == "1 face. 1 below the least score."

@@ -36,7 +36,7 @@ def test_a_photograph_shows_its_68_landmarks(shown: Visit) -> None:
     assert amount(shown.canvas(), OCCLUDED_COLOUR) < 30
 
 
-def test_the_page_asks_nobody_else_and_says_so(shown: Visit, services: dict[str, str]) -> None:
+def test_the_page_contacts_no_other_host_and_states_it(shown: Visit, services: dict[str, str]) -> None:
     assert shown.complaints == []
     assert [asked for asked in shown.requests if not asked.startswith((services["plain"], "blob:"))] == []
     assert shown.page.text_content("#privacy") == "Nothing leaves this machine."
@@ -103,7 +103,7 @@ def test_the_first_visit_offers_a_sample(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("kind", ["webp", "png"])
-def test_landmarks_of_a_turned_picture_lie_on_its_face(visit: Open, portrait: Image, tmp_path: Path, kind: str) -> None:
+def test_landmarks_of_a_turned_image_lie_on_its_face(visit: Open, portrait: Image, tmp_path: Path, kind: str) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # show it turned a quarter clockwise
     path = tmp_path / f"turned.{kind}"
@@ -121,7 +121,7 @@ def test_landmarks_of_a_turned_picture_lie_on_its_face(visit: Open, portrait: Im
     np.testing.assert_array_equal(read_image(page.save("png")), portrait[:400])
 
 
-def test_a_damaged_file_is_named_and_removes_the_previous_picture(visit: Open, photo: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_and_removes_the_previous_image(visit: Open, photo: Path, tmp_path: Path) -> None:
     page = visit()
     page.open(photo)
     (tmp_path / "notes.jpg").write_text("hello")
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_named_and_removes_the_previous_picture(visit: Open, p
 
 def test_controls_are_disabled_while_the_service_works(visit: Open, photo: Path) -> None:
     page, held = visit(), list[Route]()
-    page.page.route("**/align*", held.append)
+    page.page.route("**/align*", lambda route: held.append(route))
     page.page.set_input_files("#file", photo)
     page.page.wait_for_selector("#stage[aria-busy=true]")
     waiting = "#restore, #detect, #least, [data-save]:not(.restored)"
@@ -148,7 +148,7 @@ def test_controls_are_disabled_while_the_service_works(visit: Open, photo: Path)
     assert not any(each.is_disabled() for each in page.page.locator(waiting).all())
 
 
-def test_a_busy_service_is_asked_again_and_then_by_a_button(visit: Open, photo: Path) -> None:
+def test_a_busy_service_is_tried_again_and_then_by_a_button(visit: Open, photo: Path) -> None:
     page, asked = visit(), list[Route]()
 
     def refuse(route: Route) -> None:
@@ -165,7 +165,7 @@ def test_a_busy_service_is_asked_again_and_then_by_a_button(visit: Open, photo: 
     assert page.page.is_hidden("#again")
 
 
-def test_an_api_key_is_asked_for_until_it_is_right(visit: Open, photo: Path) -> None:
+def test_an_api_key_is_requested_until_it_is_right(visit: Open, photo: Path) -> None:
     page = visit("keyed")
     page.page.set_input_files("#file", photo)
     for key, alert in (("wrong", ""), ("correct horse", "The service refused this key.")):
@@ -189,7 +189,7 @@ def test_without_a_key_the_error_can_be_tried_again(visit: Open, photo: Path) ->
     assert (page.text("#status"), page.page.is_visible("#again")) == ("The service needs an API key.", True)
 
 
-def test_contours_are_seen_on_white(visit: Open, tmp_path: Path, portrait: Image) -> None:
+def test_contours_are_visible_on_white(visit: Open, tmp_path: Path, portrait: Image) -> None:
     white = np.full_like(portrait, 255)
     white[0, 0] = 254  # not of one colour, so that a face is found
     cv2.imwrite(str(tmp_path / "white.png"), white)

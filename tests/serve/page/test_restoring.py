@@ -32,7 +32,7 @@ def restored(page: Visit, photo: Path) -> Visit:
     return page
 
 
-def test_dragging_on_the_picture_compares_before_and_after(visit: Open, photo: Path) -> None:
+def test_dragging_on_the_image_compares_before_and_after(visit: Open, photo: Path) -> None:
     page = restored(visit(), photo)
     for switch in ("points", "contours"):
         page.page.uncheck(f"#{switch}")
@@ -44,7 +44,7 @@ def test_dragging_on_the_picture_compares_before_and_after(visit: Open, photo: P
     assert page.complaints == []
 
 
-def test_the_slider_compares_too_and_labels_stand_on_their_sides(visit: Open, photo: Path) -> None:
+def test_the_slider_compares_too_and_labels_are_on_their_sides(visit: Open, photo: Path) -> None:
     page = restored(visit(), photo)
     assert page.page.evaluate("document.activeElement.id") == "compare"
     before, after = (page.page.locator(f"#{each}").bounding_box() for each in ("before", "after"))
@@ -61,7 +61,7 @@ def test_the_slider_compares_too_and_labels_stand_on_their_sides(visit: Open, ph
     assert page.page.is_visible("#after")
 
 
-def test_restored_picture_mask_and_new_landmarks_are_downloads(visit: Open, photo: Path) -> None:
+def test_restored_image_mask_and_new_landmarks_are_downloads(visit: Open, photo: Path) -> None:
     page = restored(visit(), photo)
     picture, mask = page.save("restored"), page.save("mask")
     assert (picture.name, mask.name) == ("portrait.restored.png", "portrait.mask.png")
@@ -102,7 +102,7 @@ def test_undo_takes_a_restoration_back_and_paint_ends_it(visit: Open, photo: Pat
     assert page.page.is_hidden("[data-save=mask]")
 
 
-def test_on_a_phone_the_restored_picture_stays_in_view_beside_every_control(visit: Open, photo: Path) -> None:
+def test_on_a_phone_the_restored_image_stays_in_view_beside_every_control(visit: Open, photo: Path) -> None:
     page = restored(visit(viewport={"width": 390, "height": 844}), photo)
     for control in ("#compare", "#undo", "#restore", "[data-save=mask]"):
         page.page.locator(control).scroll_into_view_if_needed()
@@ -132,7 +132,7 @@ def test_the_camera_shows_landmarks_live_with_latency_and_rate(visit: Open) -> N
     assert page.complaints == []
 
 
-def test_while_permission_is_pending_the_page_says_so_and_can_be_left(visit: Open) -> None:
+def test_while_permission_is_pending_the_page_shows_it_and_can_be_left(visit: Open) -> None:
     page = visit(script=ASKING)
     page.page.click("#film")
     assert page.text("#camera .state").startswith("Waiting for the camera")

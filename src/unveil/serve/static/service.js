@@ -68,7 +68,8 @@ async function post(path, body, signal) {
 }
 
 async function pause(retryAfter, signal) {
-  const seconds = Math.min(Math.max(Number(retryAfter) || 1, 0), MAX_WAIT_S);
+  const asked = Number(retryAfter ?? 1);
+  const seconds = asked >= 0 ? Math.min(asked, MAX_WAIT_S) : 1; // a date counts as a second
   hooks.waiting(seconds);
   await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
   signal?.throwIfAborted();
