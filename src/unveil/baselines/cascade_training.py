@@ -121,24 +121,16 @@ class StageTask(Task):
     """
 
     model: Drn
+    config: CascadeTrainConfig
 
     def __init__(self, task: "CascadeTask", views: _Views, val_views: dict[str, _Views], number: int) -> None:
-        self.task, self.views, self.val_views = task, views, val_views
+        self.task, self.config, self.views, self.val_views = task, task.config, views, val_views
         network = task.config.model.model_copy(update={"stages": 1})
         self.faces, self.split, self.spec = task.faces, task.split, network.spec(task.faces.scheme)
         torch.manual_seed(task.config.schedule.seed + number)
         self.model = network.build(task.faces.scheme)
         self.model.set_mean_shape(torch.from_numpy(task.start))
         self.model.stage(0).standardise(torch.from_numpy(views.features).float())
-
-    @property
-    @override
-    def config(self) -> CascadeTrainConfig:
-        return self.task.config
-
-    @override
-    def parameter_groups(self) -> list[dict[str, object]]:
-        return [self.config.schedule.optimiser_group(group) for group in self.model.param_groups()]
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:

@@ -101,6 +101,8 @@ class PfldTask(Task):
         ValueError: The faces are too few for a batch, or of another scheme than ibug68, which the angles need.
     """
 
+    config: PfldTrainConfig
+
     def __init__(
         self,
         faces: Faces,
@@ -117,7 +119,7 @@ class PfldTask(Task):
         self.faces = faces
         self.split = split_by_name(faces.names, config.val_share)
         check_enough_faces(faces, self.split, config.schedule.batch)
-        self._config = config.model_copy(update={"schedule": config.schedule.for_faces(len(self.split.train))})
+        self.config = config.model_copy(update={"schedule": config.schedule.for_faces(len(self.split.train))})
         self.spec = config.model.spec(faces.scheme, annotation_offset=config.augment.annotation_offset)
         self.sampler = OcclusionSampler(config.occlusion)
         seed, training = config.schedule.seed, faces.points_px[self.split.train]
@@ -138,15 +140,6 @@ class PfldTask(Task):
         self.model.set_mean_shape(torch.from_numpy(mean))
         if config.init_from is not None:
             self.notes = (load_matching(self.model, config.init_from),)
-
-    @property
-    @override
-    def config(self) -> PfldTrainConfig:
-        return self._config
-
-    @override
-    def parameter_groups(self) -> list[dict[str, object]]:
-        return [self.config.schedule.optimiser_group(group) for group in self.model.param_groups()]
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:

@@ -41,7 +41,7 @@ def _aligner(options: Options) -> Iterator[ProcessImage]:
     from unveil.io.files import atomic_write_all
     from unveil.io.results import image_json
 
-    pipeline = load_pipeline(options)
+    pipeline = load_pipeline(options, detect=options.boxes is None)
     scheme, model = pipeline.model.scheme, pipeline.model.config.name
     check_outputs(options.save, scheme)
     with shared_files(options.out, scheme, model, options.save) as add_image:

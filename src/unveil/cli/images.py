@@ -74,12 +74,13 @@ class ImageOptions(RuntimeOptions, SourceOptions):
     """JSON file {image path: [[x0, y0, x1, y1], ...]} with tight landmark boxes in pixels, instead of a detector."""
 
 
-def load_pipeline(options: ImageOptions, restorer: str | None = None) -> "Pipeline":
+def load_pipeline(options: RuntimeOptions, restorer: str | None = None, *, detect: bool = True) -> "Pipeline":
     """Load the pipeline that the options describe.
 
     Args:
         options: The options of the command.
         restorer: Name or folder of a restorer; None for no restoration.
+        detect: Whether faces are detected; False if their boxes are given.
 
     Returns:
         The pipeline.
@@ -88,7 +89,7 @@ def load_pipeline(options: ImageOptions, restorer: str | None = None) -> "Pipeli
 
     return Pipeline(
         model=options.model,
-        detector=None if options.boxes else options.detector,
+        detector=options.detector if detect else None,
         restorer=restorer,
         detector_model=options.detector_model,
         min_score=options.min_score,
@@ -161,11 +162,23 @@ def _run_all(options: ImageOptions, sources: "Sources", job: Job, open_processor
     return count
 
 
-def _check_options(options: ImageOptions) -> None:
+def check_runtime(options: RuntimeOptions) -> None:
+    """Check the numbers of the options.
+
+    Args:
+        options: The options of the command.
+
+    Raises:
+        ValueError: One is out of its range; the message names it.
+    """
     if options.threads < 1:
         raise ValueError(f"--threads {options.threads}: give 1 or more")
     if not 0 <= options.min_score <= 1:
         raise ValueError(f"--min-score {options.min_score:g}: give a number from 0 to 1")
+
+
+def _check_options(options: ImageOptions) -> None:
+    check_runtime(options)
     if not options.save:
         raise ValueError("--save: name at least one kind of file; --help lists them")
     check_writable(options.out)

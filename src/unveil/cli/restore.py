@@ -43,7 +43,7 @@ def _opened(options: Options) -> Iterator[ProcessImage]:
     from unveil.cli.outputs import restore_writers
     from unveil.io.files import atomic_write_all
 
-    pipeline = load_pipeline(options, options.restorer)
+    pipeline = load_pipeline(options, options.restorer, detect=options.boxes is None)
     scheme = pipeline.model.scheme
 
     def restore(source: "Source", image_rgb: "Image", boxes: "list[Box] | None") -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unveil.cli.images import RuntimeOptions, check_writable
+from unveil.cli.images import RuntimeOptions, check_runtime, check_writable, load_pipeline
 from unveil.cli.progress import Job, error_message
 from unveil.installation import install_command
 
@@ -58,7 +58,7 @@ def run(options: Options) -> int:
         sources = expand_sources(options.source)
         videos = video_paths(sources, options.out)
         _check_outputs(sources, videos if "video" in options.save else [], videos[0].parent)
-        pipeline = _pipeline(options)
+        pipeline = load_pipeline(options)
     except (ValueError, OSError) as error:
         with Job(0, "tracking") as job:
             job.fail(error_message(error))
@@ -125,19 +125,6 @@ def _track(options: Options, pipeline: "Pipeline", source: str, video: "Video", 
     return f"frames: {video.read}, faces: {len(ids)}, frames/s: {rate:.1f}; {written}"
 
 
-def _pipeline(options: Options) -> "Pipeline":
-    from unveil.inference.pipeline import Pipeline
-
-    return Pipeline(
-        model=options.model,
-        detector=options.detector,
-        detector_model=options.detector_model,
-        min_score=options.min_score,
-        threads=options.threads,
-        provider=options.provider,
-    )
-
-
 def video_paths(sources: list[str], out: Path | None) -> list[Path]:
     """Return the video that each source is written to.
 
@@ -176,10 +163,7 @@ def _check(options: Options) -> None:
     """Raise ValueError, in one line, for an option with which nothing can be tracked."""
     if not options.source:
         raise ValueError("no SOURCE given: name a video, a folder of frames, a URL or a camera's number")
-    if options.threads < 1:
-        raise ValueError(f"--threads {options.threads}: give 1 or more")
-    if not 0 <= options.min_score <= 1:
-        raise ValueError(f"--min-score {options.min_score:g}: give a number from 0 to 1")
+    check_runtime(options)
     if options.fps is not None and not 0.01 < options.fps < 1000:
         raise ValueError(f"--fps {options.fps:g}: give a number from 0.01 to 1000")
     if not options.save:

@@ -84,6 +84,7 @@ class DetectionTask(Task):
     """
 
     model: FaceDetectorNetwork
+    config: DetectorTrainConfig
 
     def __init__(self, faces: Faces, config: DetectorTrainConfig, more: Sequence[Faces] = ()) -> None:
         cv2.setNumThreads(1)  # before OpenCV creates its threads: a forked loader would wait for them for ever
@@ -91,7 +92,7 @@ class DetectionTask(Task):
             raise ValueError("a detector also trains on images without faces; name their folder with --scenes")
         if config.more_weight and len(config.more_weight) != len(more):
             raise ValueError(f"--more-weight: {len(config.more_weight)} for {len(more)} sets of --more; give one each")
-        self._config, self.faces = config, faces
+        self.config, self.faces = config, faces
         sets = (faces, *more)
         splits = [split_by_name(part.names, config.val_share) for part in sets]
         self.split = splits[0]
@@ -115,15 +116,6 @@ class DetectionTask(Task):
         self.model = config.model.build(faces.scheme)
         self.notes = () if config.init_from is None else (load_matching(self.model, config.init_from),)
         self._val: list[DetectionScene] | None = None
-
-    @property
-    @override
-    def config(self) -> DetectorTrainConfig:
-        return self._config
-
-    @override
-    def parameter_groups(self) -> list[dict[str, object]]:
-        return [self.config.schedule.optimiser_group(group) for group in self.model.param_groups()]
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:

@@ -66,6 +66,7 @@ class LandmarkTask(Task):
     """
 
     model: LandmarkNetwork
+    config: LandmarkTrainConfig
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class LandmarkTask(Task):
     ) -> None:
         cv2.setNumThreads(1)  # before OpenCV creates its threads: a forked loader would wait for them for ever
         self.notes = unsupported_note(config.occlusion, faces.scheme)
-        self._config = config.model_copy(update={"occlusion": config.occlusion.for_scheme(faces.scheme)})
+        self.config = config.model_copy(update={"occlusion": config.occlusion.for_scheme(faces.scheme)})
         self.transform = transform
         self.split = split_by_name(faces.names, config.val_share)
         check_enough_faces(faces, self.split, config.schedule.batch)
@@ -109,14 +110,9 @@ class LandmarkTask(Task):
             self.weights *= 1 - sum(config.more_share)
             for added, share in zip(more, config.more_share, strict=True):
                 self._add(added, share)
-        self._config = self._config.model_copy(
+        self.config = self.config.model_copy(
             update={"schedule": config.schedule.for_faces(len(self.split.train), _world_size())}
         )
-
-    @property
-    @override
-    def config(self) -> LandmarkTrainConfig:
-        return self._config
 
     def _add(self, more: Faces, share: float) -> None:
         """Add faces that only train; the validation split, the mean shape and the order of the others stay."""

@@ -153,6 +153,8 @@ class RestorationTask(Task, Generic[Config]):
         ValueError: The faces are too few or of another scheme, or the shares do not fit the sets.
     """
 
+    config: Config
+
     def __init__(self, faces: Faces, config: Config, more: Sequence[Faces] = ()) -> None:
         cv2.setNumThreads(1)  # before OpenCV creates its threads: a forked loader would wait for them for ever
         for one in (faces, *more):
@@ -166,7 +168,7 @@ class RestorationTask(Task, Generic[Config]):
         if not self.sampler.kinds:
             kinds = ", ".join(config.occlusion.weights)
             raise ValueError(f"no occluder is left of {kinds}; give a --library of pictures or another kind")
-        self._config = config.model_copy(update={"occlusion": self.sampler.config})
+        self.config = config.model_copy(update={"occlusion": self.sampler.config})
         self.notes = tuple(f"without {kind}: the library has no pictures of it" for kind in unavailable)
         self.faces, self.weights = _joined(faces, more, config.more_share)
         self.split = split_by_name(self.faces.names, config.val_share)
@@ -176,18 +178,13 @@ class RestorationTask(Task, Generic[Config]):
             self.split = type(self.split)(*(part[bare[part]] for part in (self.split.train, self.split.val)))
         check_enough_faces(self.faces, self.split, config.schedule.batch)
         schedule = config.schedule.for_faces(len(self.split.train))
-        self._config = self._config.model_copy(update={"schedule": schedule})
+        self.config = self.config.model_copy(update={"schedule": schedule})
         self.spec = config.model.spec(faces.scheme)
         torch.manual_seed(config.schedule.seed)
         self.network = config.model.build(faces.scheme)
         if config.init_from is not None:
             self.notes += (load_matching(self.network, config.init_from),)
         self.model: nn.Module = self.network
-
-    @property
-    @override
-    def config(self) -> Config:
-        return self._config
 
     def sampled_weights(self) -> NDArray[np.float64]:
         """Return the probability of each training face."""
@@ -199,10 +196,6 @@ class RestorationTask(Task, Generic[Config]):
         schedule, rank = self.config.schedule, Rank(process, processes)
         order = BatchSampler.of(self.faces, self.split.train, schedule, start, rank, self.sampled_weights())
         return load_batches(self.pairs(schedule.batch * processes), order)
-
-    @override
-    def parameter_groups(self) -> list[dict[str, object]]:
-        return [self.config.schedule.optimiser_group(group) for group in self.network.param_groups()]
 
     @override
     def losses(self, model: nn.Module, batch: Batch) -> Losses:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from unveil.data.datasets.samples import Faces
 from unveil.data.splits import Split
-from unveil.models.network import NetworkSpec
+from unveil.models.network import Network, NetworkSpec
 from unveil.training.config import TrainConfig
 
 Batch: TypeAlias = dict[str, Tensor]
@@ -107,18 +107,14 @@ class Task(ABC):
     ema_module: str = ""
     partial_updates: bool = False
     spec: NetworkSpec
+    config: TrainConfig
     faces: Faces
     split: Split
     notes: tuple[str, ...] = ()
 
-    @property
-    @abstractmethod
-    def config(self) -> TrainConfig:
-        """The settings."""
-
-    @abstractmethod
     def parameter_groups(self) -> list[dict[str, object]]:
-        """Return the optimiser's groups."""
+        """Return the optimiser's groups: by default those of the model."""
+        return [self.config.schedule.optimiser_group(group) for group in cast(Network, self.model).param_groups()]
 
     @abstractmethod
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
