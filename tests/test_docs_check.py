@@ -64,7 +64,7 @@ RULES = (
     Rule(r"unveil .*(wflw|cofw29).*", "the data set may not ship; tests/data/test_prepare.py runs all of it"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(
-        r"unveil export runs/((restorer|gan\S*|judged|longer|glomface\S*)/|(light|pfld)/last).*",
+        r"unveil export runs/((restorer|gan\S*|longer|glomface\S*)/|(light|pfld)/last).*",
         "its training is not run",
     ),
     Rule(r"unveil export runs/(late|slow|last|dark)-.*", "its training is not run"),
@@ -73,9 +73,7 @@ RULES = (
     Rule(r"unveil train --config runs/glomface-1/.*", "hours of training on a GPU"),
     Rule(r"unveil train --config .*", more="--steps 2 --validate-every 2"),
     Rule(r"unveil train glomface-light \$.*", "hours of training, and its settings are in the shell's variables"),
-    Rule(
-        r"unveil train .*--(library|resume|more).*", "the same run as a line above it, with pictures, faces or a stop"
-    ),
+    Rule(r"unveil train .*--(library|resume|more).*", "the same run as a line above it, with images, faces or a stop"),
     Rule(r"unveil train (glomface-light|light-\S+|plain) .*", more=SMALL),
     Rule(r"unveil train (pfld\S*) .*", more=FEW_STEPS),
     Rule(r"unveil train (drn|sdm|drda\S*) .*", "a cascade of its own settings; tests/training trains a small one"),

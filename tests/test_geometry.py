@@ -89,11 +89,11 @@ def test_extract_is_exact_between_pixels() -> None:
 
 @given(crops)
 def test_extract_shows_at_each_pixel_what_lies_at_its_unit_coordinate(crop: Crop) -> None:
-    picture = ramp(101, 101, 1, 1)
-    seen = crop.extract(picture, 24)[..., 0].reshape(-1)
+    image = ramp(101, 101, 1, 1)
+    values = crop.extract(image, 24)[..., 0].reshape(-1)
     places_px = crop.to_px(grid_unit(24))
     inside = ((places_px >= 0) & (places_px <= 100)).all(axis=1)
-    np.testing.assert_allclose(seen[inside], places_px[inside].sum(axis=1), atol=1)
+    np.testing.assert_allclose(values[inside], places_px[inside].sum(axis=1), atol=1)
 
 
 def test_extract_does_not_move_a_face_that_it_shrinks_first() -> None:
@@ -102,7 +102,7 @@ def test_extract_does_not_move_a_face_that_it_shrinks_first() -> None:
     np.testing.assert_allclose(window[8, :, 0], expected, atol=1)
 
 
-def test_extract_is_black_outside_the_picture() -> None:
+def test_extract_is_black_outside_the_image() -> None:
     white = np.full((20, 20, 3), 255, np.uint8)
     window = Crop((0, 10), 16).extract(white, 16)
     assert (window[:, :7] == 0).all()
@@ -124,12 +124,12 @@ def test_a_flipped_point_takes_the_number_of_its_mirror_image() -> None:
 @pytest.mark.parametrize("angle", [0.0, 0.4])
 def test_a_reduced_window_shows_each_place_within_a_tenth_of_a_pixel(angle: float) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
-    picture = np.asarray(cv2.resize(noise, (1600, 1200), interpolation=cv2.INTER_CUBIC), np.uint8)
+    image = np.asarray(cv2.resize(noise, (1600, 1200), interpolation=cv2.INTER_CUBIC), np.uint8)
     crop = Crop((707.3, 611.9), 700, angle)
     x, y = crop.to_px(grid_unit(64)).reshape(64, 64, 2).transpose(2, 0, 1)
-    expected = cv2.remap(cv2.GaussianBlur(picture, (0, 0), 2), x, y, cv2.INTER_LINEAR).astype(np.float64)
+    expected = cv2.remap(cv2.GaussianBlur(image, (0, 0), 2), x, y, cv2.INTER_LINEAR).astype(np.float64)
     slope = np.abs(np.diff(expected, axis=1)).mean()
-    assert np.abs(crop.extract(picture, 64) - expected).mean() < 0.1 * slope
+    assert np.abs(crop.extract(image, 64) - expected).mean() < 0.1 * slope
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, -90])

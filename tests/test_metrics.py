@@ -44,15 +44,15 @@ def random_faces(seed: int, count: int = 4, scheme: Scheme = IBUG68) -> tuple[Fl
     return true_px + rng.normal(0, 8, true_px.shape), true_px
 
 
-@pytest.mark.parametrize(("normaliser", "share"), [("ocular", 5 / 100), ("pupil", 5 / 80), ("box", 5 / 120)])
-def test_a_known_offset_gives_the_known_error_by_every_normaliser(normaliser: str, share: float) -> None:
+@pytest.mark.parametrize(("normaliser", "fraction"), [("ocular", 5 / 100), ("pupil", 5 / 80), ("box", 5 / 120)])
+def test_a_known_offset_gives_the_known_error_by_every_normaliser(normaliser: str, fraction: float) -> None:
     true_px = np.stack([known_face(), 3 * known_face() + 7])
     predicted_px = true_px + np.array([[[3, 4]], [[9, -12]]])
     errors = point_errors(predicted_px, true_px, IBUG68, normaliser)
-    np.testing.assert_allclose(errors, np.full((2, 68), share))
+    np.testing.assert_allclose(errors, np.full((2, 68), fraction))
     percent = summarise(predicted_px, true_px, IBUG68).percent
-    assert percent[f"nme_{normaliser}"] == pytest.approx(100 * share)
-    assert percent[f"nrmse_{normaliser}"] == pytest.approx(100 * share)
+    assert percent[f"nme_{normaliser}"] == pytest.approx(100 * fraction)
+    assert percent[f"nrmse_{normaliser}"] == pytest.approx(100 * fraction)
 
 
 def test_nrmse_punishes_the_one_landmark_that_is_far_off() -> None:
@@ -85,7 +85,7 @@ def test_a_summary_does_not_depend_on_the_order_of_the_faces(seed: int, order: l
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
-def test_the_truth_itself_has_no_error_no_failure_and_the_whole_area(scheme: Scheme) -> None:
+def test_the_ground_truth_itself_has_no_error_no_failure_and_the_whole_area(scheme: Scheme) -> None:
     _, true_px = random_faces(0, 3, scheme)
     for name, value in summarise(true_px, true_px, scheme).percent.items():
         assert value == (100 if name.startswith("auc") else 0), name
@@ -95,12 +95,12 @@ def test_the_error_splits_into_visible_and_occluded_landmarks() -> None:
     predicted_px, true_px = random_faces(5)
     visible = np.random.default_rng(5).random((4, 68)) < 0.7
     percent = summarise(predicted_px, true_px, IBUG68, visible=visible).percent
-    share = visible.mean()
-    both = share * percent["nme_ocular_visible"] + (1 - share) * percent["nme_ocular_occluded"]
+    fraction = visible.mean()
+    both = fraction * percent["nme_ocular_visible"] + (1 - fraction) * percent["nme_ocular_occluded"]
     assert both == pytest.approx(percent["nme_ocular"])
     errors = point_errors(predicted_px, true_px, IBUG68)
     assert percent["nme_ocular_occluded"] == pytest.approx(100 * nme_over(errors, ~visible))
-    assert percent["occluded_fraction"] == pytest.approx(100 * (1 - share))
+    assert percent["occluded_fraction"] == pytest.approx(100 * (1 - fraction))
     assert "nme_ocular_occluded" not in summarise(true_px, true_px, IBUG68, visible=np.ones((4, 68), bool)).percent
 
 
@@ -196,7 +196,7 @@ def test_an_error_along_the_jaw_is_not_one_across_it() -> None:
     assert contour_errors(np.zeros((1, 29, 2)), np.random.default_rng(0).normal(size=(1, 29, 2)), COFW29) is None
 
 
-def test_errors_are_told_apart_by_yaw() -> None:
+def test_errors_are_separated_by_yaw() -> None:
     frontal, turned = frontal_shape() * 60 + 100, frontal_shape() * 60 + 100
     turned[27:36, 0] += 15  # the nose moves to a side
     true_px = np.stack([frontal, turned]).astype(np.float64)

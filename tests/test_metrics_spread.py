@@ -70,7 +70,7 @@ def test_recall_stays_when_the_scores_are_stretched_and_falls_with_the_precision
         assert recall_at_precision(true, score, 0) == 1
 
 
-def test_calibration_is_the_gap_between_what_was_said_and_what_was_so() -> None:
+def test_calibration_is_the_gap_between_predicted_and_actual_frequency() -> None:
     true, probability = np.array([1, 1, 1, 0, 0], bool), np.array([0.95, 0.95, 1.0, 0.92, 0.25])
     judged = reliability(true, probability)
     assert judged.count.tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 0, 4]

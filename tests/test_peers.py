@@ -62,10 +62,10 @@ def test_a_peer_gets_its_number_of_threads(tmp_path: Path) -> None:
         "cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else threads();"
         "run(lambda image, box: np.full((68, 2), 10 * threads() + cores), [], {})"
     )
-    picture = tmp_path / "face.png"
-    cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
+    path = tmp_path / "face.png"
+    cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
     peer = Peer("a peer", (sys.executable, "-c", runner), "nothing")
-    answer = peer.answer([Face("a", str(picture), (0, 0, 7, 7))], tmp_path / "run", threads=1)
+    answer = peer.answer([Face("a", str(path), (0, 0, 7, 7))], tmp_path / "run", threads=1)
     assert (answer.points_px["a"] == 11).all()
 
 

@@ -44,7 +44,7 @@ SHORT = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces, the run of a component that the command trained, and six networks that paint what they do not know."""
+    """Faces, the run of a component that the command trained, and six untrained networks."""
     folder = tmp_path_factory.mktemp("components")
     write_drawn_faces(folder / "faces", 12)
     data = ["--data", str(folder / "faces"), "--out", str(folder / "runs/mouth"), "--component", "mouth"]

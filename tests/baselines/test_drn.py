@@ -73,23 +73,23 @@ def test_fewer_faces_than_features_are_solved_to_the_same_map() -> None:
 
 
 def test_linear_stages_bring_shapes_nearer() -> None:
-    crops, truth = crops_and_shapes(24)
-    start = np.repeat(truth.mean(axis=0, keepdims=True), len(truth), axis=0)
+    crops, target = crops_and_shapes(24)
+    start = np.repeat(target.mean(axis=0, keepdims=True), len(target), axis=0)
     stages: list[LinearStage] = []
     for _ in range(2):
         shapes = cascade(crops, start, stages)[-1]
-        stages.append(LinearStage.fit(sift_at(crops, shapes), truth - shapes, 1.0))
-    errors = [float(np.abs(shape - truth).mean()) for shape in cascade(crops, start, stages)]
+        stages.append(LinearStage.fit(sift_at(crops, shapes), target - shapes, 1.0))
+    errors = [float(np.abs(shape - target).mean()) for shape in cascade(crops, start, stages)]
     assert errors[2] < errors[1] < 0.7 * errors[0]
 
 
 def test_restoration_runs_before_every_stage_on_the_crops_as_they_came() -> None:
     crops, shapes = crops_and_shapes(2)
-    seen: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
+    calls: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
 
-    def restore(pictures: NDArray[np.uint8], points_unit: NDArray[np.float32]) -> NDArray[np.uint8]:
-        seen.append((pictures, points_unit))
-        return np.zeros_like(pictures)
+    def restore(images: NDArray[np.uint8], points_unit: NDArray[np.float32]) -> NDArray[np.uint8]:
+        calls.append((images, points_unit))
+        return np.zeros_like(images)
 
     def move(features: NDArray[np.float32]) -> NDArray[np.float32]:
         assert np.ptp(features, axis=0).max() == 0  # nothing is left to see
@@ -97,8 +97,8 @@ def test_restoration_runs_before_every_stage_on_the_crops_as_they_came() -> None
 
     found = cascade(crops, shapes, [move, move], restore)
     np.testing.assert_allclose(found, np.stack([shapes, shapes + 1, shapes + 2]))
-    assert all(pictures is crops for pictures, _ in seen)
-    np.testing.assert_allclose(np.stack([points for _, points in seen]), found[:2])
+    assert all(images is crops for images, _ in calls)
+    np.testing.assert_allclose(np.stack([points for _, points in calls]), found[:2])
 
 
 @pytest.mark.parametrize("faces", [1, 3])
@@ -124,7 +124,7 @@ def test_hidden_sums_start_where_a_sigmoid_is_steep() -> None:
                 assert 0.5 < float(x.std()) < 2
 
 
-def test_stages_in_numpy_say_what_torch_says_and_survive_saving() -> None:
+def test_stages_in_numpy_equal_torch_and_survive_saving() -> None:
     network, other = drn(), drn()
     torch.nn.init.normal_(network.stages[1].layers[-1].weight)  # type: ignore[index,union-attr]
     other.load_state_dict(load(save(network.state_dict())))

@@ -44,9 +44,7 @@ def test_the_exported_cascade_aligns_as_the_run_does_and_behind_a_restorer(folde
 
 
 def test_its_files_are_checked_and_align_says_what_runs_it(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="a cascade, which needs SIFT between its stages; name it in"
-    ):
+    with pytest.raises(ValueError, match="a cascade, which needs SIFT between its stages; name it in"):
         AlignmentModel.load(folder / "model")
     for path in (folder / "model").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

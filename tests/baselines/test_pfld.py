@@ -43,12 +43,12 @@ def test_the_blocks_are_the_papers(width: float, channels: list[int]) -> None:
     pfld = network(width).eval()
     rows = [pfld.shared, *pfld.fine]
     assert [len(row) for row in rows if isinstance(row, nn.Sequential)] == [5, 1, 6, 1]
-    x, seen = pfld.stem(torch.rand(1, 3, 112, 112)), []
+    x, shapes = pfld.stem(torch.rand(1, 3, 112, 112)), []
     for row in rows:
         x = row(x)
-        seen.append(tuple(x.shape[1:]))
+        shapes.append(tuple(x.shape[1:]))
     sides = [28, 14, 14, 14]
-    assert seen == [(count, side, side) for count, side in zip(channels, sides, strict=True)]
+    assert shapes == [(count, side, side) for count, side in zip(channels, sides, strict=True)]
     assert pfld.coarse(pfld.middle(x)).shape == (1, round(128 * width), 1, 1)
 
 
@@ -56,7 +56,7 @@ def test_the_whole_one_fits_in_five_megabytes() -> None:
     assert 2 * sum(weight.numel() for weight in network(1.0).parameters()) < 5e6
 
 
-def test_saved_weights_load_and_folded_norms_say_the_same() -> None:
+def test_saved_weights_load_and_folded_norms_give_the_same() -> None:
     pfld, other = network().eval(), network().eval()
     other.load_state_dict(load(save(pfld.state_dict())))
     images = torch.rand(2, 3, 112, 112)
@@ -69,11 +69,11 @@ def test_saved_weights_load_and_folded_norms_say_the_same() -> None:
 
 def test_a_perfect_pose_in_no_class_still_learns_and_a_wrong_one_weighs_more() -> None:
     points = torch.zeros(1, 2, 2)
-    truth = torch.tensor([[[3.0, 4.0], [0.0, 0.0]]])  # squared distance 25
+    target = torch.tensor([[[3.0, 4.0], [0.0, 0.0]]])  # squared distance 25
     level, none = torch.zeros(1, 3), torch.zeros(1)
-    assert float(pfld_loss(PfldPrediction(points, level), truth, level, none)) == pytest.approx(25)
+    assert float(pfld_loss(PfldPrediction(points, level), target, level, none)) == pytest.approx(25)
     turned = torch.tensor([[math.pi / 2, 0.0, math.pi]])  # 1 - cos: 1, 0, 2
-    assert float(pfld_loss(PfldPrediction(points, turned), truth, level, none)) == pytest.approx(4 * 25)
+    assert float(pfld_loss(PfldPrediction(points, turned), target, level, none)) == pytest.approx(4 * 25)
     rare = attribute_weights(torch.tensor([[True, False, True]]), torch.tensor([0.5, 0.1, 0.25]))
     assert rare.tolist() == pytest.approx([2 + 4])
-    assert float(pfld_loss(PfldPrediction(points, level), truth, level, rare)) == pytest.approx(7 * 25)
+    assert float(pfld_loss(PfldPrediction(points, level), target, level, rare)) == pytest.approx(7 * 25)

@@ -24,7 +24,7 @@ BOXES = np.array([[5, 3, 30, 32], [1, 1, 20, 21], [11, 6, 40, 30]], np.float64)
 HEADER = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".ljust(512, b" ")
 
 
-def picture(row: int) -> np.ndarray:
+def image_of(row: int) -> np.ndarray:
     """Red rises along x, green along y."""
     height, width = SHAPES[row][:2]
     rows, columns = np.mgrid[:height, :width]
@@ -39,13 +39,13 @@ def phis(count: int) -> np.ndarray:
 
 
 def write_colour_file(path: Path, key: str, count: int, **changed: Any) -> None:
-    """As MATLAB writes a cell array of pictures and two matrices: references into `#refs#`, everything transposed."""
+    """As MATLAB writes a cell array of images and two matrices: references into `#refs#`, everything transposed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"phis{key}": phis(count).T, f"bboxes{key}": BOXES[:count].T} | changed
     with h5py.File(path, "w", userblock_size=512) as file:
         cells = file.create_dataset(f"Is{key}", (1, count), dtype=h5py.ref_dtype)
         for row in range(count):
-            cells[0, row] = file.create_dataset(f"#refs#/{row:x}", data=picture(row).T).ref
+            cells[0, row] = file.create_dataset(f"#refs#/{row:x}", data=image_of(row).T).ref
         for name, array in arrays.items():
             if array is not None:
                 file[name] = array
@@ -94,21 +94,21 @@ def test_points_are_counted_from_0_and_flags_become_visibility(release: Path, sp
     np.testing.assert_array_equal(data_set.visible, written[:, 58:] == 0)
 
 
-def test_a_picture_is_upright_rgb_and_a_grey_one_is_made_so(release: Path) -> None:
+def test_an_image_is_upright_rgb_and_a_grey_one_is_made_so(release: Path) -> None:
     data_set = cofw29(release, "test")
-    np.testing.assert_array_equal(data_set.image(0), picture(0))
-    np.testing.assert_array_equal(data_set.image(2), picture(2))
+    np.testing.assert_array_equal(data_set.image(0), image_of(0))
+    np.testing.assert_array_equal(data_set.image(2), image_of(2))
     assert data_set.image(1).shape == (30, 50, 3)
-    np.testing.assert_array_equal(data_set.image(1)[..., 2], picture(1))
+    np.testing.assert_array_equal(data_set.image(1)[..., 2], image_of(1))
 
 
-def test_a_box_counts_from_0_and_ends_where_its_width_says(release: Path) -> None:
+def test_a_box_counts_from_0_and_ends_after_its_width(release: Path) -> None:
     assert cofw29(release, "test").samples[0].box == Box(4, 2, 34, 34)
 
 
 def test_a_face_can_be_sent_to_another_process(release: Path) -> None:
     sample = pickle.loads(pickle.dumps(cofw29(release, "test").samples[2]))
-    np.testing.assert_array_equal(sample.load(), picture(2))
+    np.testing.assert_array_equal(sample.load(), image_of(2))
 
 
 def test_a_pack_can_be_made_of_it(release: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_file_cut_short_is_named(release: Path, keep: int) -> None:
         cofw29(release, "test")
 
 
-def test_a_cell_that_holds_no_picture_is_named(release: Path) -> None:
+def test_a_cell_that_holds_no_image_is_named(release: Path) -> None:
     data_set = cofw29(release, "test")
     with h5py.File(data_set.samples[0].image, "r+") as file:
         file["wide"] = np.zeros((3, 4), np.float64)
@@ -171,13 +171,13 @@ def test_a_cell_that_holds_no_picture_is_named(release: Path) -> None:
         data_set.image(2)
 
 
-def test_the_68_landmarks_are_matched_to_their_pictures_by_number(release: Path) -> None:
+def test_the_68_landmarks_are_matched_to_their_images_by_number(release: Path) -> None:
     data_set = read_data_set("cofw68/test", release)
     assert data_set.label == "cofw68/test 3/3"
     assert data_set.scheme is IBUG68
     assert data_set.names == ("test/0001", "test/0002", "test/0003")
     np.testing.assert_allclose(data_set.points_px[1], points_68(2) - 1, atol=1e-5)
-    np.testing.assert_array_equal(data_set.image(2), picture(2))
+    np.testing.assert_array_equal(data_set.image(2), image_of(2))
     assert data_set.samples[2].box == Box(10, 5, 50, 35)
     assert data_set.visible is not None
     np.testing.assert_array_equal(data_set.visible[0], np.arange(68) % 4 != 0)
@@ -242,7 +242,7 @@ def test_boxes_for_other_faces_are_refused(release: Path) -> None:
 
 
 @pytest.mark.parametrize(("missing", "name"), [("h5py", "cofw29"), ("h5py", "cofw68"), ("scipy.io", "cofw68")])
-def test_a_missing_library_is_one_sentence_with_the_mend(
+def test_a_missing_library_is_one_sentence_with_the_fix(
     release: Path, monkeypatch: pytest.MonkeyPatch, missing: str, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)

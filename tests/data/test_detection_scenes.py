@@ -88,7 +88,9 @@ def test_a_mirrored_face_keeps_the_order_of_its_eyes() -> None:
         for points in compose(np.random.default_rng(seed)).points:
             down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
             right = points[1] - points[0]
-            assert right[0] * down[1] - right[1] * down[0] > 0  # the left eye is left of the right one, seen upright
+            assert (
+                right[0] * down[1] - right[1] * down[0] > 0
+            )  # the left eye is left of the right one in the upright view
 
 
 def test_a_small_face_is_ignored_instead_of_negative() -> None:

@@ -64,7 +64,7 @@ def test_a_short_set_is_an_error_that_names_expected_found_and_folder(release: P
     assert "--partial" in str(caught.value)
 
 
-def test_a_partial_set_says_how_much_of_it_is_there(release: Path) -> None:
+def test_the_label_of_a_partial_set_has_its_size(release: Path) -> None:
     data_set = read_data_set("300w/train", release, partial=True)
     assert (len(data_set), data_set.found, data_set.expected) == (3, 3, 4)
     assert data_set.label == "300w/train 3/4"
@@ -85,13 +85,13 @@ def test_more_faces_than_released_are_an_error(release: Path) -> None:
         three_hundred_w(release, "train", partial=True)
 
 
-def test_a_picture_without_points_is_named(release: Path) -> None:
+def test_an_image_without_points_is_named(release: Path) -> None:
     (release / "afw/7_1.pts").unlink()
     with pytest.raises(DataError, match=r"7_1\.jpg: has no \.pts file beside it$"):
         three_hundred_w(release, "train", partial=True)
 
 
-def test_points_without_a_picture_are_named_and_the_rest_counted(release: Path) -> None:
+def test_points_without_an_image_are_named_and_the_rest_counted(release: Path) -> None:
     for name in ("afw/1", "afw/2"):
         add_face(release, name)
         (release / f"{name}.jpg").unlink()
@@ -142,20 +142,20 @@ def test_a_folder_that_is_not_there_or_is_empty_is_named(tmp_path: Path) -> None
         folder(tmp_path)
 
 
-def test_a_picture_is_read_as_rgb(tmp_path: Path) -> None:
+def test_an_image_is_read_as_rgb(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), (255, 0, 0), np.uint8))
     assert read_image(tmp_path / "a.png")[0, 0].tolist() == [0, 0, 255]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture"])
-def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     data_set = DataSet("mine", (Sample("a", tmp_path / "a.jpg", np.zeros((68, 2), np.float32)),), IBUG68)
     with pytest.raises(DataError, match=r"a\.jpg: (the file is empty|not an image that OpenCV can decode)"):
         data_set.image(0)
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jpg: no such file"):
         read_image(tmp_path / "a.jpg")
 
@@ -201,7 +201,7 @@ def test_a_listed_face_that_is_not_there_is_an_error_unless_partial(release: Pat
     assert read_data_set("ocfw/test.txt", release, partial=True).label == "ocfw/test 1/2"
 
 
-def test_a_listed_picture_without_points_is_named_even_if_partial(release: Path) -> None:
+def test_a_listed_image_without_points_is_named_even_if_partial(release: Path) -> None:
     (release / "test.txt").write_text("afw/7_1.jpg\n")
     (release / "afw/7_1.pts").unlink()
     with pytest.raises(DataError, match=r"7_1\.jpg: has no \.pts file beside it$"):
@@ -226,7 +226,7 @@ def test_a_list_that_names_no_faces_is_answered_with_the_line(release: Path, tex
 
 
 @pytest.mark.parametrize("name", ["ocfw", "ocfw/nowhere.txt"])
-def test_without_its_list_ocfw_asks_for_one(release: Path, name: str) -> None:
+def test_ocfw_without_its_list_is_refused(release: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"ocfw: no list .*name a file with one image of 300W per line"):
         read_data_set(name, release)
 
@@ -245,7 +245,7 @@ def test_a_folder_of_another_scheme_is_named_with_it(tmp_path: Path) -> None:
     assert read_data_set("folder/wflw98", tmp_path).scheme is WFLW98
 
 
-def test_a_sample_reads_its_picture_as_it_was_told_to(tmp_path: Path) -> None:
+def test_a_sample_reads_its_image_with_the_given_function(tmp_path: Path) -> None:
     grey = np.full((2, 3, 3), 7, np.uint8)
     sample = Sample("a", tmp_path / "many.mat", np.zeros((68, 2), np.float32), read=lambda _: grey)
     assert sample.load() is grey

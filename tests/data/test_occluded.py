@@ -14,7 +14,7 @@ def occlude(root: Path, out: Path, *more: str) -> int:
     return main(["occlude", "folder", "--root", str(root), "--out", str(out), *more])
 
 
-def test_names_and_landmarks_are_kept_and_pictures_change(drawn_folder: Path, tmp_path: Path) -> None:
+def test_names_and_landmarks_are_kept_and_images_change(drawn_folder: Path, tmp_path: Path) -> None:
     assert occlude(drawn_folder, tmp_path / "masked", "--kind", "mask") == 0
     before, after = folder(drawn_folder), folder(tmp_path / "masked")
     assert after.names == before.names
@@ -22,7 +22,7 @@ def test_names_and_landmarks_are_kept_and_pictures_change(drawn_folder: Path, tm
     assert all((before.image(i) != after.image(i)).any() for i in range(len(before)))
 
 
-def test_a_seed_gives_the_same_pictures_and_another_gives_others(drawn_folder: Path, tmp_path: Path) -> None:
+def test_a_seed_gives_the_same_images_and_another_gives_others(drawn_folder: Path, tmp_path: Path) -> None:
     for name, seed in (("a", "3"), ("again", "3"), ("b", "4")):
         assert occlude(drawn_folder, tmp_path / name, "--kind", "noise", "--seed", seed) == 0
     a, again, b = (folder(tmp_path / name) for name in ("a", "again", "b"))
@@ -46,10 +46,10 @@ def test_what_cannot_be_done_is_one_line(
     drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
 ) -> None:
     assert occlude(drawn_folder, tmp_path / "out", *more) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("error: ")
-    assert complaint in said
-    assert "\n" not in said
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("error: ")
+    assert complaint in message
+    assert "\n" not in message
 
 
 def test_the_set_itself_is_never_overwritten(drawn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,8 +60,8 @@ def test_the_set_itself_is_never_overwritten(drawn_folder: Path, capsys: pytest.
 
 def test_a_set_in_folders_is_not_written_over_from_above(tmp_path: Path) -> None:
     write_drawn_faces(tmp_path / "set/deep/a", 1)
-    (picture,) = (tmp_path / "set").rglob("*.png")
-    before = picture.read_bytes()
+    (image,) = (tmp_path / "set").rglob("*.png")
+    before = image.read_bytes()
     assert occlude(tmp_path / "set", tmp_path / "set", "--kind", "noise") == 2
     assert occlude(tmp_path / "set", tmp_path / "set/deep", "--kind", "noise") == 2
-    assert picture.read_bytes() == before
+    assert image.read_bytes() == before

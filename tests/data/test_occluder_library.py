@@ -40,7 +40,7 @@ def test_a_library_reads_a_plain_folder_of_either_kind(tmp_path: Path) -> None:
     assert [sprite.name for sprite in Library.read(tmp_path / "pictures").sprites] == ["cup"]
 
 
-def test_a_read_picture_is_rgb_and_what_is_transparent_is_black(tmp_path: Path) -> None:
+def test_a_read_image_is_rgb_and_what_is_transparent_is_black(tmp_path: Path) -> None:
     write_cut_out(tmp_path / "cup.png")
     pixels = Library.read(tmp_path).sprites[0].pixels
     assert pixels[20, 30].tolist() == [200, 20, 10, 255]
@@ -52,7 +52,7 @@ def test_no_folder_gives_an_empty_library() -> None:
     assert not Library.read(None).sprites
 
 
-def test_a_picture_without_transparency_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_image_without_transparency_is_refused_by_name(tmp_path: Path) -> None:
     write_cut_out(tmp_path / "cup.png", alpha=False)
     with pytest.raises(ValueError, match=r"cup\.png.*RGBA"):
         Library.read(tmp_path)

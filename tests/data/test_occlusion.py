@@ -31,7 +31,7 @@ JAW, NOSE, EYES, MOUTH = slice(0, 17), slice(27, 36), slice(36, 48), slice(48, 6
 def ring(
     count: int, centre: tuple[float, float], radii: tuple[float, float], start: float = math.pi
 ) -> NDArray[np.float64]:
-    """Points clockwise (in the picture) round an ellipse, (count, 2), from its left end."""
+    """Points clockwise (in the image) round an ellipse, (count, 2), from its left end."""
     angles = start + np.linspace(0, math.tau, count, endpoint=False)
     return np.stack([centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)], axis=1)
 
@@ -57,7 +57,7 @@ def face_at(centre: tuple[float, float], radius: float, roll: float = 0.0, narro
 
 
 def cut_out(height: int, width: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """An RGBA ellipse that fills its picture."""
+    """An RGBA ellipse that fills its image."""
     pixels = np.zeros((height, width, 4), np.uint8)
     cv2.ellipse(pixels, (width // 2, height // 2), (width // 2 - 1, height // 2 - 1), 0, 0, 360, (*colour, 255), -1)
     return pixels
@@ -81,13 +81,13 @@ LIBRARY = drawn_library()
 FACE = face_at((96, 100), 62)
 
 
-def picture(height: int = 192, width: int = 192, seed: int = 0) -> Image:
+def photograph(height: int = 192, width: int = 192, seed: int = 0) -> Image:
     noise = np.random.default_rng(seed).integers(40, 220, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def occlude(kind: str, seed: int, points_px: Points = FACE, share: float | None = None) -> Occluded:
-    return occluder(kind, LIBRARY, share)(picture(), points_px, np.random.default_rng(seed))
+def occlude(kind: str, seed: int, points_px: Points = FACE, coverage: float | None = None) -> Occluded:
+    return occluder(kind, LIBRARY, coverage)(photograph(), points_px, np.random.default_rng(seed))
 
 
 def changed_far_from(mask: NDArray[np.bool_], before: Image, after: Image) -> int:
@@ -116,7 +116,7 @@ def test_occluder_never_leaves_the_crop(
     narrow: float,
 ) -> None:
     height, width = size
-    image = picture(height, width)
+    image = photograph(height, width)
     points_px = face_at((centre[0] * width, centre[1] * height), radius * min(size), roll, narrow)
     before = image.copy()
     result = occluder(kind, LIBRARY)(image, points_px, np.random.default_rng(seed))
@@ -132,25 +132,25 @@ def test_occluder_never_leaves_the_crop(
 def test_pixels_away_from_the_mask_stay_as_they_were(kind: str, seed: int) -> None:
     result = occlude(kind, seed)
     allowed = 0.12 * result.mask.size if kind in THIN else 0
-    assert changed_far_from(result.mask, picture(), result.image) <= allowed
+    assert changed_far_from(result.mask, photograph(), result.image) <= allowed
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_same_seed_gives_the_same_picture(kind: str) -> None:
+def test_same_seed_gives_the_same_image(kind: str) -> None:
     first, second = occlude(kind, 7), occlude(kind, 7)
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.mask, second.mask)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_seed_gives_another_picture(kind: str) -> None:
+def test_another_seed_gives_another_image(kind: str) -> None:
     assert not np.array_equal(occlude(kind, 1).image, occlude(kind, 2).image)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_covered_pixels_are_changed(kind: str) -> None:
     result = next(found for found in (occlude(kind, seed) for seed in range(3, 30)) if found.mask.any())
-    assert (result.image != picture()).any(axis=2)[result.mask].mean() > 0.8
+    assert (result.image != photograph()).any(axis=2)[result.mask].mean() > 0.8
 
 
 def test_a_landmark_under_the_mask_is_occluded() -> None:
@@ -219,12 +219,12 @@ def test_the_six_anchors_of_a_face_lie_where_masks_are_hung() -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "polygon", "sprite"])
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("coverage", [0.0, 0.1, 0.3, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_wanted_share_of_the_face_is_covered(kind: str, share: float, seed: int) -> None:
-    result = occlude(kind, seed, share=share)
+def test_the_requested_fraction_of_the_face_is_covered(kind: str, coverage: float, seed: int) -> None:
+    result = occlude(kind, seed, coverage=coverage)
     region = face_region(FACE, result.mask.shape)
-    assert (result.mask & region).sum() / region.sum() == pytest.approx(share, abs=0.03)
+    assert (result.mask & region).sum() / region.sum() == pytest.approx(coverage, abs=0.03)
 
 
 def test_the_face_region_holds_the_landmarks_and_the_forehead() -> None:
@@ -256,10 +256,10 @@ def covered_parts(kind: str, seeds: int = 40) -> NDArray[np.float64]:
     ],
 )
 def test_each_kind_occludes_the_landmarks_that_it_lies_on(kind: str, often: object, never: object) -> None:
-    share = covered_parts(kind)
-    assert share[np.r_[often]].mean() > 0.12
-    assert never == () or share[np.r_[never]].mean() < 0.12
-    assert share.max() < 1
+    coverage = covered_parts(kind)
+    assert coverage[np.r_[often]].mean() > 0.12
+    assert never == () or coverage[np.r_[never]].mean() < 0.12
+    assert coverage.max() < 1
 
 
 def test_clear_lenses_leave_the_eyes_visible() -> None:
@@ -300,7 +300,7 @@ def test_hair_is_written_and_read_as_a_part_of_a_library(tmp_path: Path) -> None
     np.testing.assert_allclose(read.points, cutout.points, atol=0.01)
     assert np.abs(read.pixels[..., 3].astype(int) - cutout.pixels[..., 3]).mean() < 3
     assert is_occluded(
-        FACE, occluder("haircut", Library.read(tmp_path))(picture(), FACE, np.random.default_rng(2)).mask
+        FACE, occluder("haircut", Library.read(tmp_path))(photograph(), FACE, np.random.default_rng(2)).mask
     ).any()
 
 
@@ -350,19 +350,19 @@ def test_an_unknown_kind_is_named() -> None:
         occluder("veil")
 
 
-def test_a_share_outside_the_face_is_refused() -> None:
+def test_a_coverage_outside_0_to_1_is_refused() -> None:
     with pytest.raises(ValueError, match=r"coverage 1\.5"):
         occluder("noise", coverage=1.5)
 
 
-def test_a_face_outside_the_picture_is_left_alone() -> None:
+def test_a_face_outside_the_image_is_left_alone() -> None:
     result = occlude("mask", 0, face_at((-900, -900), 40))
     assert not result.mask.any()
-    assert np.array_equal(result.image, picture())
+    assert np.array_equal(result.image, photograph())
 
 
-def test_a_mask_in_a_black_and_white_picture_is_grey() -> None:
-    grey = np.repeat(picture()[..., :1], 3, axis=2)
+def test_a_mask_in_a_black_and_white_image_is_grey() -> None:
+    grey = np.repeat(photograph()[..., :1], 3, axis=2)
     for seed in range(5):
         result = occluder("mask")(grey, FACE, np.random.default_rng(seed)).image.astype(int)
         assert np.ptp(result, axis=2).max() <= 1
@@ -379,8 +379,8 @@ def test_every_pattern_fills_its_window(pattern: object, shape: tuple[int, int])
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_piece_of_the_smallest_picture_is_still_a_texture(seed: int) -> None:
-    assert image_patch(np.random.default_rng(seed), 9, 30, picture(1, 2)).shape == (9, 30, 3)
+def test_a_piece_of_the_smallest_image_is_still_a_texture(seed: int) -> None:
+    assert image_patch(np.random.default_rng(seed), 9, 30, photograph(1, 2)).shape == (9, 30, 3)
 
 
 def test_a_spline_passes_through_its_knots() -> None:
@@ -400,7 +400,7 @@ def test_a_patch_keeps_its_borders() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_a_worn_mask_is_finite_on_any_face(seed: int) -> None:
+def test_a_fitted_mask_is_finite_on_any_face(seed: int) -> None:
     rng = np.random.default_rng(seed)
     assert np.isfinite(fit_patch(rng.normal(0, 1, (68, 2)), MaskFit.draw(rng)).nodes).all()
 

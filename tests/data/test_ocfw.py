@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def by_name(hidden: dict[str, float]) -> list[Entry]:
-    return [Entry(name, "occluded" if share > 0.5 else "clean", Coverage(share)) for name, share in hidden.items()]
+    return [Entry(name, "occluded" if score > 0.5 else "clean", Coverage(score)) for name, score in hidden.items()]
 
 
 def test_the_most_covered_faces_come_first_and_those_between_are_unsure(root: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_list_comes_back_as_it_was_edited(tmp_path: Path) -> None:
         ("", r"no columns name and kind"),
     ],
 )
-def test_a_list_that_says_something_else_is_refused_with_its_line(text: str, complaint: str, tmp_path: Path) -> None:
+def test_a_list_with_another_word_is_refused_with_its_line(text: str, complaint: str, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DataError, match=complaint):
         read_list(tmp_path / "list.csv")
@@ -97,12 +97,12 @@ def test_faces_are_chosen_by_what_they_are_called(root: Path, tmp_path: Path) ->
         faces_of_kind("clean", common, tmp_path / "short.csv")
 
 
-def test_a_portrait_behind_a_mask_looks_more_covered_than_the_portrait(portrait: tuple[Image, Points]) -> None:
+def test_a_portrait_behind_a_mask_has_more_coverage_than_the_portrait(portrait: tuple[Image, Points]) -> None:
     image, points_px = portrait
-    look = coverage_fn(AlignmentModel.load("glomface-light"))
+    coverage_of = coverage_fn(AlignmentModel.load("glomface-light"))
     masked = occluder("mask")(image, points_px, np.random.default_rng(0)).image
-    assert look(image, points_px).landmarks < 0.1 < 0.3 < look(masked, points_px).landmarks
-    assert look(image, points_px).masked is None
+    assert coverage_of(image, points_px).landmarks < 0.1 < 0.3 < coverage_of(masked, points_px).landmarks
+    assert coverage_of(image, points_px).masked is None
 
 
 def test_a_restorers_mask_counts_where_the_face_is(portrait: tuple[Image, Points]) -> None:
@@ -115,8 +115,8 @@ def test_a_restorers_mask_counts_where_the_face_is(portrait: tuple[Image, Points
         crop = Crop.around(tight_box(points_px[0]), 1.15)
         return [RestoredCrop(crop, crop.extract(image_rgb, 64), mask)]
 
-    look = coverage_fn(AlignmentModel.load("glomface-light"), restorer)  # type: ignore[arg-type]
-    assert look(image, points_px).masked == pytest.approx(0.4, abs=0.1)  # the face reaches above the crop
+    coverage_of = coverage_fn(AlignmentModel.load("glomface-light"), restorer)  # type: ignore[arg-type]
+    assert coverage_of(image, points_px).masked == pytest.approx(0.4, abs=0.1)  # the face reaches above the crop
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ MINE = Scheme("mine", ("left", "right", "middle"), (1, 0, 2), ONE_PART)
 def add_face(root: Path, name: str, box: tuple[float, float, float, float]) -> None:
     """90 x 60 px, red rising by 2 a pixel along x and green by 3 along y, with landmarks that fill the box."""
     rows, columns = np.mgrid[:60, :90]
-    picture = np.stack([0 * rows, 3 * rows, 2 * columns], axis=-1).astype(np.uint8)
+    image = np.stack([0 * rows, 3 * rows, 2 * columns], axis=-1).astype(np.uint8)
     (root / name).parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(root / f"{name}.png"), picture)
+    cv2.imwrite(str(root / f"{name}.png"), image)
     spots = np.random.default_rng(len(name)).uniform(box[:2], box[2:], (68, 2))
     spots[0], spots[1] = box[:2], box[2:]
     write_pts(root / f"{name}.pts", spots.astype(np.float32))
@@ -51,13 +51,13 @@ def test_a_pack_gives_back_what_went_in(faces: DataSet, pack: Path) -> None:
     assert read.names == faces.names
     assert (read.label, read.scheme, read.found, read.expected) == ("faces 2", IBUG68, 2, None)
     for i, sample in enumerate(faces.samples):
-        picture, points_px = cut_out(sample, 32)
+        image, points_px = cut_out(sample, 32)
         np.testing.assert_array_equal(read.points_px[i], points_px)
         assert read.image(i).shape == (32, 32, 3)
-        assert np.abs(read.image(i).astype(int) - picture).mean() < 6
+        assert np.abs(read.image(i).astype(int) - image).mean() < 6
 
 
-def test_a_pack_carries_what_is_visible_where_every_face_says_so(faces: DataSet, tmp_path: Path) -> None:
+def test_a_pack_stores_visibility_if_every_face_has_it(faces: DataSet, tmp_path: Path) -> None:
     visible = np.arange(68) % 3 > 0
     known = replace(faces, samples=tuple(replace(sample, visible=visible) for sample in faces.samples))
     write_pack(known, tmp_path / "known.npz", 48)
@@ -71,10 +71,10 @@ def test_a_pack_carries_what_is_visible_where_every_face_says_so(faces: DataSet,
 @pytest.mark.parametrize("side", [20, 32, 40, 64, 80], ids=lambda side: f"{side} px")
 def test_a_landmark_lies_on_the_same_colour_before_and_after_the_cut(faces: DataSet, side: int) -> None:
     before = faces.samples[1]
-    picture, points_px = cut_out(before, side)
+    image, points_px = cut_out(before, side)
     for (x, y), (x_cut, y_cut) in zip(before.points_px, points_px, strict=True):
         assert 4 <= x_cut < side - 4
-        red, green, _ = cv2.getRectSubPix(picture, (1, 1), (float(x_cut), float(y_cut)))[0, 0]
+        red, green, _ = cv2.getRectSubPix(image, (1, 1), (float(x_cut), float(y_cut)))[0, 0]
         assert abs(red - 2 * x) <= 3
         assert abs(green - 3 * y) <= 3
 
@@ -86,17 +86,17 @@ def test_the_window_is_twice_the_longer_side_of_the_tight_box(faces: DataSet) ->
     np.testing.assert_allclose(centre, 39.5, atol=1)
 
 
-def test_the_window_is_black_outside_the_picture(faces: DataSet) -> None:
-    picture, points_px = cut_out(faces.samples[0], 80)
-    assert points_px[0, 0] == pytest.approx(20)  # the landmark at -2, so the picture begins at 22
-    assert (picture[:, :22] == 0).all()
-    assert picture[40, 22:].any(axis=1).all()
+def test_the_window_is_black_outside_the_image(faces: DataSet) -> None:
+    image, points_px = cut_out(faces.samples[0], 80)
+    assert points_px[0, 0] == pytest.approx(20)  # the landmark at -2, so the image begins at 22
+    assert (image[:, :22] == 0).all()
+    assert image[40, 22:].any(axis=1).all()
 
 
-def test_progress_is_told_of_every_face(faces: DataSet, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    packed = write_pack(faces, tmp_path / "a.npz", 16, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 2), (2, 2)]
+def test_progress_is_reported_for_every_face(faces: DataSet, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    packed = write_pack(faces, tmp_path / "a.npz", 16, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
     assert (packed.label, packed.faces, packed.bytes) == ("faces 2", 2, (tmp_path / "a.npz").stat().st_size)
 
 
@@ -136,7 +136,7 @@ def test_a_pack_of_ones_own_scheme_is_read_with_that_scheme(faces: DataSet, tmp_
         read_faces(path, IBUG68)
 
 
-def test_an_old_pack_that_only_names_its_own_scheme_asks_for_the_file(faces: DataSet, tmp_path: Path) -> None:
+def test_an_old_pack_that_only_names_its_own_scheme_needs_the_file(faces: DataSet, tmp_path: Path) -> None:
     samples = tuple(Sample(s.name, s.image, s.points_px[:3]) for s in faces.samples)
     path = write_pack(DataSet("mine", samples, MINE), tmp_path / "mine.npz", 32).path
     rewritten(path, header={"own_scheme": None})
@@ -204,7 +204,7 @@ def test_a_pack_of_another_version_is_named(pack: Path) -> None:
         Pack.read(rewritten(pack, header={"version": 9}))
 
 
-def test_a_pack_whose_pictures_do_not_fill_it_is_named(pack: Path) -> None:
+def test_a_pack_whose_images_do_not_fill_it_is_named(pack: Path) -> None:
     with pytest.raises(DataError, match="damaged, its images do not fill it"):
         Pack.read(rewritten(pack, jpeg=np.zeros(5, np.uint8)))
 

@@ -46,7 +46,7 @@ def pair(kind: str, seed: int = 0, *, clean: float = 0.0, same: bool = False) ->
 
 
 @pytest.mark.parametrize("kind", ["mask", "polygon", "noise", "sunglasses"])
-def test_pictures_differ_under_the_mask_and_only_near_it(kind: str) -> None:
+def test_images_differ_under_the_mask_and_only_near_it(kind: str) -> None:
     made = pair(kind, same=True)
     assert made.clean.shape == made.occluded.shape == (SIZE, SIZE, 3)
     assert made.kind == kind
@@ -57,7 +57,7 @@ def test_pictures_differ_under_the_mask_and_only_near_it(kind: str) -> None:
     assert not changed[~near].any()
 
 
-def test_light_and_lens_are_those_of_both_pictures() -> None:
+def test_light_and_lens_are_those_of_both_images() -> None:
     for seed in range(8):
         made = pair("polygon", seed)
         kernel = np.ones((2 * SHADOW_REACH + 13,) * 2, np.uint8)
@@ -65,10 +65,10 @@ def test_light_and_lens_are_those_of_both_pictures() -> None:
         np.testing.assert_array_equal(made.clean[far], made.occluded[far])
 
 
-def test_the_share_is_recorded_and_within_what_was_asked_for() -> None:
-    shares = [pair("polygon", seed).coverage for seed in range(8)]
-    assert all(0.05 < share < 0.55 for share in shares)
-    assert max(shares) - min(shares) > 0.05
+def test_the_coverage_is_recorded_and_within_the_requested_range() -> None:
+    coverages = [pair("polygon", seed).coverage for seed in range(8)]
+    assert all(0.05 < coverage < 0.55 for coverage in coverages)
+    assert max(coverages) - min(coverages) > 0.05
     made = pair("polygon")
     assert made.coverage == coverage_of(made.mask, (made.points_unit + 1) * (SIZE / 2) - 0.5)
 
@@ -106,9 +106,9 @@ def test_what_is_no_occluder_changes_both_images_alike_outside_the_mask(change: 
 
 
 def portraits(root: Path) -> dict[bytes, Face]:
-    """Four drawn faces, the third so far down that its chin is cut off, and a picture of nothing; faces by picture.
+    """Four drawn faces, the third so far down that its chin is cut off, and an image of nothing; faces by image.
 
-    The fourth is said to be half covered.
+    The fourth is predicted as half occluded.
     """
     root.mkdir()
     known: dict[bytes, Face] = {}
@@ -188,7 +188,7 @@ def test_portraits_are_packed_from_the_command_line_and_left_out_ones_counted(
 
 
 def stripes(count: int, side: int) -> NDArray[np.uint8]:
-    """RGB pictures (count, side, side, 3): red across, green down, blue the number."""
+    """RGB images (count, side, side, 3): red across, green down, blue the number."""
     rows, columns = np.mgrid[:side, :side] * (255 / side)
     return np.stack([np.stack([columns, rows, 0 * rows + 40 * i], axis=-1) for i in range(count)]).astype(np.uint8)
 
@@ -228,7 +228,7 @@ def test_celebamask_hq_is_read_from_its_folder(tmp_path: Path) -> None:
         prepare_celebamask_hq(source / "0.png", tmp_path / "out")
 
 
-def test_attributes_say_how_a_face_is() -> None:
+def test_attributes_describe_the_face() -> None:
     shape, seen = frontal_shape() * 50, np.ones(68, bool)
     plain = attributes_of(shape, seen)
     assert abs(float(plain.angles[0])) < 0.05

@@ -1,4 +1,4 @@
-"""Landmarks behind a turned head, whatever its roll."""
+"""Landmarks behind a turned head, at any roll."""
 
 import math
 

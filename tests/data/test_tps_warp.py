@@ -27,7 +27,7 @@ def another(seed: int) -> Points:
 
 
 def ramps() -> Image:
-    """A picture that tells where each of its pixels is: red grows to the right, green downwards."""
+    """An image whose colours encode the position of each pixel: red grows to the right, green downwards."""
     line = np.linspace(20, 235, SIZE)
     red, green = np.meshgrid(line, line)
     return np.stack([red, green, np.zeros_like(red)], axis=-1).round().astype(np.uint8)
@@ -39,37 +39,37 @@ def colours(image: Image, points_unit: Points) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_landmarks_follow_the_picture(seed: int) -> None:
+def test_landmarks_follow_the_image(seed: int) -> None:
     points = shape(seed)
     target = interpolate_shape(another(seed), points, 0.7)
-    picture, moved = tps_warp(ramps(), points, target)
+    image, moved = tps_warp(ramps(), points, target)
     assert np.abs(moved - points).max() > 0.02
     assert np.abs(moved - target).mean() < 0.5 * np.abs(points - target).mean()
-    assert np.abs(colours(picture, moved) - colours(ramps(), points)).max() <= 4  # a pixel is two levels
+    assert np.abs(colours(image, moved) - colours(ramps(), points)).max() <= 4  # a pixel is two levels
 
 
 def test_the_crops_edge_stays() -> None:
     points = shape(0)
-    picture, _ = tps_warp(ramps(), points, interpolate_shape(another(101), points, 0.7))
+    image, _ = tps_warp(ramps(), points, interpolate_shape(another(101), points, 0.7))
     for side in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
-        assert np.abs(picture[side].astype(int) - ramps()[side]).max() <= 6
+        assert np.abs(image[side].astype(int) - ramps()[side]).max() <= 6
 
 
-def test_a_face_bent_towards_itself_is_itself() -> None:
+def test_a_face_warped_towards_itself_is_itself() -> None:
     points = shape(0)
     turned = points @ np.array([[0.6, 0.8], [-0.8, 0.6]], np.float32) * 3 + 7
     np.testing.assert_allclose(interpolate_shape(turned, points, 1.0), points, atol=1e-5)
     np.testing.assert_allclose(interpolate_shape(shape(1), points, 0.0), points, atol=1e-6)
-    picture, moved = tps_warp(ramps(), points, points)
+    image, moved = tps_warp(ramps(), points, points)
     np.testing.assert_allclose(moved, points, atol=1e-5)
-    assert np.abs(picture.astype(int) - ramps()).max() <= 1
+    assert np.abs(image.astype(int) - ramps()).max() <= 1
 
 
 def test_what_would_fold_is_left_alone() -> None:
     points = shape(0)
-    picture, moved = tps_warp(ramps(), points, -points)
+    image, moved = tps_warp(ramps(), points, -points)
     np.testing.assert_array_equal(moved, points)
-    np.testing.assert_array_equal(picture, ramps())
+    np.testing.assert_array_equal(image, ramps())
 
 
 def test_landmarks_that_lie_on_each_other_move_together() -> None:
@@ -85,12 +85,12 @@ def view(warp: float, shapes: ShapeSampler | None) -> Example:
     return augment(image, points_px, scheme=IBUG68, size=64, config=config, occlude=None, rng=rng, shapes=shapes)
 
 
-def test_views_are_warped_if_the_config_says_so() -> None:
+def test_views_are_warped_if_the_config_has_warp() -> None:
     others = ShapeSampler(another(103)[None])
-    plain, unasked, asked = view(0.0, None), view(0.0, others), view(1.0, others)
-    np.testing.assert_array_equal(unasked.image, plain.image)
-    np.testing.assert_array_equal(unasked.points_unit, plain.points_unit)
-    assert np.abs(asked.points_unit - plain.points_unit).max() > 0.01
+    plain, unwarped, warped = view(0.0, None), view(0.0, others), view(1.0, others)
+    np.testing.assert_array_equal(unwarped.image, plain.image)
+    np.testing.assert_array_equal(unwarped.points_unit, plain.points_unit)
+    assert np.abs(warped.points_unit - plain.points_unit).max() > 0.01
 
 
 def test_faces_without_weight_are_never_warped_towards() -> None:

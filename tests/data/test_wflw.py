@@ -15,13 +15,13 @@ from unveil.schemes.scheme import WFLW98
 from unveil.types import Box
 
 TINY = {"train": 1, "test": 5, "pose": 2, "expression": 0, "illumination": 1, "makeup": 0, "occlusion": 1, "blur": 3}
-PICTURES = ("0--Parade/0_Parade_a_0_1", "0--Parade/0_Parade_a_0_1", "1--Match/b_2", "1--Match/c_3", "2--Class/d_4")
+NAMES = ("0--Parade/0_Parade_a_0_1", "0--Parade/0_Parade_a_0_1", "1--Match/b_2", "1--Match/c_3", "2--Class/d_4")
 TEST_FLAGS = ("100000", "100001", "001000", "000011", "000001")
 
 
-def line(points: np.ndarray, box: Sequence[int], flags: str, picture: str) -> str:
+def line(points: np.ndarray, box: Sequence[int], flags: str, name: str) -> str:
     coordinates = " ".join(f"{value:.6f}" for value in points.ravel())
-    return f"{coordinates} {' '.join(map(str, box))} {' '.join(flags)} {picture}.jpg"
+    return f"{coordinates} {' '.join(map(str, box))} {' '.join(flags)} {name}.jpg"
 
 
 def points(seed: int) -> np.ndarray:
@@ -37,13 +37,13 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(module, "FACES", TINY)
     (tmp_path / LISTS).mkdir()
     rows = [
-        line(points(i), (1, 2, 30, 20 + i), flags, picture)
-        for i, (picture, flags) in enumerate(zip(PICTURES, TEST_FLAGS, strict=True))
+        line(points(i), (1, 2, 30, 20 + i), flags, name)
+        for i, (name, flags) in enumerate(zip(NAMES, TEST_FLAGS, strict=True))
     ]
     list_of(tmp_path).write_text("\n".join(rows) + "\n")
     list_of(tmp_path, "train").write_text(line(points(9), (0, 0, 9, 9), "110000", "3--Riot/e_5") + "\n")
-    for picture in (*PICTURES, "3--Riot/e_5"):
-        path = tmp_path / IMAGES / f"{picture}.jpg"
+    for name in (*NAMES, "3--Riot/e_5"):
+        path = tmp_path / IMAGES / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), np.full((24, 32, 3), 128, np.uint8))
     return tmp_path
@@ -57,7 +57,7 @@ def test_wflw_has_the_official_counts() -> None:
     assert tuple(FACES)[2:] == FLAGS
 
 
-def test_a_line_becomes_a_face_with_its_points_box_and_picture(release: Path) -> None:
+def test_a_line_becomes_a_face_with_its_points_box_and_image(release: Path) -> None:
     data_set = read_data_set("wflw/test", release)
     assert data_set.label == "wflw/test 5/5"
     assert data_set.scheme is WFLW98
@@ -94,7 +94,7 @@ def test_the_lists_may_lie_in_the_folder_that_their_archive_makes(release: Path)
     assert len(wflw(release, "test")) == 5
 
 
-def test_a_missing_picture_is_an_error_unless_partial(release: Path) -> None:
+def test_a_missing_image_is_an_error_unless_partial(release: Path) -> None:
     (release / IMAGES / "1--Match/c_3.jpg").unlink()
     with pytest.raises(DataError) as caught:
         wflw(release, "test")

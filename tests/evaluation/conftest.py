@@ -18,7 +18,7 @@ Evaluate = Callable[..., int]
 
 
 def mean_face() -> Points:
-    """The drawn face in units of its own crop: a model that answers with it is near the truth of drawn faces."""
+    """The drawn face in units of its own crop: a model that returns it is near the ground truth of drawn faces."""
     shape = frontal_shape()
     low, high = shape.min(axis=0), shape.max(axis=0)
     points_unit: Points = (2 * (shape - (low + high) / 2) / np.linalg.norm(high - low)).astype(np.float32)

@@ -140,7 +140,7 @@ def test_faces_are_restored_before_they_are_aligned(
     assert str(restorer_dir) in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_published_means_stand_in_the_plot_of_a_complete_set() -> None:
+def test_published_means_are_in_the_plot_of_a_complete_set() -> None:
     assert PUBLISHED["300w/common"]["GlomFace (2022)"] == 2.79
     result = ModelResult("a", Summary(3, {}, {}), "ocular", np.array([0.02, 0.03, 0.05]))
     plain, beside = ced_png([result], "a"), ced_png([result], "a", PUBLISHED["300w/common"])
@@ -149,7 +149,7 @@ def test_published_means_stand_in_the_plot_of_a_complete_set() -> None:
     assert image is not None
 
 
-def test_models_stand_side_by_side_on_images_without_ground_truth(
+def test_models_are_side_by_side_on_images_without_ground_truth(
     evaluate: Evaluate,
     model_dir: Path,
     drawn_folder: Path,
@@ -161,15 +161,15 @@ def test_models_stand_side_by_side_on_images_without_ground_truth(
         return [Detection(Box(40, 40, 120, 120), 0.9)] if image_rgb[0, 0].mean() > 128 else []
 
     monkeypatch.setattr("unveil.inference.detector.load_detector", lambda *_: detect)
-    asked = ("--models", model_dir, model_dir.parent / "mean", "--root", drawn_folder, "--sheet", "sheet.png")
-    assert evaluate(*asked[:2], *asked[3:]) == 0
+    arguments = ("--models", model_dir, model_dir.parent / "mean", "--root", drawn_folder, "--sheet", "sheet.png")
+    assert evaluate(*arguments[:2], *arguments[3:]) == 0
     faces = folder(drawn_folder)
     found = sum(bool(detect(faces.image(i))) for i in range(len(faces)))
     assert f"{found} of 12 images with a face" in capsys.readouterr().out
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet is not None
     assert sheet.shape == (24 + found * 228 - 4, 224, 3)
-    assert evaluate(*asked[:2], "--sheet", "sheet.png") == 2
+    assert evaluate(*arguments[:2], "--sheet", "sheet.png") == 2
     assert "--sheet needs --models and --root" in capsys.readouterr().err
 
 
@@ -190,7 +190,7 @@ def test_what_cannot_go_together_is_refused(
     assert problem in capsys.readouterr().err
 
 
-def test_a_turned_set_says_so_in_its_name(drawn_folder: Path) -> None:
+def test_the_name_of_a_turned_set_has_the_turn(drawn_folder: Path) -> None:
     turned = turned_faces(folder(drawn_folder), 90)
     assert isinstance(turned, DataSet)
     assert turned.name.endswith("turned by 90°")

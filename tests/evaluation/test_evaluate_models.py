@@ -54,7 +54,7 @@ def test_one_model_gives_one_flat_object_with_what_the_functions_give(
     assert 0 < found["nme_ocular_ci95_low"] < found["nme_ocular"] < found["nme_ocular_ci95_high"] < 20
 
 
-def test_several_models_stand_side_by_side_each_with_its_own_figures(
+def test_several_models_are_side_by_side_each_with_its_own_figures(
     evaluate: Evaluate, model_dir: Path, make_model: MakeModel, drawn_folder: Path, tmp_path: Path, capsys: Any
 ) -> None:
     other = make_model("other", moved=0.05)
@@ -108,11 +108,11 @@ def test_a_broken_face_is_named_and_the_rest_is_measured_unless_strict(
 
 
 def half_blind(image_rgb: Image) -> list[Detection]:
-    """Finds nothing on pictures whose first pixel is dark."""
+    """Finds nothing on images whose first pixel is dark."""
     return [Detection(Box(40, 40, 120, 120), 0.9)] if image_rgb[0, 0].mean() > 128 else []
 
 
-def test_faces_that_the_detector_misses_are_counted_and_told(
+def test_faces_that_the_detector_misses_are_counted_and_reported(
     evaluate: Evaluate,
     model_dir: Path,
     drawn_folder: Path,
@@ -128,12 +128,12 @@ def test_faces_that_the_detector_misses_are_counted_and_told(
     assert 0 < missed < 12
     assert found["detector_missed"] == missed
     assert found["nme_ocular_found"] > 0
-    told = f"the detector missed {missed} of 12 faces; they got the middle half of the image"
-    assert told in capsys.readouterr().out
-    assert told in unescape((tmp_path / "out" / "report.html").read_text("utf-8"))
+    line = f"the detector missed {missed} of 12 faces; they got the middle half of the image"
+    assert line in capsys.readouterr().out
+    assert line in unescape((tmp_path / "out" / "report.html").read_text("utf-8"))
 
 
-def test_boxes_come_from_a_file_by_the_faces_name_or_picture(
+def test_boxes_come_from_a_file_by_the_faces_name_or_image(
     evaluate: Evaluate, model_dir: Path, drawn_folder: Path, tmp_path: Path, capsys: Any
 ) -> None:
     faces = folder(drawn_folder)
@@ -159,7 +159,7 @@ def test_boxes_come_from_a_file_by_the_faces_name_or_picture(
     assert "none.json" in errors(capsys)[0]
 
 
-def test_box_noise_stays_within_its_share_and_falls_the_same_on_a_name() -> None:
+def test_box_noise_stays_within_its_fraction_and_falls_the_same_on_a_name() -> None:
     image, points_px = np.zeros((9, 9, 3), np.uint8), np.array([[10, 20], [50, 100]], np.float32)
     for name in "abcdefgh":
         box = noisy_box(0.1)(image, points_px, name)

@@ -1,4 +1,4 @@
-"""Predictions beside the truth on the command line, with figures that were worked out by hand."""
+"""Predictions and ground truth on the command line, with figures that were computed by hand."""
 
 import json
 from collections.abc import Callable
@@ -26,13 +26,13 @@ def true_face() -> Points:
 
 
 def arrays(away: tuple[float, ...] = AWAY) -> dict[str, Any]:
-    """What an oracle holds: the predictions are the truth moved by (3, 4) / 5 of so many pixels."""
-    truth = np.stack([true_face() + 10 * i for i in range(len(away))])
+    """The arrays of an oracle: the predictions are the ground truth moved by (3, 4) / 5 of so many pixels."""
+    ground_truth = np.stack([true_face() + 10 * i for i in range(len(away))])
     direction = np.array((0.6, 0.8), np.float32)
     return {
         "names": np.array(NAMES[: len(away)]),
-        "truth": truth,
-        "peer": truth + np.array(away, np.float32)[:, None, None] * direction,
+        "truth": ground_truth,
+        "peer": ground_truth + np.array(away, np.float32)[:, None, None] * direction,
     }
 
 
@@ -76,18 +76,18 @@ def test_an_oracle_gives_the_figures_of_arithmetic_in_one_flat_object(
     assert any("nme_ocular " in line and "11.333 (5.00 to 20.00)" in line for line in lines)
 
 
-def test_rows_of_the_truth_are_measured_alone_and_at_the_thresholds_asked_for(
+def test_rows_of_the_ground_truth_are_measured_alone_and_at_the_given_thresholds(
     evaluate: Evaluate, oracle: Path, tmp_path: Path
 ) -> None:
-    asked = ("--rows", "1:", "--thresholds", "12.5", "--json", "figures.json")
-    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, *asked) == 0
+    options = ("--rows", "1:", "--thresholds", "12.5", "--json", "figures.json")
+    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, *options) == 0
     found = json.loads((tmp_path / "figures.json").read_text())
     assert found["n"] == 2
     assert {"fr12.5_ocular", "auc12.5_ocular"} <= found.keys()
     assert not {"fr8_ocular", "fr10_ocular"} & found.keys()
 
 
-def test_of_rows_that_were_not_chosen_nothing_is_said_and_broken_ones_count(
+def test_rows_that_were_not_chosen_are_not_reported_and_broken_ones_count(
     evaluate: Evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = arrays()
@@ -96,17 +96,17 @@ def test_of_rows_that_were_not_chosen_nothing_is_said_and_broken_ones_count(
     np.savez(tmp_path / "broken.npz", **broken)
     first = {"names": whole["names"][:2], "peer": whole["peer"][:2]}
     np.savez(tmp_path / "first.npz", **first)
-    asked = ("--predictions", f"{tmp_path / 'first.npz'}:peer", "--ground-truth", f"{tmp_path / 'broken.npz'}:truth")
-    assert evaluate(*asked, "--rows", "1:2", "--json", "figures.json") == 0
+    options = ("--predictions", f"{tmp_path / 'first.npz'}:peer", "--ground-truth", f"{tmp_path / 'broken.npz'}:truth")
+    assert evaluate(*options, "--rows", "1:2", "--json", "figures.json") == 0
     assert json.loads((tmp_path / "figures.json").read_text())["n"] == 1
     assert not capsys.readouterr().err
-    assert evaluate(*asked, "--rows", "0:2", "--json", "figures.json") == 1
+    assert evaluate(*options, "--rows", "0:2", "--json", "figures.json") == 1
     assert "landmark 0 is not a finite number" in capsys.readouterr().err
     assert json.loads((tmp_path / "figures.json").read_text())["n"] == 1
 
 
 @pytest.mark.parametrize(
-    ("asked", "complaint"),
+    ("options", "complaint"),
     [
         (("--rows", "3:"), "none of its 3 faces is in the chosen rows; choose others"),
         (("--rows", "first"), "--rows first: give FROM:TO, the first row being 0, as in 0:554"),
@@ -114,9 +114,9 @@ def test_of_rows_that_were_not_chosen_nothing_is_said_and_broken_ones_count(
     ],
 )
 def test_rows_and_thresholds_that_cannot_be_are_one_line(
-    evaluate: Evaluate, oracle: Path, capsys: Any, asked: tuple[str, str], complaint: str
+    evaluate: Evaluate, oracle: Path, capsys: Any, options: tuple[str, str], complaint: str
 ) -> None:
-    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, *asked) == 2
+    assert evaluate("--predictions", f"{oracle}:peer", "--ground-truth", oracle, *options) == 2
     assert capsys.readouterr().err.strip().endswith(complaint)
 
 
@@ -162,11 +162,11 @@ def test_one_broken_pair_is_named_and_the_rest_is_measured_unless_strict(
     evaluate: Evaluate, tmp_path: Path, capsys: Any, predicted: Points | None, true: Points, complaint: str
 ) -> None:
     held = arrays((5, 9))
-    truth = dict(zip(NAMES[:2], held["truth"], strict=True)) | {"bad": true}
+    ground_truth = dict(zip(NAMES[:2], held["truth"], strict=True)) | {"bad": true}
     peer = dict(zip(NAMES[:2], held["peer"], strict=True)) | ({} if predicted is None else {"bad": predicted})
     content = {name: points_px.tolist() for name, points_px in peer.items()}
     (tmp_path / "peer.json").write_text(json.dumps(content), "utf-8")
-    folder_of(tmp_path / "truth", truth)
+    folder_of(tmp_path / "truth", ground_truth)
     arguments = ("--predictions", "peer.json", "--ground-truth", "truth", "--json", "figures.json")
     assert evaluate(*arguments, "--strict") == 2
     (line,) = capsys.readouterr().err.splitlines()

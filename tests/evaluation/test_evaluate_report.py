@@ -29,7 +29,7 @@ def report(evaluate: Evaluate, model_dir: Path, drawn_folder: Path, tmp_path: Pa
     return (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
-def test_the_report_asks_nothing_of_any_other_file(report: str) -> None:
+def test_the_report_needs_no_other_file(report: str) -> None:
     assert not re.search(r"https?://|//\w+\.\w+|<script|<link|@import|url\(", report)
     sources = re.findall(r'src="([^"]+)"', report)
     assert sources
@@ -51,7 +51,7 @@ def test_the_report_shows_the_ten_worst_and_the_ten_median_faces_and_the_curve(r
     assert "<td>left cheek</td>" in report
 
 
-def test_the_report_says_what_makes_its_figures_reproducible(report: str, model_dir: Path) -> None:
+def test_the_report_has_what_makes_its_figures_reproducible(report: str, model_dir: Path) -> None:
     assert hashlib.sha256((model_dir / "model.onnx").read_bytes()).hexdigest() in report
     assert f"unveil evaluate --models {model_dir} --dataset folder" in report
     assert code_version() in report
@@ -97,19 +97,19 @@ def test_names_that_are_html_are_shown_and_not_obeyed(
     assert "<b>" not in page
 
 
-def test_errors_grow_with_the_share_that_is_covered_and_the_axis_says_what_was(
+def test_errors_grow_with_the_coverage_and_the_axis_has_the_measured_one(
     evaluate: Evaluate, model_dir: Path, drawn_folder: Path, tmp_path: Path
 ) -> None:
     arguments = ("--models", model_dir, "--dataset", "folder", "--root", drawn_folder, "--occlude", "polygon")
-    asked = ("0.5", "0", "0.2", "0.7")
-    assert evaluate(*arguments, "--coverage", *asked, "--save", "out", "--json", "a.json") == 0
+    coverages = ("0.5", "0", "0.2", "0.7")
+    assert evaluate(*arguments, "--coverage", *coverages, "--save", "out", "--json", "a.json") == 0
     found = json.loads((tmp_path / "a.json").read_text())
     assert all(isinstance(value, int | float) for value in found.values())
-    covered = [found[f"face_coverage_at_coverage{share}"] for share in (0, 20, 50, 70)]
+    covered = [found[f"face_coverage_at_coverage{coverage}"] for coverage in (0, 20, 50, 70)]
     assert covered == sorted(covered)
     assert covered == pytest.approx([0, 20, 50, 70], abs=3)
     assert found["occluded_fraction_at_coverage20"] < found["occluded_fraction_at_coverage70"]
-    # The model of constants does not look, so what covers the face cannot change its error.
+    # The output of the constant model does not depend on the image, so an occluder cannot change its error.
     assert found["nme_ocular_at_coverage0"] == pytest.approx(found["nme_ocular_at_coverage70"])
     assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
@@ -117,7 +117,7 @@ def test_errors_grow_with_the_share_that_is_covered_and_the_axis_says_what_was(
     assert "the ground truth of visibility comes from synthetic occluders (polygon)" in page
 
 
-def test_one_share_is_no_sweep_and_a_seed_gives_the_same_faces_again(
+def test_one_coverage_is_no_sweep_and_a_seed_gives_the_same_faces_again(
     evaluate: Evaluate, model_dir: Path, drawn_folder: Path, tmp_path: Path
 ) -> None:
     arguments = ("--models", model_dir, "--dataset", "folder", "--root", drawn_folder, "--occlude", "noise")
@@ -125,8 +125,8 @@ def test_one_share_is_no_sweep_and_a_seed_gives_the_same_faces_again(
     for seed in (1, 1, 2):
         assert evaluate(*arguments, "--coverage", "0.3", "--seed", seed, "--json", "a.json") == 0
         found.append(json.loads((tmp_path / "a.json").read_text()))
-    shares = [values["occluded_fraction"] for values in found]
-    assert shares[0] == shares[1] != shares[2]
+    fractions = [values["occluded_fraction"] for values in found]
+    assert fractions[0] == fractions[1] != fractions[2]
     assert found[0]["face_coverage"] == pytest.approx(30, abs=3)
     assert {"nme_ocular_visible", "nme_ocular_occluded", "occlusion_recall_at_precision80"} <= found[0].keys()
 
@@ -138,7 +138,7 @@ def test_the_worst_faces_come_first_and_the_median_ones_from_the_middle() -> Non
     assert median(errors).tolist() == [1, 3, 4, 2, 0]
 
 
-def test_truth_and_prediction_are_drawn_in_their_colours_wherever_the_prediction_lies() -> None:
+def test_ground_truth_and_prediction_are_drawn_in_their_colours_wherever_the_prediction_lies() -> None:
     image, points_px = drawn_face(np.random.default_rng(0))
     for away in (0.0, 12.0, 1e6):
         drawn = draw_pair(image, points_px, points_px + np.float32(away), IBUG68)

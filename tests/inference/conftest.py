@@ -68,8 +68,8 @@ def portrait() -> Image:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a picture of one colour, or the given one, and gives its path."""
+def write_image(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an image of one colour, or the given one, and gives its path."""
 
     def write(name: str, image_rgb: Image | None = None) -> Path:
         path = tmp_path / name

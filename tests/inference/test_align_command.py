@@ -22,12 +22,12 @@ from unveil.io.formats import FORMATS, FormatName, read_annotations
 from unveil.io.formats.matching import ImageIndex, match_faces
 from unveil.types import Box, Detection, Image
 
-Picture = Callable[..., Path]
+WriteImage = Callable[..., Path]
 Align = Callable[..., int]
 
 
 def square(image_rgb: Image) -> list[Detection]:
-    """Finds one face, the middle of the picture, unless it is black."""
+    """Finds one face, the middle of the image, unless it is black."""
     height, width = image_rgb.shape[:2]
     box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
     return [Detection(box, 0.9)] if image_rgb.any() else []
@@ -59,8 +59,8 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_a_picture_gives_json_and_overlay(align: Align, picture: Picture, tmp_path: Path, capsys: Any) -> None:
-    picture("a.png")
+def test_an_image_gives_json_and_overlay(align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any) -> None:
+    write_image("a.png")
     assert align("a.png") == 0
     assert written(tmp_path / "out") == ["a.json", "a.overlay.png"]
     content = record(tmp_path / "out" / "a.json")
@@ -71,9 +71,9 @@ def test_a_picture_gives_json_and_overlay(align: Align, picture: Picture, tmp_pa
     assert captured.err == ""
 
 
-def test_a_folder_gives_its_tree_and_every_kind(align: Align, picture: Picture, tmp_path: Path) -> None:
-    picture("in/a.png")
-    picture("in/deep/b.jpg")
+def test_a_folder_gives_its_tree_and_every_kind(align: Align, write_image: WriteImage, tmp_path: Path) -> None:
+    write_image("in/a.png")
+    write_image("in/deep/b.jpg")
     assert align("in", "--save", "json", "pts", "csv", "aligned") == 0
     per_face = ["0.aligned-112.png", "0.aligned-256.png", "json", "pts"]
     expected = [f"{stem}.{end}" for stem in ("a", "deep/b") for end in per_face]
@@ -82,9 +82,9 @@ def test_a_folder_gives_its_tree_and_every_kind(align: Align, picture: Picture, 
 
 @pytest.mark.parametrize("kind", ["pts", "json", "csv", "coco", "dlib", "cvat", "label-studio"])
 def test_every_annotation_format_is_written_and_finds_its_images_again(
-    align: Align, picture: Picture, tmp_path: Path, kind: FormatName
+    align: Align, write_image: WriteImage, tmp_path: Path, kind: FormatName
 ) -> None:
-    paths = [picture("in/a.png"), picture("in/deep/b.jpg")]
+    paths = [write_image("in/a.png"), write_image("in/deep/b.jpg")]
     assert align("in", "--save", kind) == 0
     form = FORMATS[kind]
     source = tmp_path / "out" if form.in_folder else tmp_path / f"out/faces{form.suffix}"
@@ -98,16 +98,16 @@ def test_every_annotation_format_is_written_and_finds_its_images_again(
         assert (tmp_path / "out" / annotations.valid[0].image).resolve() == paths[0].resolve()
 
 
-def test_several_faces_have_numbered_pts_files(align: Align, picture: Picture, tmp_path: Path) -> None:
-    picture("a.png")
+def test_several_faces_have_numbered_pts_files(align: Align, write_image: WriteImage, tmp_path: Path) -> None:
+    write_image("a.png")
     (tmp_path / "boxes.json").write_text('{"a.png": [[10, 10, 40, 50], [50, 10, 80, 50]]}')
     assert align("a.png", "--boxes", "boxes.json", "--save", "pts") == 0
     assert written(tmp_path / "out") == ["a.0.pts", "a.1.pts"]
 
 
-def test_a_file_name_of_odd_bytes_survives(align: Align, picture: Picture, tmp_path: Path, capfd: Any) -> None:
+def test_a_file_name_of_odd_bytes_survives(align: Align, write_image: WriteImage, tmp_path: Path, capfd: Any) -> None:
     name = os.fsdecode(b"in/\xff, \xe9.png")
-    picture("in/plain.png").rename(tmp_path / name)
+    write_image("in/plain.png").rename(tmp_path / name)
     kinds = ("json", "csv", "coco", "label-studio", "pts", "overlay")
     assert align("in", "--save", *kinds) == 0
     read = [read_annotations(tmp_path / "out" / file).valid[0].image for file in ("faces.csv", "faces.coco.json")]
@@ -119,8 +119,8 @@ def test_a_file_name_of_odd_bytes_survives(align: Align, picture: Picture, tmp_p
     assert "the file is empty" in capfd.readouterr().err
 
 
-def test_boxes_skip_detection(align: Align, picture: Picture, tmp_path: Path) -> None:
-    a, b = picture("a.png"), picture("b.png")
+def test_boxes_skip_detection(align: Align, write_image: WriteImage, tmp_path: Path) -> None:
+    a, b = write_image("a.png"), write_image("b.png")
     boxes = {"a.png": [[10, 10, 40, 50], [50, 10, 80, 50]], str(b.resolve()): [[5, 6, 50, 60]]}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     assert align(a, "b.png", "--boxes", "boxes.json") == 0
@@ -128,8 +128,10 @@ def test_boxes_skip_detection(align: Align, picture: Picture, tmp_path: Path) ->
     assert [face["box"] for face in record(tmp_path / "out/b.json")["faces"]] == [[5, 6, 50, 60]]
 
 
-def test_a_picture_without_a_face_is_a_warning(align: Align, picture: Picture, tmp_path: Path, capsys: Any) -> None:
-    picture("black.png", np.zeros((50, 50, 3), np.uint8))
+def test_an_image_without_a_face_is_a_warning(
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any
+) -> None:
+    write_image("black.png", np.zeros((50, 50, 3), np.uint8))
     assert align("black.png") == 0
     assert record(tmp_path / "out" / "black.json")["faces"] == []
     (line,) = errors(capsys)
@@ -145,10 +147,10 @@ def test_a_picture_without_a_face_is_a_warning(align: Align, picture: Picture, t
         ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "cut short"),
     ],
 )
-def test_a_file_that_is_no_picture_is_one_line_and_the_others_go_on(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any, name: str, content: bytes | None, complaint: str
+def test_a_file_that_is_no_image_is_one_line_and_the_others_go_on(
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any, name: str, content: bytes | None, complaint: str
 ) -> None:
-    picture("good.png")
+    write_image("good.png")
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert align(name, "good.png") == 1
@@ -160,17 +162,17 @@ def test_a_file_that_is_no_picture_is_one_line_and_the_others_go_on(
     assert len(errors(capsys)) == 1
 
 
-def test_a_picture_of_one_pixel_is_one_line(align: Align, picture: Picture, capsys: Any) -> None:
-    picture("dot.png", np.zeros((1, 1, 3), np.uint8))
+def test_an_image_of_one_pixel_is_one_line(align: Align, write_image: WriteImage, capsys: Any) -> None:
+    write_image("dot.png", np.zeros((1, 1, 3), np.uint8))
     assert align("dot.png") == 2
     assert "dot.png: 1x1 pixels" in errors(capsys)[0]
 
 
 def test_files_that_are_not_images_are_counted_by_suffix(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any
 ) -> None:
     for name in ("in/a.png", "in/deep/b.png"):
-        picture(name)
+        write_image(name)
     for name in ("in/notes.txt", "in/deep/more.TXT", "in/clip.mp4", "in/README", "in/.hidden"):
         (tmp_path / name).touch()
     assert align("in") == 0
@@ -185,13 +187,13 @@ def test_a_decision_about_the_values_of_an_image_is_a_warning(align: Align, tmp_
     assert errors(capsys) == ["warning: a.png: 16-bit values up to 4000 were scaled from 0-4095 to 0-255"]
 
 
-def test_a_folder_or_glob_without_pictures_is_one_line(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+def test_a_folder_or_glob_without_images_is_one_line(
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any
 ) -> None:
     (tmp_path / "empty").mkdir()
     assert align("empty", "none/*.jpg") == 2
     assert len(errors(capsys)) == 2
-    picture("good.png")
+    write_image("good.png")
     assert align("empty", "good.png") == 1
 
 
@@ -206,10 +208,10 @@ def test_a_folder_or_glob_without_pictures_is_one_line(
     ],
 )
 def test_a_bad_box_is_one_line_and_the_others_go_on(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any, entry: object, complaint: str
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any, entry: object, complaint: str
 ) -> None:
-    picture("a.png")
-    picture("b.png")
+    write_image("a.png")
+    write_image("b.png")
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": entry, "b.png": [[10, 10, 40, 50]]}))
     assert align("a.png", "b.png", "--boxes", "boxes.json") == 1
     (line,) = errors(capsys)
@@ -218,10 +220,10 @@ def test_a_bad_box_is_one_line_and_the_others_go_on(
     assert written(tmp_path / "out") == ["b.json", "b.overlay.png"]
 
 
-def test_a_picture_that_the_boxes_do_not_name_is_a_failure_and_a_stray_entry_a_warning(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+def test_an_image_that_the_boxes_do_not_name_is_a_failure_and_a_stray_entry_a_warning(
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any
 ) -> None:
-    picture("a.png")
+    write_image("a.png")
     (tmp_path / "boxes.json").write_text('{"b.png": []}')
     assert align("a.png", "--boxes", "boxes.json") == 2
     warning, error = errors(capsys)
@@ -234,9 +236,9 @@ def test_a_picture_that_the_boxes_do_not_name_is_a_failure_and_a_stray_entry_a_w
     [(None, "No such file"), ("{", "not JSON"), ("[1]", "holds a list"), (b"\xff\xfe\x00", "not JSON")],
 )
 def test_an_unreadable_boxes_file_stops_everything(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any, content: str | bytes | None, complaint: str
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any, content: str | bytes | None, complaint: str
 ) -> None:
-    picture("a.png")
+    write_image("a.png")
     if content is not None:
         (tmp_path / "boxes.json").write_bytes(content.encode() if isinstance(content, str) else content)
     assert align("a.png", "--boxes", "boxes.json") == 2
@@ -246,20 +248,20 @@ def test_an_unreadable_boxes_file_stops_everything(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_model_is_told_the_nearest(
-    align: Align, picture: Picture, model_dir: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+def test_the_message_for_an_unknown_model_has_the_nearest(
+    align: Align, write_image: WriteImage, model_dir: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "shipped_models", lambda: {"glomface-light": model_dir})
-    picture("a.png")
+    write_image("a.png")
     assert align("a.png", "--model", "glomface-ligth") == 2
     (line,) = errors(capsys)
     assert "unknown model 'glomface-ligth': did you mean 'glomface-light'?" in line
 
 
 def test_an_out_folder_that_cannot_be_written_is_one_line(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any
 ) -> None:
-    picture("a.png")
+    write_image("a.png")
     (tmp_path / "file").touch()
     for out in ("file", "file/below"):
         assert align("a.png", out=out) == 2
@@ -274,13 +276,13 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_detector_that_cannot_be_had_is_one_line_and_boxes_work_without_it(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise DetectorError("use --detector yunet")
 
     monkeypatch.setattr(pipeline, "load_detector", refuse)
-    picture("a.png")
+    write_image("a.png")
     assert align("a.png") == 2
     assert errors(capsys) == ["error: use --detector yunet"]
     (tmp_path / "boxes.json").write_text('{"a.png": [[10, 10, 40, 50]]}')
@@ -288,15 +290,17 @@ def test_a_detector_that_cannot_be_had_is_one_line_and_boxes_work_without_it(
 
 
 @pytest.mark.parametrize("arguments", [["--threads", "0"], ["--min-score", "60"], ["--min-score", "nan"], ["--save"]])
-def test_an_option_out_of_range_is_one_line(align: Align, picture: Picture, capsys: Any, arguments: list[str]) -> None:
-    picture("a.png")
+def test_an_option_out_of_range_is_one_line(
+    align: Align, write_image: WriteImage, capsys: Any, arguments: list[str]
+) -> None:
+    write_image("a.png")
     assert align("a.png", *arguments) == 2
     (line,) = errors(capsys)
     assert line.startswith(f"error: {arguments[0]}")
 
 
-def test_trouble_of_an_unknown_kind_stops_one_picture_only(
-    align: Align, picture: Picture, capsys: Any, monkeypatch: pytest.MonkeyPatch
+def test_trouble_of_an_unknown_kind_stops_one_image_only(
+    align: Align, write_image: WriteImage, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails_once(image_rgb: Image) -> list[Detection]:
         if image_rgb.shape[0] == 20:
@@ -304,17 +308,17 @@ def test_trouble_of_an_unknown_kind_stops_one_picture_only(
         return square(image_rgb)
 
     monkeypatch.setattr(pipeline, "load_detector", lambda *_: fails_once)
-    picture("a.png", np.full((20, 20, 3), 9, np.uint8))
-    picture("b.png")
+    write_image("a.png", np.full((20, 20, 3), 9, np.uint8))
+    write_image("b.png")
     assert align("a.png", "b.png") == 1
     assert errors(capsys) == ["error: a.png: RuntimeError: out of memory"]
 
 
 def test_ctrl_c_leaves_nothing_half_written(
-    align: Align, picture: Picture, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture("a.png")
-    picture("b.png")
+    write_image("a.png")
+    write_image("b.png")
 
     def interrupt(path: Path, _warn: object) -> Image:
         if path.name == "b.png":
@@ -328,9 +332,9 @@ def test_ctrl_c_leaves_nothing_half_written(
 
 
 def test_a_termination_request_leaves_nothing_half_written(
-    align: Align, picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    align: Align, write_image: WriteImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture("a.png")
+    write_image("a.png")
 
     def terminate(_path: Path, _warn: object) -> Image:
         signal.raise_signal(signal.SIGTERM)

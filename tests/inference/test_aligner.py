@@ -21,7 +21,7 @@ def grey() -> Image:
     return np.full((100, 120, 3), 51, np.uint8)  # a fifth of white
 
 
-def test_landmarks_come_back_in_pixels_of_the_picture(model_dir: Path, face_unit: Points, grey: Image) -> None:
+def test_landmarks_come_back_in_pixels_of_the_image(model_dir: Path, face_unit: Points, grey: Image) -> None:
     (aligned,) = AlignmentModel.load(model_dir)(grey, [BOX])
     crop = Crop.around(BOX, 1.0)
     np.testing.assert_allclose(aligned.points_px, crop.to_px(face_unit), atol=1e-3)
@@ -32,8 +32,8 @@ def test_landmarks_come_back_in_pixels_of_the_picture(model_dir: Path, face_unit
 
 
 def test_the_model_sees_rgb_between_0_and_1(model_dir: Path) -> None:
-    picture = np.full((200, 200, 3), (255, 51, 0), np.uint8)
-    (aligned,) = AlignmentModel.load(model_dir)(picture, [Box(80, 80, 120, 120)])
+    image = np.full((200, 200, 3), (255, 51, 0), np.uint8)
+    (aligned,) = AlignmentModel.load(model_dir)(image, [Box(80, 80, 120, 120)])
     assert aligned.visibility is not None
     np.testing.assert_allclose(aligned.visibility, 0.4, atol=1e-3)  # the fixture's visibility is the mean of the crop
 
@@ -73,7 +73,9 @@ def test_landmarks_right_of_what_they_mark_stay_there_in_a_mirror_average(
     np.testing.assert_allclose(averaged.points_px, plain.points_px, atol=1e-3)
 
 
-def test_an_unknown_model_is_told_the_nearest_name(monkeypatch: pytest.MonkeyPatch, model_dir: Path) -> None:
+def test_the_message_for_an_unknown_model_has_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, model_dir: Path
+) -> None:
     monkeypatch.setattr(runtime, "shipped_models", lambda: {"glomface-light": model_dir})
     assert AlignmentModel.load("glomface-light").config.name == "constant"
     with pytest.raises(ModelError, match="unknown model 'glomface-lite': did you mean 'glomface-light'"):

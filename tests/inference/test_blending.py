@@ -23,9 +23,9 @@ def flat(colour: tuple[int, int, int], height: int = 160, width: int = 200) -> I
 def crop_of(
     image_rgb: Image, crop: Crop, mask: NDArray[np.float32], gain: float = 1.0, lift: float = 0.0
 ) -> RestoredCrop:
-    """A restorer that knows the truth, but in another light."""
-    truth = crop.extract(image_rgb, len(mask)).astype(np.float32)
-    return RestoredCrop(crop, np.clip(truth * gain + lift, 0, 255).astype(np.uint8), mask)
+    """A restorer that returns the ground truth in another light."""
+    ground_truth = crop.extract(image_rgb, len(mask)).astype(np.float32)
+    return RestoredCrop(crop, np.clip(ground_truth * gain + lift, 0, 255).astype(np.uint8), mask)
 
 
 def square_mask(low: int = 20, high: int = 44, size: int = SIZE) -> NDArray[np.float32]:
@@ -54,7 +54,7 @@ def test_no_byte_differs_outside_the_mask_or_outside_the_crops(
     seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
-    picture = rng.integers(0, 256, (*shape, 3), np.uint8)
+    image = rng.integers(0, 256, (*shape, 3), np.uint8)
     crops = [Crop((centre[0] + 20 * i, centre[1]), side, angle) for i in range(faces)]
     coarse = rng.random((faces, 4, 4)).astype(np.float32) ** 2
     found = [
@@ -65,12 +65,12 @@ def test_no_byte_differs_outside_the_mask_or_outside_the_crops(
         )
         for crop, cells in zip(crops, coarse, strict=True)
     ]
-    original = picture.copy()
-    restored, mask = blend(picture, found)
-    np.testing.assert_array_equal(picture, original)
+    original = image.copy()
+    restored, mask = blend(image, found)
+    np.testing.assert_array_equal(image, original)
     assert restored.dtype == np.uint8
-    assert (restored.shape, mask.shape) == (picture.shape, shape)
-    np.testing.assert_array_equal(restored[~mask], picture[~mask])
+    assert (restored.shape, mask.shape) == (image.shape, shape)
+    np.testing.assert_array_equal(restored[~mask], image[~mask])
     y, x = np.nonzero(mask)
     inside = [np.abs(crop.to_unit(np.stack([x, y], axis=1).astype(np.float32))).max(axis=1) <= 1.2 for crop in crops]
     assert not mask.any() or np.any(inside, axis=0).all() or side < 20  # half a pixel is much of a tiny crop
@@ -89,35 +89,35 @@ def test_another_light_leaves_no_seam(portrait: Image) -> None:
 
 
 def test_an_occluder_that_the_crop_cuts_off_lends_no_colour(skin: tuple[int, int, int]) -> None:
-    picture = flat(skin)
-    picture[80:] = GREEN
+    image = flat(skin)
+    image[80:] = GREEN
     crop = Crop((100.0, 80.0), 90.0)
     mask = np.zeros((SIZE, SIZE), np.float32)
     mask[SIZE // 2 :] = 1
-    restored, covered = blend(picture, [RestoredCrop(crop, flat(skin, SIZE, SIZE), mask)])
+    restored, covered = blend(image, [RestoredCrop(crop, flat(skin, SIZE, SIZE), mask)])
     assert np.abs(restored[covered].astype(int) - np.array(skin)).max() <= 1
     assert (restored[130:] == np.array(GREEN)).all()
 
 
 def test_an_occluder_larger_than_its_mask_lends_no_colour(skin: tuple[int, int, int]) -> None:
-    picture = flat(skin)
-    picture[50:110, 70:130] = GREEN
+    image = flat(skin)
+    image[50:110, 70:130] = GREEN
     crop = Crop((100.0, 80.0), 90.0)
     found = RestoredCrop(crop, flat((190, 145, 128), SIZE, SIZE), square_mask(26, 38))  # an eighth too dark
-    restored, covered = blend(picture, [found])
+    restored, covered = blend(image, [found])
     assert np.abs(restored[covered].astype(int) - np.array(skin)).max() <= 3
 
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_what_two_crops_show_is_painted_by_the_face_it_belongs_to(first: int) -> None:
-    picture = flat((100, 100, 100))
+    image = flat((100, 100, 100))
     crops = [Crop((70.0, 80.0), 80.0), Crop((130.0, 80.0), 80.0)]
     whole = np.ones((SIZE, SIZE), np.float32)
     found = [
         RestoredCrop(crop, flat(colour, SIZE, SIZE), whole)
         for crop, colour in zip(crops, ((110, 0, 0), (0, 110, 0)), strict=True)
     ]
-    restored, _ = blend(picture, [found[first], found[1 - first]])
+    restored, _ = blend(image, [found[first], found[1 - first]])
     assert (restored[50:110, 40:98] == (110, 0, 0)).all()
     assert (restored[50:110, 102:160] == (0, 110, 0)).all()
 
@@ -157,7 +157,7 @@ def test_the_membrane_of_nothing_is_flat() -> None:
 
 
 def test_work_stops_between_faces() -> None:
-    picture = flat((100, 100, 100))
+    image = flat((100, 100, 100))
     found = [
         RestoredCrop(Crop((40.0 + 40 * i, 80.0), 40.0), flat((90, 90, 90), 32, 32), np.ones((32, 32), np.float32))
         for i in range(3)
@@ -170,7 +170,7 @@ def test_work_stops_between_faces() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        blend(picture, found, check)
+        blend(image, found, check)
     assert len(calls) == 2
 
 
@@ -191,15 +191,15 @@ def test_a_large_face_gets_the_grain_of_its_skin(skin: tuple[int, int, int]) -> 
 
 def test_memory_is_bounded_by_the_photograph_and_not_by_the_number_of_faces() -> None:
     height, width = 1200, 1600
-    picture = np.full((height, width, 3), 120, np.uint8)
+    image = np.full((height, width, 3), 120, np.uint8)
     mask = np.zeros((32, 32), np.float32)
     mask[10:22, 10:22] = 1
     faces = [RestoredCrop(Crop((800.0 + i, 600.0), 1500.0), flat((110, 110, 110), 32, 32), mask) for i in range(24)]
     tracemalloc.start()
-    blend(picture, faces[:2])
+    blend(image, faces[:2])
     few = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
-    blend(picture, faces)
+    blend(image, faces)
     many = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert many < 1.2 * few

@@ -20,10 +20,10 @@ def face(face_unit: Points) -> Face:
     return Face(Box(160, 200, 440, 470), 0.9, points, ones, ones, Pose(0, 0, 0), five_points(IBUG68, points))
 
 
-def test_the_picture_given_is_not_drawn_on(face: Face) -> None:
-    picture = GREY.copy()
-    drawn = draw_faces(picture, [face], IBUG68)
-    np.testing.assert_array_equal(picture, GREY)
+def test_the_image_given_is_not_drawn_on(face: Face) -> None:
+    image = GREY.copy()
+    drawn = draw_faces(image, [face], IBUG68)
+    np.testing.assert_array_equal(image, GREY)
     assert drawn.shape == GREY.shape
     assert (drawn != GREY).any()
 
@@ -36,11 +36,11 @@ def test_pixels_away_from_the_face_stay_as_they_were(portrait: Image, face: Face
     assert not changed[:, 90:].any()
 
 
-def test_a_seen_landmark_is_green_and_a_hidden_one_orange(face: Face) -> None:
+def test_a_visible_landmark_is_green_and_an_occluded_one_orange(face: Face) -> None:
     x, y = face.landmarks[8].round().astype(int)
-    hidden = replace(face, visibility=np.zeros(68, np.float32))
+    occluded = replace(face, visibility=np.zeros(68, np.float32))
     assert tuple(draw_faces(GREY, [face], IBUG68)[y, x]) == VISIBLE_COLOUR
-    assert tuple(draw_faces(GREY, [hidden], IBUG68)[y, x]) == OCCLUDED_COLOUR
+    assert tuple(draw_faces(GREY, [occluded], IBUG68)[y, x]) == OCCLUDED_COLOUR
 
 
 def test_marks_grow_with_the_face(face: Face) -> None:

@@ -47,7 +47,7 @@ def test_without_visibility_every_region_stays() -> None:
     assert supported_mask(crop, points(), None) is crop
 
 
-def test_regions_are_judged_one_by_one() -> None:
+def test_regions_are_decided_one_by_one() -> None:
     crop = crop_with_region(0.6, 8)
     crop.mask[45:55, 45:55] = 0.6
     found = supported_mask(crop, points(), np.array([0.9, 0.1], np.float32))

@@ -10,13 +10,13 @@ GREY = np.full((100, 120, 3), 128, np.uint8)
 FOUND = [Detection(Box(10, 10, 50, 60), 0.9), Detection(Box(60, 10, 100, 60), 0.8)]
 
 
-def told(_: Image) -> list[Detection]:
-    """A detector of one's own is any function from a picture to detections."""
+def fixed_detector(_: Image) -> list[Detection]:
+    """A detector of one's own is any function from an image to detections."""
     return FOUND
 
 
 def test_faces_have_all_their_fields_in_the_detectors_order(model_dir: Path) -> None:
-    faces = Pipeline(model_dir, told)(GREY)
+    faces = Pipeline(model_dir, fixed_detector)(GREY)
     assert [face.box for face in faces] == [detection.box for detection in FOUND]
     assert [face.score for face in faces] == [0.9, 0.8]
     for face in faces:
@@ -43,7 +43,7 @@ def test_a_pipeline_without_detector_needs_boxes(model_dir: Path) -> None:
         Pipeline(model_dir, detector=None)(GREY)
 
 
-def test_a_face_cut_by_the_pictures_edge_is_aligned(model_dir: Path) -> None:
+def test_a_face_cut_by_the_edge_of_the_image_is_aligned(model_dir: Path) -> None:
     (face,) = Pipeline(model_dir, detector=None)(GREY, boxes=[(-30, -20, 30, 40)])
     assert np.isfinite(face.landmarks).all()
 
@@ -73,7 +73,7 @@ def test_a_box_that_holds_no_face_is_named(model_dir: Path, box: tuple[float, ..
 @pytest.mark.parametrize("image", [GREY[..., 0], GREY / 255, GREY[..., :1], "face.jpg"])
 def test_what_is_not_rgb_of_8_bits_is_refused(model_dir: Path, image: Image) -> None:
     with pytest.raises(ValueError, match="expected an RGB image"):
-        Pipeline(model_dir, told)(image)
+        Pipeline(model_dir, fixed_detector)(image)
 
 
 def test_one_box_instead_of_a_list_is_named(model_dir: Path) -> None:

@@ -67,7 +67,7 @@ def face(model: AlignmentModel, portrait: Image) -> Face:
     return found
 
 
-def test_an_exported_pfld_says_what_torch_says_without_its_pose_net(
+def test_an_exported_pfld_equals_torch_without_its_pose_net(
     weights: Path, pfld_dir: Path, model: AlignmentModel, portrait: Image
 ) -> None:
     config = json.loads((pfld_dir / "config.json").read_text())
@@ -93,7 +93,7 @@ def test_what_the_model_does_not_predict_is_none(model: AlignmentModel, portrait
         assert found.uncertainty_px is None
 
 
-def test_portraits_are_not_packed_by_a_model_that_cannot_tell_bare_ones(
+def test_portraits_are_not_packed_by_a_model_without_visibility(
     pfld_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare = [
@@ -111,9 +111,9 @@ def test_portraits_are_not_packed_by_a_model_that_cannot_tell_bare_ones(
 
 
 def test_its_files_have_nothing_in_those_places(
-    pfld_dir: Path, portrait: Image, picture: Callable[..., Path], tmp_path: Path
+    pfld_dir: Path, portrait: Image, write_image: Callable[..., Path], tmp_path: Path
 ) -> None:
-    photo, out = picture("photo.png", portrait), tmp_path / "out"
+    photo, out = write_image("photo.png", portrait), tmp_path / "out"
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({str(photo): [BOX]}))
     saved = ["--save", "json", "csv", "pts", "overlay", "aligned"]
@@ -127,7 +127,7 @@ def test_its_files_have_nothing_in_those_places(
     assert {path.name for path in out.iterdir()} >= {"photo.pts", "photo.overlay.png", "photo.0.aligned-112.png"}
 
 
-def test_its_landmarks_are_drawn_as_seen(model: AlignmentModel, face: Face, portrait: Image) -> None:
+def test_its_landmarks_are_drawn_as_visible(model: AlignmentModel, face: Face, portrait: Image) -> None:
     drawn = draw_faces(portrait, [face], model.scheme)
     seen = draw_faces(portrait, [replace(face, visibility=np.ones(68, np.float32))], model.scheme)
     np.testing.assert_array_equal(drawn, seen)
@@ -149,7 +149,7 @@ def states(faces: Sequence[TrackedFace]) -> list[tuple[int, str]]:
     return [(face.id, face.state) for face in faces]
 
 
-def test_a_tracked_face_is_there_as_long_as_the_detector_says_so(
+def test_a_tracked_face_is_there_as_long_as_the_detector_finds_it(
     model: AlignmentModel, portrait: Image, tmp_path: Path
 ) -> None:
     watched = Watched()
@@ -162,7 +162,7 @@ def test_a_tracked_face_is_there_as_long_as_the_detector_says_so(
             add(Frame(index, index / 10, portrait), faces)
             seen.append(states(faces))
     assert seen[14] == [(1, "tracked")]
-    assert (1, "covered") in seen[21]  # the detector's look of the second second has found nothing
+    assert (1, "covered") in seen[21]  # the search in the second second has found nothing
     assert seen[26] == [(1, "tracked")]
     assert seen[44] == [(1, "lost")]
     lines = [json.loads(line)["faces"][0] for line in (tmp_path / "a.jsonl").read_text().splitlines()]
@@ -172,8 +172,10 @@ def test_a_tracked_face_is_there_as_long_as_the_detector_says_so(
         assert next(csv.DictReader(file))["visibility0"] == ""
 
 
-def test_the_service_answers_with_null(model: AlignmentModel, portrait: Image, picture: Callable[..., Path]) -> None:
-    photo = picture("photo.png", portrait).read_bytes()
+def test_the_service_answers_with_null(
+    model: AlignmentModel, portrait: Image, write_image: Callable[..., Path]
+) -> None:
+    photo = write_image("photo.png", portrait).read_bytes()
     with TestClient(build_app(Pipeline(model, Watched())), base_url="http://localhost") as client:
         answer = client.post("/align", files={"file": ("photo.png", photo, "image/png")})
         assert answer.status_code == 200
@@ -181,14 +183,16 @@ def test_the_service_answers_with_null(model: AlignmentModel, portrait: Image, p
         assert (entry["visibility"], entry["uncertainty"]) == (None, None)
 
 
-def test_a_shard_has_null(model: AlignmentModel, portrait: Image, picture: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_shard_has_null(
+    model: AlignmentModel, portrait: Image, write_image: Callable[..., Path], tmp_path: Path
+) -> None:
     pytest.importorskip("pyarrow", reason="batches need pyarrow: pip install '.[batch]'")
     import pyarrow.parquet as pq
 
     from unveil.batch.plan import Recipe, open_plan
     from unveil.batch.shards import BatchJob, write_shard
 
-    plan = open_plan([str(picture("photo.png", portrait))], tmp_path / "out", Recipe())
+    plan = open_plan([str(write_image("photo.png", portrait))], tmp_path / "out", Recipe())
     (shard,) = plan.missing(tmp_path / "out")
     job = BatchJob(plan.recipe, plan.columns, tmp_path / "out", Path.cwd())
     write_shard(shard, job, Pipeline(model, Watched()))
@@ -197,12 +201,12 @@ def test_a_shard_has_null(model: AlignmentModel, portrait: Image, picture: Calla
     assert (row["visibility"], row["uncertainty"], len(row["landmarks"])) == (None, None, 136)
 
 
-def test_evaluation_leaves_out_what_is_said_of_visibility(
+def test_evaluation_leaves_out_visibility(
     pfld_dir: Path, drawn_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = ["--models", str(pfld_dir), "--dataset", "folder", "--root", str(drawn_folder), "--occlude", "mask"]
-    assert main(["evaluate", *asked, "--save", "report", "--json", "figures.json"]) == 0
+    arguments = ["--models", str(pfld_dir), "--dataset", "folder", "--root", str(drawn_folder), "--occlude", "mask"]
+    assert main(["evaluate", *arguments, "--save", "report", "--json", "figures.json"]) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert "nme_ocular_occluded" in str(figures)
     assert "visibility_ece" not in str(figures)

@@ -15,14 +15,14 @@ from unveil.inference import pipeline as pipelines
 from unveil.inference.drawing import PANEL_SIDES
 from unveil.types import Box, Detection, Image
 
-Picture = Callable[..., Path]
+WriteImage = Callable[..., Path]
 Restore = Callable[..., int]
 ROOT = Path(__file__).parents[2]
 GREEN = (20, 200, 30)
 
 
 def square(image_rgb: Image) -> list[Detection]:
-    """Finds one face, the middle of the picture, unless it is black."""
+    """Finds one face, the middle of the image, unless it is black."""
     height, width = image_rgb.shape[:2]
     box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
     return [Detection(box, 0.9)] if image_rgb.any() else []
@@ -57,10 +57,16 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_a_picture_gives_all_that_is_asked_for(
-    restore: Restore, picture: Picture, masked: Image, tmp_path: Path, capsys: Any, model_dir: Path, restorer_dir: Path
+def test_an_image_gives_all_requested_files(
+    restore: Restore,
+    write_image: WriteImage,
+    masked: Image,
+    tmp_path: Path,
+    capsys: Any,
+    model_dir: Path,
+    restorer_dir: Path,
 ) -> None:
-    picture("a.png", masked)
+    write_image("a.png", masked)
     assert restore("a.png", "--save", "restored", "mask", "overlay", "comparison") == 0
     kinds = ["comparison", "mask", "overlay", "restored"]
     assert written(tmp_path / "out") == [f"a.{kind}.png" for kind in kinds]
@@ -80,10 +86,10 @@ def test_a_picture_gives_all_that_is_asked_for(
 
 
 def test_a_folder_gives_its_tree_and_a_second_run_leaves_the_first_ones_files_alone(
-    restore: Restore, picture: Picture, masked: Image, tmp_path: Path
+    restore: Restore, write_image: WriteImage, masked: Image, tmp_path: Path
 ) -> None:
-    picture("in/a.png", masked)
-    picture("in/deep/b.jpg", masked)
+    write_image("in/a.png", masked)
+    write_image("in/deep/b.jpg", masked)
     assert restore("in", "--save", "restored", "mask", out="in") == 0
     first = written(tmp_path / "in")
     assert first == ["a.mask.png", "a.png", "a.restored.png", "deep/b.jpg", "deep/b.mask.png", "deep/b.restored.png"]
@@ -91,25 +97,25 @@ def test_a_folder_gives_its_tree_and_a_second_run_leaves_the_first_ones_files_al
     assert written(tmp_path / "again") == ["a.mask.png", "a.restored.png", "b.mask.png", "b.restored.png"]
 
 
-def test_a_picture_without_a_face_comes_out_as_it_went_in(
-    restore: Restore, picture: Picture, tmp_path: Path, capsys: Any
+def test_an_image_without_a_face_comes_out_as_it_went_in(
+    restore: Restore, write_image: WriteImage, tmp_path: Path, capsys: Any
 ) -> None:
-    picture("black.png", np.zeros((50, 50, 3), np.uint8))
+    write_image("black.png", np.zeros((50, 50, 3), np.uint8))
     assert restore("black.png") == 0
     assert not read_image(tmp_path / "out/black.restored.png").any()
     (line,) = errors(capsys)
     assert line.startswith("warning: black.png: no face found")
 
 
-def test_boxes_skip_detection(restore: Restore, picture: Picture, masked: Image, tmp_path: Path) -> None:
-    picture("a.png", masked)
+def test_boxes_skip_detection(restore: Restore, write_image: WriteImage, masked: Image, tmp_path: Path) -> None:
+    write_image("a.png", masked)
     (tmp_path / "boxes.json").write_text('{"a.png": [[30, 20, 90, 80]]}')
     assert restore("a.png", "--boxes", "boxes.json", "--save", "mask") == 0
     assert read_image(tmp_path / "out/a.mask.png")[50, 60].all()
 
 
 @pytest.mark.parametrize("kind", ["grey", "rgba", "16-bit"])
-def test_pictures_of_other_kinds_are_restored(
+def test_images_of_other_kinds_are_restored(
     restore: Restore, masked: Image, tmp_path: Path, kind: str, skin: tuple[int, int, int]
 ) -> None:
     bgr = cv2.cvtColor(masked, cv2.COLOR_RGB2BGR)
@@ -125,10 +131,10 @@ def test_pictures_of_other_kinds_are_restored(
         assert np.abs(restored.astype(int) - np.array(skin)).max() <= 2
 
 
-def test_a_file_that_is_no_picture_is_one_line_and_the_others_go_on(
-    restore: Restore, picture: Picture, masked: Image, tmp_path: Path, capsys: Any
+def test_a_file_that_is_no_image_is_one_line_and_the_others_go_on(
+    restore: Restore, write_image: WriteImage, masked: Image, tmp_path: Path, capsys: Any
 ) -> None:
-    picture("good.png", masked)
+    write_image("good.png", masked)
     (tmp_path / "text.jpg").write_bytes(b"some text")
     assert restore("text.jpg", "good.png") == 1
     (line,) = errors(capsys)
@@ -146,17 +152,17 @@ def test_a_file_that_is_no_picture_is_one_line_and_the_others_go_on(
         (("--threads", "0"), "error: --threads 0"),
     ],
 )
-def test_what_concerns_all_pictures_is_one_line_and_nothing_is_written(
-    restore: Restore, picture: Picture, tmp_path: Path, capsys: Any, arguments: tuple[str, ...], complaint: str
+def test_what_concerns_all_images_is_one_line_and_nothing_is_written(
+    restore: Restore, write_image: WriteImage, tmp_path: Path, capsys: Any, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    picture("a.png")
+    write_image("a.png")
     assert restore("a.png", *arguments) == 2
     (line,) = errors(capsys)
     assert line.startswith(complaint)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_turned_by_exif_comes_out_upright(restore: Restore, masked: Image, tmp_path: Path) -> None:
+def test_an_image_turned_by_exif_comes_out_upright(restore: Restore, masked: Image, tmp_path: Path) -> None:
     encoded, data = cv2.imencode(".jpg", np.rot90(masked)[..., ::-1])
     assert encoded
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # turn it clockwise
@@ -182,7 +188,7 @@ def test_the_example_draws_a_sheet(
     assert "config.json: No such file" in capsys.readouterr().err
 
 
-def test_help_says_that_what_is_painted_is_a_guess(capsys: Any) -> None:
+def test_help_states_that_what_is_painted_is_a_guess(capsys: Any) -> None:
     assert main(["restore", "--help"]) == 0
     assert "a guess" in capsys.readouterr().out
     assert Options(source=("a.jpg",)).restorer == "gan-ia-light"

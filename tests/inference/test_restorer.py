@@ -134,7 +134,7 @@ def test_shipped_restorers_are_no_landmark_models() -> None:
     assert not models.keys() & restorers.keys()
 
 
-# From a picture to the restored picture
+# From an image to the restored image
 
 
 @pytest.fixture(scope="module")
@@ -143,18 +143,18 @@ def pipeline(model_dir: Path, restorer_dir: Path) -> Pipeline:
 
 
 def test_what_covers_a_face_is_gone_and_nothing_else_changes(pipeline: Pipeline, skin: tuple[int, int, int]) -> None:
-    picture = flat(skin)
-    picture[70:100, 80:120] = GREEN
-    picture[:10] = (0, 0, 250)
-    found = pipeline.restore(picture, [BOX])
+    image = flat(skin)
+    image[70:100, 80:120] = GREEN
+    image[:10] = (0, 0, 250)
+    found = pipeline.restore(image, [BOX])
     assert found.mask[70:100, 80:120].all()
     assert found.mask.sum() < 2 * 30 * 40
-    np.testing.assert_array_equal(found.image[~found.mask], picture[~found.mask])
+    np.testing.assert_array_equal(found.image[~found.mask], image[~found.mask])
     assert np.abs(found.image[found.mask].astype(int) - np.array(skin)).max() <= 2
     (before,), (after,) = found.before, found.after
     assert before.box == after.box == BOX
     np.testing.assert_array_equal(pipeline(found.image, [BOX])[0].visibility, after.visibility)
-    np.testing.assert_array_equal(pipeline(picture, [BOX])[0].visibility, before.visibility)
+    np.testing.assert_array_equal(pipeline(image, [BOX])[0].visibility, before.visibility)
 
 
 def test_a_face_with_nothing_in_front_comes_back_as_it_is(pipeline: Pipeline, portrait: Image) -> None:
@@ -166,37 +166,37 @@ def test_a_face_with_nothing_in_front_comes_back_as_it_is(pipeline: Pipeline, po
     assert pipeline.restore(portrait, []).before == []
 
 
-def test_a_pipeline_without_a_restorer_says_so(model_dir: Path) -> None:
+def test_a_pipeline_without_a_restorer_refuses_to_restore(model_dir: Path) -> None:
     with pytest.raises(ValueError, match="has no restorer; build it with restorer="):
         Pipeline(model_dir, detector=None).restore(flat((9, 9, 9)), [BOX])
 
 
 @pytest.mark.parametrize("side", [30, 2000])
 def test_small_and_huge_faces_are_restored(pipeline: Pipeline, skin: tuple[int, int, int], side: int) -> None:
-    picture = flat(skin, side * 6 // 5, side // 2)  # half of it lies outside, which takes half the time
+    image = flat(skin, side * 6 // 5, side // 2)  # half of it lies outside, which takes half the time
     low, high = side // 2, side * 3 // 4
-    picture[low:high, : side // 4] = GREEN
-    found = pipeline.restore(picture, [(-side / 2, side / 10, side / 2, side * 11 / 10)])
+    image[low:high, : side // 4] = GREEN
+    found = pipeline.restore(image, [(-side / 2, side / 10, side / 2, side * 11 / 10)])
     assert found.mask[low:high, : side // 4].all()
     assert np.abs(found.image.astype(int) - np.array(skin)).max() <= 2
 
 
 @pytest.mark.parametrize("box", [(-60, -50, 60, 50), (140, 100, 280, 230), (-150, 20, 20, 140), (-80, -80, 300, 300)])
-def test_a_face_partly_outside_the_picture_is_restored(
+def test_a_face_partly_outside_the_image_is_restored(
     pipeline: Pipeline, skin: tuple[int, int, int], box: tuple[float, ...]
 ) -> None:
-    picture = flat(skin)
+    image = flat(skin)
     x, y = (int(np.clip(value, 0, most)) for value, most in ((box[0] / 2 + box[2] / 2, 180), (box[3] - 40, 140)))
-    picture[max(y - 15, 0) : y + 15, max(x - 15, 0) : x + 15] = GREEN
-    found = pipeline.restore(picture, [box])
-    np.testing.assert_array_equal(found.image[~found.mask], picture[~found.mask])
+    image[max(y - 15, 0) : y + 15, max(x - 15, 0) : x + 15] = GREEN
+    found = pipeline.restore(image, [box])
+    np.testing.assert_array_equal(found.image[~found.mask], image[~found.mask])
     assert np.abs(found.image[found.mask].astype(int) - np.array(skin)).max(initial=0) <= 2
 
 
 def test_overlapping_faces_share_an_occluder(pipeline: Pipeline, skin: tuple[int, int, int]) -> None:
-    picture = flat(skin)
-    picture[60:110, 50:150] = GREEN
-    found = pipeline.restore(picture, [(40, 40, 110, 120), (90, 40, 160, 120)])
+    image = flat(skin)
+    image[60:110, 50:150] = GREEN
+    found = pipeline.restore(image, [(40, 40, 110, 120), (90, 40, 160, 120)])
     assert found.mask[60:110, 50:150].all()
     assert np.abs(found.image.astype(int) - np.array(skin)).max() <= 2
     assert len(found.before) == len(found.after) == 2

@@ -1,4 +1,4 @@
-"""The weights that ship: their size, and that they do on a photograph what their cards say."""
+"""The shipped weights: their size, and their results on a photograph."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_a_mask_is_found_and_taken_off_and_nothing_else_is_touched(pipeline: Pip
     assert mask_iou(masked.mask, found.mask) > 0.7  # what is replaced is a little larger than the occluder
     before, after = (np.abs(image.astype(int) - astronaut)[masked.mask].mean() for image in (masked.image, found.image))
     assert after < 0.7 * before
-    (seen,), (again,) = found.before, found.after
-    assert again.visibility is not None
-    assert seen.visibility is not None
-    assert again.visibility.mean() > seen.visibility.mean()
+    (covered_face,), (restored_face,) = found.before, found.after
+    assert restored_face.visibility is not None
+    assert covered_face.visibility is not None
+    assert restored_face.visibility.mean() > covered_face.visibility.mean()

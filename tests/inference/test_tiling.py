@@ -8,15 +8,15 @@ from unveil.types import Box, Detection, Image
 
 
 class BrightSquares:
-    """A detector of squares that are bright and at least 16 px wide; it counts its looks."""
+    """A detector of squares that are bright and at least 16 px wide; it counts its calls."""
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.calls = 0
 
     def __call__(self, image_rgb: Image) -> list[Detection]:
         import cv2
 
-        self.looks += 1
+        self.calls += 1
         assert max(image_rgb.shape[:2]) <= TILE_SIDE
         bright = (image_rgb[..., 0] > 200).astype(np.uint8)
         _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
@@ -31,14 +31,14 @@ def squares(height: int, width: int, side: int, *corners: tuple[int, int]) -> Im
     return image
 
 
-def test_a_large_picture_is_looked_at_small_and_its_boxes_come_back_large() -> None:
-    look = BrightSquares()
-    found = detect_faces(squares(3000, 4000, 800, (1000, 500)), look, 0.5)
-    assert look.looks == 1
+def test_a_large_image_is_searched_small_and_its_boxes_come_back_large() -> None:
+    detector = BrightSquares()
+    found = detect_faces(squares(3000, 4000, 800, (1000, 500)), detector, 0.5)
+    assert detector.calls == 1
     assert found[0].box == pytest.approx((1000, 500, 1800, 1300), abs=8)
 
 
-def test_small_faces_of_a_large_picture_are_found_in_tiles_and_once_each() -> None:
+def test_small_faces_of_a_large_image_are_found_in_tiles_and_once_each() -> None:
     corners = tuple((x, y) for x in range(60, 3900, 640) for y in range(40, 2900, 560))
     found = detect_faces(squares(3000, 4000, 60, *corners), BrightSquares(), 0.5)
     assert len(found) == len(corners)
@@ -52,10 +52,10 @@ def test_a_long_strip_keeps_enough_pixels_in_its_tiles() -> None:
     assert found[0].box == pytest.approx((11000, 300, 11060, 360), abs=5)
 
 
-def test_a_small_picture_is_not_cut_into_tiles() -> None:
-    look = BrightSquares()
-    assert detect_faces(squares(480, 640, 0), look, 0.5) == []
-    assert look.looks == 5  # as it is, three quarter turns, and a thumbnail
+def test_a_small_image_is_not_cut_into_tiles() -> None:
+    detector = BrightSquares()
+    assert detect_faces(squares(480, 640, 0), detector, 0.5) == []
+    assert detector.calls == 5  # as it is, three quarter turns, and a thumbnail
 
 
 def test_a_face_that_only_a_quarter_turn_shows_comes_back_unturned() -> None:
@@ -77,7 +77,7 @@ def test_of_two_boxes_of_one_face_the_better_stays() -> None:
 
 
 @given(st.integers(1, 6000), st.integers(1, 6000))
-def test_tiles_cover_the_picture_and_stay_inside(width: int, height: int) -> None:
+def test_tiles_cover_the_image_and_stay_inside(width: int, height: int) -> None:
     seen_x, seen_y = np.zeros(width, bool), np.zeros(height, bool)
     for x0, y0, x1, y1 in tiles(width, height):
         assert 0 <= x0 < x1 <= width

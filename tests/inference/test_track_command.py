@@ -86,7 +86,7 @@ def test_a_video_gives_a_drawn_video_and_a_line_a_frame(track: Track, tmp_path: 
 
 
 @pytest.mark.usefixtures("clip")
-def test_the_table_says_what_the_lines_say(track: Track, tmp_path: Path) -> None:
+def test_the_table_has_the_values_of_the_lines(track: Track, tmp_path: Path) -> None:
     assert track("clip.avi", "--save", "json", "csv", "--out", "results/a") == 0
     assert written(tmp_path / "results") == ["a.csv", "a.jsonl"]
     with (tmp_path / "results/a.csv").open(newline="") as file:
@@ -223,7 +223,7 @@ def test_a_video_without_a_face_is_a_warning(track: Track, tmp_path: Path, capsy
         (("--out", "."), ["clip.jsonl", "clip.webm"]),
     ],
 )
-def test_files_go_where_out_says(track: Track, tmp_path: Path, arguments: tuple[str, ...], expected: list[str]) -> None:
+def test_files_go_to_out(track: Track, tmp_path: Path, arguments: tuple[str, ...], expected: list[str]) -> None:
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert track("clip.avi", *arguments) == 0
     after = {path for path in tmp_path.rglob("*") if path.is_file()}
@@ -252,7 +252,7 @@ def test_an_option_that_cannot_be_is_one_line(
 
 
 class Camera:
-    """A `cv2.VideoCapture` of frames with these timestamps, which says that it has this rate."""
+    """A `cv2.VideoCapture` of frames with these timestamps, that states this rate."""
 
     def __init__(self, stamps_ms: list[float], fps: float = 0.0) -> None:
         self.stamps_ms, self.fps, self.at = stamps_ms, fps, -1
@@ -272,7 +272,7 @@ class Camera:
         pass
 
 
-def test_a_camera_that_is_gone_is_told_and_what_it_gave_is_kept(
+def test_a_camera_that_disconnects_is_reported_and_its_frames_are_kept(
     track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr("cv2.VideoCapture", lambda _: Camera([0.0] * 7))
@@ -289,7 +289,7 @@ def test_a_camera_that_is_gone_is_told_and_what_it_gave_is_kept(
     [
         ([0, 40, 80, 120], [0, 0.04, 0.08, 0.12]),
         ([0, 10, 200, 210], [0, 0.01, 0.2, 0.21]),  # a rate that varies
-        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),  # a backend that does not say
+        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),  # a backend without timestamps
         ([0, 40, 20, float("nan")], [0, 0.04, 0.08, 0.12]),
         ([0, 40, 1e12, 120], [0, 0.04, 0.08, 0.12]),
     ],

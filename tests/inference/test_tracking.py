@@ -32,7 +32,7 @@ class Stage(Pipeline):
         self.hidden: set[str] = set()
         self.scale, self.stretch, self.noise = 1.0, np.ones(2), 0.0
         self.looked: list[tuple[int, ...]] = []
-        self.asked: list[Box] = []
+        self.boxes: list[Box] = []
         self.rng = np.random.default_rng(0)
         self.gate: threading.Event | None = None  # the detector waits for it
         self.occluded = np.zeros(68, np.bool_)  # landmarks that the model cannot see and estimates badly
@@ -63,7 +63,7 @@ class Stage(Pipeline):
         return [self.face(tight_box(points_px)) for points_px in landmarks_px]
 
     def face(self, box: Box) -> Face:
-        self.asked.append(box)
+        self.boxes.append(box)
         middle, size = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2, np.hypot(box.x1 - box.x0, box.y1 - box.y0)
         near = min(self.visible(), key=lambda name: np.hypot(*(self.places[name] - middle)), default="")
         seen = near and np.hypot(*(self.places[near] - middle)) < 0.3 * size
@@ -260,11 +260,11 @@ def test_two_tracks_never_follow_one_face(stage: Stage, tracker: Tracker, clock:
     assert states(faces) == [(1, "tracked"), (2, "covered")]
 
 
-def test_a_face_outside_the_picture_is_not_looked_for(stage: Stage, tracker: Tracker, clock: Iterator[float]) -> None:
+def test_a_face_outside_the_image_is_not_tracked(stage: Stage, tracker: Tracker, clock: Iterator[float]) -> None:
     for x in range(560, 720, 4):
         stage.places["a"] = (float(x), 200.0)
         faces = tracker(FRAME, next(clock))
-    assert all((box.x0 + box.x1) / 2 < 660 for box in stage.asked)
+    assert all((box.x0 + box.x1) / 2 < 660 for box in stage.boxes)
     assert states(faces) == [(1, "covered")]
 
 
@@ -272,7 +272,7 @@ def test_large_frames_are_searched_small_and_boxes_come_back_in_their_pixels(sta
     tracker = Tracker(stage, search_side=320)
     (face,) = tracker(FRAME, 0.0)
     assert stage.looked == [(240, 320, 3)]
-    assert stage.asked[0] == pytest.approx(tight_box(stage.points("a")), abs=1e-3)
+    assert stage.boxes[0] == pytest.approx(tight_box(stage.points("a")), abs=1e-3)
     assert face.face.landmarks == pytest.approx(stage.points("a"))
 
 
@@ -332,7 +332,7 @@ def test_smoothing_does_not_depend_on_resolution(scale: float) -> None:
     assert smoothed(found * np.float32(scale)) == pytest.approx(smoothed(found) * scale, rel=1e-3, abs=1e-3 * scale)
 
 
-def test_the_shipped_model_says_when_a_face_is_covered_and_when_it_is_back(portrait: Image) -> None:
+def test_the_shipped_model_shows_when_a_face_is_covered_and_when_it_is_back(portrait: Image) -> None:
     tracker = Tracker(unveil.Pipeline())
     covered = portrait.copy()
     covered[50:220, 140:300] = (120, 110, 100)

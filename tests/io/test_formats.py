@@ -152,7 +152,7 @@ def test_a_missing_landmark_makes_a_face_invalid_unless_it_is_allowed(tmp_path: 
     )
 
 
-def test_coco_without_any_occluded_landmark_says_nothing_about_visibility(tmp_path: Path) -> None:
+def test_coco_without_any_occluded_landmark_has_no_visibility(tmp_path: Path) -> None:
     content = {**COCO, "annotations": COCO["annotations"][1:]}
     (face,) = faces_of(write_json(tmp_path / "a.json", content))
     assert face.visible is None

@@ -43,7 +43,7 @@ def saved(image: Any, kind: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg", ".ppm"])
-def test_a_picture_comes_back_as_rgb_in_every_format(ramp: Image, suffix: str) -> None:
+def test_an_image_comes_back_as_rgb_in_every_format(ramp: Image, suffix: str) -> None:
     options = {".webp": [cv2.IMWRITE_WEBP_QUALITY, 101], ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 100]}
     _, data = cv2.imencode(suffix, ramp[..., ::-1], options.get(suffix, []))
     read = decode_image(data.tobytes())
@@ -53,7 +53,7 @@ def test_a_picture_comes_back_as_rgb_in_every_format(ramp: Image, suffix: str) -
     assert np.abs(read.astype(int) - ramp).mean() < (2 if suffix == ".jpg" else 0.01)
 
 
-def test_a_grey_picture_becomes_rgb(ramp: Image) -> None:
+def test_a_grey_image_becomes_rgb(ramp: Image) -> None:
     grey = ramp[..., 0]
     np.testing.assert_array_equal(decode_image(encoded(".png", grey)), np.dstack([grey] * 3))
 
@@ -226,9 +226,9 @@ def test_the_first_frame_of_several_is_read_and_that_is_stated(
 ) -> None:
     first, *others = (pillow.fromarray(image) for image in (ramp, 255 - ramp, ramp // 2))
     data = saved(first, kind, save_all=True, append_images=others, **options)
-    said: list[str] = []
-    read = decode_image(data, "a", said.append)
-    assert said == [f"a: 3 {frames}; the first is used"]
+    messages: list[str] = []
+    read = decode_image(data, "a", messages.append)
+    assert messages == [f"a: 3 {frames}; the first is used"]
     assert np.abs(read.astype(int) - ramp).mean() < 5
     with pytest.warns(ImageWarning, match="the first is used"):
         decode_image(data)
@@ -256,11 +256,11 @@ def test_a_heic_without_the_plugin_is_one_line_that_names_it(ramp: Image, monkey
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff", ".bmp"])
-@pytest.mark.parametrize("share", [0.3, 0.7, 0.98])
-def test_a_cut_file_is_an_error_that_names_it(ramp: Image, suffix: str, share: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fraction", [0.3, 0.7, 0.98])
+def test_a_cut_file_is_an_error_that_names_it(ramp: Image, suffix: str, fraction: float, tmp_path: Path) -> None:
     data = encoded(suffix, ramp)
     path = tmp_path / f"cut{suffix}"
-    path.write_bytes(data[: int(share * len(data))])
+    path.write_bytes(data[: int(fraction * len(data))])
     with pytest.raises(ImageError, match=rf"cut\{suffix}: the .*(cut short|damaged)"):
         read_image(path)
 
@@ -271,7 +271,7 @@ def test_a_jpeg_whose_end_was_filled_with_zeros_is_cut(ramp: Image) -> None:
         decode_image(data[: len(data) // 2] + bytes(len(data)))
 
 
-def test_the_end_of_an_embedded_thumbnail_is_not_the_end_of_the_picture(ramp: Image) -> None:
+def test_the_end_of_an_embedded_thumbnail_is_not_the_end_of_the_image(ramp: Image) -> None:
     data = encoded(".jpg", ramp)
     thumbnail = b"\xff\xe1" + struct.pack(">H", 2 + len(data)) + data
     whole = data[:2] + thumbnail + data[2:]
@@ -305,7 +305,7 @@ def test_damaged_bytes_give_an_image_or_an_image_error(ramp: Image, kind: str) -
         (encoded(".png", np.zeros((1, 1, 3), np.uint8)), "1x1 pixels"),
     ],
 )
-def test_what_is_no_picture_is_one_line_that_names_the_file(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_what_is_no_image_is_one_line_that_names_the_file(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "face.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=complaint) as caught:
@@ -321,7 +321,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         read_image(tmp_path)
 
 
-def test_opencv_says_nothing_on_stderr(ramp: Image, capfd: pytest.CaptureFixture[str]) -> None:
+def test_opencv_writes_nothing_to_stderr(ramp: Image, capfd: pytest.CaptureFixture[str]) -> None:
     data = encoded(".tiff", ramp)
     with pytest.raises(ImageError):
         decode_image(data[:200])

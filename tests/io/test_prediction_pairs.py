@@ -1,4 +1,4 @@
-"""Predictions beside the truth: who belongs to whom, and what is said of those that belong to nobody."""
+"""Predictions paired with their ground truth, and the messages about faces without a partner."""
 
 import json
 import re
@@ -22,8 +22,8 @@ def shape(seed: int, points: int = 68) -> Points:
     return np.round(np.random.default_rng(seed).uniform(0, 200, (points, 2)), 2).astype(np.float32)
 
 
-TRUTH = {"a": shape(0), "b": shape(1), "image.003": shape(2)}
-PREDICTED = {name: points_px + np.float32(1) for name, points_px in TRUTH.items()}
+GROUND_TRUTH = {"a": shape(0), "b": shape(1), "image.003": shape(2)}
+PREDICTED = {name: points_px + np.float32(1) for name, points_px in GROUND_TRUTH.items()}
 
 
 def as_pts(folder: Path, faces: Set) -> Path:
@@ -44,11 +44,11 @@ def found(points_px: Points) -> dict[str, object]:
     return {"landmarks": points_px.tolist(), "visibility": [0.5] * len(points_px)}
 
 
-def pairs_of(folder: Path, predicted: Set, true: Set = TRUTH, *, strict: bool = False) -> Pairs:
+def pairs_of(folder: Path, predicted: Set, true: Set = GROUND_TRUTH, *, strict: bool = False) -> Pairs:
     return read_pairs(as_json(folder, predicted), as_pts(folder / "truth", true), strict=strict)
 
 
-def test_of_several_faces_in_a_picture_the_one_like_the_truth_is_taken(tmp_path: Path) -> None:
+def test_of_several_faces_in_an_image_the_one_nearest_to_the_ground_truth_is_taken(tmp_path: Path) -> None:
     faces = [found(points_px) for points_px in (shape(0) + 300, shape(0) + 2, shape(0) * 2)]
     (tmp_path / "a.json").write_text(json.dumps({"image": "a.jpg", "scheme": "ibug68", "faces": faces}), "utf-8")
     pairs = read_pairs(tmp_path / "a.json", as_pts(tmp_path / "truth", {"a": shape(0)}), strict=True)
@@ -56,11 +56,13 @@ def test_of_several_faces_in_a_picture_the_one_like_the_truth_is_taken(tmp_path:
 
 
 def test_where_a_stem_is_there_twice_the_folders_decide(tmp_path: Path) -> None:
-    truth = {"helen/1": shape(0), "lfpw/1": shape(1)}
-    pairs = pairs_of(tmp_path, {"/data/300w/lfpw/1": shape(1), "/data/300w/helen/1": shape(0)}, truth, strict=True)
+    ground_truth = {"helen/1": shape(0), "lfpw/1": shape(1)}
+    pairs = pairs_of(
+        tmp_path, {"/data/300w/lfpw/1": shape(1), "/data/300w/helen/1": shape(0)}, ground_truth, strict=True
+    )
     np.testing.assert_allclose(pairs.predicted_px, pairs.ground_truth_px, atol=2e-3)
     with pytest.raises(DataError, match=r"'1\.jpg': two ground truths, in .*helen/1\.pts and .*lfpw/1\.pts"):
-        pairs_of(tmp_path, {"1": shape(0)}, truth)
+        pairs_of(tmp_path, {"1": shape(0)}, ground_truth)
     (tmp_path / "other").mkdir()
     with pytest.raises(DataError, match=r"'x/1\.jpg' and .*'y/1\.jpg': two predictions for .*a/1\.pts; take one out"):
         pairs_of(tmp_path / "other", {"x/1": shape(0), "y/1": shape(0)}, {"a/1": shape(0)})
@@ -83,21 +85,21 @@ NAN[7] = np.nan
     ids=["missing", "wrong count", "NaN", "wrong shape", "broken and extra", "extra"],
 )
 def test_one_broken_pair_is_named_and_does_not_lose_the_rest(tmp_path: Path, predicted: Set, problem: str) -> None:
-    truth = {"a": shape(0), "b": shape(1)}
-    pairs = pairs_of(tmp_path, predicted, truth)
+    ground_truth = {"a": shape(0), "b": shape(1)}
+    pairs = pairs_of(tmp_path, predicted, ground_truth)
     assert len(pairs.problems) == 1
     assert re.search(problem, pairs.problems[0])
     assert pairs.names == ("a", "b")[: len(pairs)]
     with pytest.raises(DataError, match=problem):
-        pairs_of(tmp_path, predicted, truth, strict=True)
+        pairs_of(tmp_path, predicted, ground_truth, strict=True)
 
 
-def test_a_broken_truth_is_told_once_and_the_rest_goes_on(tmp_path: Path) -> None:
-    truth = as_pts(tmp_path / "truth", TRUTH)
-    (truth / "b.pts").write_text("1 2\n3 nan\n", "ascii")
-    pairs = read_pairs(as_json(tmp_path, PREDICTED), truth)
+def test_broken_ground_truth_is_reported_once_and_the_rest_goes_on(tmp_path: Path) -> None:
+    ground_truth = as_pts(tmp_path / "truth", GROUND_TRUTH)
+    (ground_truth / "b.pts").write_text("1 2\n3 nan\n", "ascii")
+    pairs = read_pairs(as_json(tmp_path, PREDICTED), ground_truth)
     assert pairs.names == ("a", "image.003")
-    assert pairs.problems == (f"{truth / 'b.pts'}, line 2: '3 nan' is not finite",)
+    assert pairs.problems == (f"{ground_truth / 'b.pts'}, line 2: '3 nan' is not finite",)
 
 
 def test_predictions_of_another_scheme_are_refused_by_its_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Predictions and truth from every kind of file, and what is said of files that are none."""
+"""Predictions and ground truth from every kind of file, and the messages about other files."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from unveil.types import Box, Face, Image, Points, Pose
 
 Set = Mapping[str, Points]
 Write = Callable[[Path, Set], Path | str]
-PICTURE: Image = np.zeros((9, 9, 3), np.uint8)
+IMAGE: Image = np.zeros((9, 9, 3), np.uint8)
 
 
 def shape(seed: int, points: int = 68) -> Points:
@@ -25,8 +25,8 @@ def shape(seed: int, points: int = 68) -> Points:
     return np.round(np.random.default_rng(seed).uniform(0, 200, (points, 2)), 2).astype(np.float32)
 
 
-TRUTH = {"a": shape(0), "b": shape(1), "image.003": shape(2)}
-PREDICTED = {name: points_px + np.float32(1) for name, points_px in TRUTH.items()}
+GROUND_TRUTH = {"a": shape(0), "b": shape(1), "image.003": shape(2)}
+PREDICTED = {name: points_px + np.float32(1) for name, points_px in GROUND_TRUTH.items()}
 
 
 def aligned(points_px: Points) -> Face:
@@ -66,7 +66,7 @@ def as_align_json(folder: Path, faces: Set) -> Path:
     for name, points_px in faces.items():
         path = folder / "out" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = image_json(f"photos/{name}.jpg", PICTURE, "glomface-light", "ibug68", [aligned(points_px)])
+        text = image_json(f"photos/{name}.jpg", IMAGE, "glomface-light", "ibug68", [aligned(points_px)])
         path.write_text(text, "utf-8")
     return folder / "out"
 
@@ -93,7 +93,7 @@ KINDS: dict[str, Write] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
-    pairs = read_pairs(KINDS[kind](tmp_path, PREDICTED), as_pts(tmp_path / "truth", TRUTH))
+    pairs = read_pairs(KINDS[kind](tmp_path, PREDICTED), as_pts(tmp_path / "truth", GROUND_TRUTH))
     assert pairs.names == ("a", "b", "image.003")
     assert pairs.problems == ()
     assert pairs.scheme is IBUG68
@@ -102,22 +102,29 @@ def test_predictions_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"align's pts"}))
-def test_the_truth_comes_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
+def test_the_ground_truth_comes_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
     (tmp_path / "predicted").mkdir()
-    pairs = read_pairs(as_json(tmp_path / "predicted", PREDICTED), KINDS[kind](tmp_path, TRUTH), strict=True)
+    pairs = read_pairs(as_json(tmp_path / "predicted", PREDICTED), KINDS[kind](tmp_path, GROUND_TRUTH), strict=True)
     np.testing.assert_allclose(pairs.predicted_px - pairs.ground_truth_px, 1, atol=2e-3)
 
 
 def test_one_npz_can_hold_both_and_which_landmarks_are_visible(tmp_path: Path) -> None:
-    path, truth_px = tmp_path / "oracle.npz", np.stack([shape(0), shape(1)])
+    path, ground_truth_px = tmp_path / "oracle.npz", np.stack([shape(0), shape(1)])
     visible = np.random.default_rng(0).random((2, 68)) < 0.5
-    np.savez(path, names=["a.jpg", "b.jpg"], truth=truth_px, one=truth_px + 1, two=truth_px + 2, visible=visible)
+    np.savez(
+        path,
+        names=["a.jpg", "b.jpg"],
+        ground_truth=ground_truth_px,
+        one=ground_truth_px + 1,
+        two=ground_truth_px + 2,
+        visible=visible,
+    )
     pairs = read_pairs(f"{path}:two", path)
     np.testing.assert_allclose(pairs.predicted_px - pairs.ground_truth_px, 2, atol=1e-4)
     np.testing.assert_array_equal(pairs.visible, visible)
     with pytest.raises(DataError, match=r"which array is the predictions\? One of .*npz:one, .*npz:two"):
         read_pairs(path, path)
-    with pytest.raises(DataError, match="no array 'three' in it; it has names, one, truth, two, visible"):
+    with pytest.raises(DataError, match="no array 'three' in it; it has ground_truth, names, one, two, visible"):
         read_pairs(f"{path}:three", path)
 
 
@@ -144,7 +151,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
     path.parent.mkdir(parents=True)
     path.write_text(content, "utf-8")
     with pytest.raises(DataError, match=complaint):
-        read_pairs(path, as_pts(tmp_path, TRUTH))
+        read_pairs(path, as_pts(tmp_path, GROUND_TRUTH))
 
 
 def test_a_folder_without_landmarks_and_a_path_to_nothing_are_named(tmp_path: Path) -> None:

@@ -25,9 +25,11 @@ FIVE = np.array([[15, 20], [35, 20], [25, 30], [18, 40], [32, 40]], np.float32)
 def face(x: float, seed: int) -> Face:
     rng = np.random.default_rng(seed)
     landmarks = (rng.random((68, 2)) * 40 + [x, 10]).astype(np.float32)
-    shares = rng.random(68, np.float32)
+    visibility = rng.random(68, np.float32)
     box = Box(x, 10, x + 40, 60)
-    return Face(box, 0.9, landmarks, shares, shares * 3, Pose(1, 2, 3), (FIVE + np.array([x, 0])).astype(np.float32))
+    return Face(
+        box, 0.9, landmarks, visibility, visibility * 3, Pose(1, 2, 3), (FIVE + np.array([x, 0])).astype(np.float32)
+    )
 
 
 @pytest.fixture

@@ -32,13 +32,13 @@ def test_a_glob_mirrors_the_tree_below_its_fixed_part(tree: Path) -> None:
     assert outputs(str(tree / "in" / "*")) == ["a", "b"]
 
 
-def test_a_file_is_taken_whatever_its_name(tree: Path) -> None:
+def test_a_file_with_any_name_is_read(tree: Path) -> None:
     assert outputs("in/notes.txt") == ["notes"]
     (tree / "odd[1].jpg").touch()
     assert outputs("odd[1].jpg") == ["odd[1]"]
 
 
-def test_a_picture_named_twice_is_aligned_once(tree: Path) -> None:
+def test_an_image_named_twice_is_aligned_once(tree: Path) -> None:
     assert outputs("in/a.jpg", "in", str(tree / "in" / "a.jpg")) == ["a", "b", "deep/er/c"]
 
 
@@ -50,14 +50,14 @@ def test_outputs_inside_the_source_folder_are_not_sources(tree: Path) -> None:
     assert outputs("in", out="in/out") == ["a", "b", "deep/er/c"]
 
 
-def test_pictures_of_one_stem_do_not_write_over_one_another(tree: Path) -> None:
+def test_images_of_one_stem_do_not_write_over_one_another(tree: Path) -> None:
     (tree / "in" / "a.png").touch()
     (tree / "in" / "deep" / "a.jpg").touch()
     assert outputs("in/a.jpg", "in/a.png") == ["a.jpg", "a.png"]
     assert outputs("in/a.jpg", "in/deep/a.jpg") == ["a.jpg", "deep/a.jpg"]
 
 
-def test_a_picture_called_as_another_is_told_apart_is_told_apart_too(tree: Path) -> None:
+def test_an_image_named_like_the_output_of_another_gets_its_own_output(tree: Path) -> None:
     for name in ("x.jpg", "x.png", "x.jpg.jpg"):
         (tree / "twins" / name).parent.mkdir(exist_ok=True)
         (tree / "twins" / name).touch()
@@ -73,7 +73,7 @@ def test_a_pipe_in_a_folder_is_skipped_and_a_broken_link_is_not(tree: Path) -> N
     assert found.skipped == ("in/deep: skipped 1 file that is not an image: 1 .jpg",)
 
 
-def test_what_leads_to_no_picture_is_one_line_and_the_others_are_found(tree: Path) -> None:
+def test_what_leads_to_no_image_is_one_line_and_the_others_are_found(tree: Path) -> None:
     (tree / "empty").mkdir()
     found = find_sources(["empty", "in/*.gif", "in/a.jpg"], Path("out"))
     assert [str(source.output) for source in found.images] == ["a"]

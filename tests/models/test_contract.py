@@ -107,7 +107,7 @@ def input_of(case: str, scheme: Scheme, faces: int) -> Tensor:
 
 
 def tensors(output: object) -> list[Tensor]:
-    """The tensors of an output, whatever its type."""
+    """The tensors of an output of any type."""
     if isinstance(output, Tensor):
         return [output]
     assert isinstance(output, tuple)

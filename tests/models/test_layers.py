@@ -8,7 +8,7 @@ from unveil.models.layers import ScaledConv
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_depthwise_convolution_computes_in_float32_whatever_autocast_says(stride: int) -> None:
+def test_a_depthwise_convolution_computes_in_float32_under_autocast(stride: int) -> None:
     conv = ScaledConv(8, 8, 5, stride=stride, groups=8, relu=True)
     images = torch.rand(2, 8, 12, 12)
     expected = conv(images)

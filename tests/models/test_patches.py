@@ -39,11 +39,11 @@ def test_a_grid_is_centred_and_runs_row_by_row() -> None:
 def test_patches_lie_round_their_landmarks() -> None:
     points_px = torch.tensor([[[3.0, 2.0], [4.5, 3.25]]])
     step = 2 / 8  # one pixel of a map 8 pixels wide
-    seen = sample_patches(ramp(8, 8), to_unit(points_px, 8, 8), square_grid(3, step))
-    assert seen.shape == (1, 2, 9, 2)
-    torch.testing.assert_close(seen[0, :, 4], points_px[0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(seen[0, 1, 0], torch.tensor([3.5, 2.25]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(seen[0, 0, 8], torch.tensor([4.0, 3.0]), atol=1e-5, rtol=0)
+    samples = sample_patches(ramp(8, 8), to_unit(points_px, 8, 8), square_grid(3, step))
+    assert samples.shape == (1, 2, 9, 2)
+    torch.testing.assert_close(samples[0, :, 4], points_px[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(samples[0, 1, 0], torch.tensor([3.5, 2.25]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(samples[0, 0, 8], torch.tensor([4.0, 3.0]), atol=1e-5, rtol=0)
 
 
 def test_positions_learn_through_the_sampling() -> None:

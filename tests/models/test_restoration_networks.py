@@ -87,7 +87,7 @@ def test_a_face_is_restored_alike_alone_and_in_a_batch() -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_the_middle_is_dilated_as_the_paper_says_and_nothing_pools() -> None:
+def test_the_middle_is_dilated_as_in_the_paper_and_nothing_pools() -> None:
     network = Generator(GeneratorConfig())
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert [conv.dilation[0] for conv in convolutions if conv.dilation != (1, 1)] == [2, 4, 8, 16]
@@ -130,21 +130,21 @@ def test_self_attention_averages_h_by_the_softmax_of_f_and_g() -> None:
         attention.gamma.fill_(2.0)
     x = torch.zeros(1, 8, 1, 2)
     x[0, 0] = torch.tensor([[0.0, 1.0]])
-    # The place of 0 looks at both alike: 1/2. The place of 1 looks at 0 and 1 as exp(0) to exp(1).
+    # The place of 0 attends to both equally: 1/2. The place of 1 attends to 0 and 1 as exp(0) to exp(1).
     expected = torch.tensor([0 + 2 * 0.5, 1 + 2 * np.e / (1 + np.e)], dtype=torch.float32)
     torch.testing.assert_close(attention(x)[0, 0, 0], expected)
 
 
-def test_a_map_of_places_says_where_in_the_crop_something_lies_at_any_size() -> None:
+def test_the_position_map_has_the_place_in_the_crop_at_any_size() -> None:
     places = PositionEmbedding(2, 4)
     x = torch.rand(1, 2, 8, 8)
     assert torch.equal(places(x), x)
     with torch.no_grad():
         places.map[0, 1, 3, 0] = 1.0
     for side in (4, 8):
-        said = places(torch.zeros(1, 2, side, side))
-        assert said[0, 1].argmax() == side * (side - 1)
-        assert said[0, 0].abs().max() == 0
+        predicted = places(torch.zeros(1, 2, side, side))
+        assert predicted[0, 1].argmax() == side * (side - 1)
+        assert predicted[0, 0].abs().max() == 0
 
 
 def test_self_attention_can_be_left_out() -> None:
@@ -263,7 +263,7 @@ def _blurred(maps: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.avg_pool2d(doubled, 2)
 
 
-def test_the_patch_lies_round_the_mask_and_inside_the_picture() -> None:
+def test_the_patch_lies_round_the_mask_and_inside_the_image() -> None:
     mask = torch.zeros(3, 1, 16, 16)
     mask[0, 0, 4:8, 6:10] = 1  # centre 5.5, 7.5
     mask[1, 0, 15, 0] = 1
@@ -280,7 +280,7 @@ def test_a_patch_is_cut_by_whole_pixels_and_lets_gradients_through() -> None:
     assert float(images.grad.sum()) == 2 * 3 * 16
 
 
-def test_random_patches_stay_in_the_picture_and_follow_the_generator() -> None:
+def test_random_patches_stay_in_the_image_and_follow_the_generator() -> None:
     corners = random_corners(200, 16, 4, torch.Generator().manual_seed(1))
     assert (int(corners.min()), int(corners.max())) == (0, 12)
     assert torch.equal(corners, random_corners(200, 16, 4, torch.Generator().manual_seed(1)))

@@ -26,7 +26,7 @@ def test_nothing_is_drawn_without_contours_and_far_landmarks_do_no_harm() -> Non
     assert not draw_landmark_map(SQUARE + 1e9, AROUND, 32).any()
 
 
-def test_landmarks_are_as_far_off_on_average_as_was_asked() -> None:
+def test_landmarks_are_as_far_off_on_average_as_requested() -> None:
     points = np.random.default_rng(0).uniform(-0.6, 0.6, (68, 2)).astype(np.float32)
     rng = np.random.default_rng(1)
     off = [np.abs(perturb_landmarks(points, IBUG68.contours, 0.02, rng) - points).mean() for _ in range(200)]

@@ -1,4 +1,4 @@
-"""Schemes from TOML files: what is read, and what is said when a file is wrong."""
+"""Schemes from TOML files: what is read, and the messages about wrong files."""
 
 import json
 from dataclasses import replace
@@ -121,7 +121,7 @@ def test_a_scheme_is_found_by_name_or_by_file(tmp_path: Path) -> None:
         load_scheme("gone.toml")
 
 
-def test_a_description_says_all_that_a_scheme_is(tmp_path: Path) -> None:
+def test_a_description_has_all_of_a_scheme(tmp_path: Path) -> None:
     own = [read_scheme(written(tmp_path, FIVE)), *(replace(scheme, name="mine") for scheme in SCHEMES.values())]
     for scheme in own:
         assert scheme_from_dict(json.loads(json.dumps(scheme_to_dict(scheme)))) == scheme
@@ -134,7 +134,7 @@ def test_files_carry_a_scheme_of_ones_own_whole_and_a_built_in_one_by_name(tmp_p
     assert resolve_scheme("ibug68", None) is IBUG68
 
 
-def test_a_scheme_made_in_python_that_no_file_can_say_is_not_carried() -> None:
+def test_a_scheme_made_in_python_that_no_file_can_express_is_not_stored() -> None:
     parts, face = (Part("half", (0,)), Part("half", (1,))), Level("whole", (Part("face", (0, 1)),))
     for levels, complaint in (
         ((Level("regions", parts), face), "landmark 0 is in 0"),

@@ -1,4 +1,4 @@
-"""The shipped model behind a detector that knows the one portrait, so that nothing here waits for detection."""
+"""The shipped model behind a detector of one portrait, so that nothing here waits for detection."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ FACE = Box(178, 91, 269, 177)  # on the portrait of 512 x 512
 
 
 def find_face(image_rgb: Image) -> list[Detection]:
-    """The portrait's face, whatever the picture's size; none on a picture of one colour."""
+    """The portrait's face at any size of the image; none on an image of one colour."""
     height, width = image_rgb.shape[:2]
     scale = np.array([width, height, width, height]) / 512
     return [Detection(Box(*(np.array(FACE) * scale).tolist()), 0.9)] if np.ptp(image_rgb) else []

@@ -168,9 +168,9 @@ def test_another_presets_run_is_not_resumed_and_is_named(tmp_path: Path, capsys:
     (tmp_path / "config.json").write_text(LANDMARK_PRESETS["glomface-light"].model_dump_json())
     (tmp_path / "checkpoint.pt").touch()
     assert main(["train", "gan-ia", "--data", str(tmp_path), "--out", str(tmp_path), "--resume"]) == 2
-    said = capsys.readouterr().err
-    assert said.endswith("it is a run of 'glomface-light'; resume or copy it with a preset of that network\n")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.endswith("it is a run of 'glomface-light'; resume or copy it with a preset of that network\n")
+    assert message.count("\n") == 1
 
 
 def test_a_checkpoint_of_another_network_is_one_line_and_stays(drawn_folder: Path, tmp_path: Path) -> None:

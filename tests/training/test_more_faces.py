@@ -64,14 +64,14 @@ def test_a_run_from_when_there_was_one_fraction_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shares", "line"),
+    ("fractions", "line"),
     [("0.3 0.2", "--more-share 0.3 0.2: 2 for 1 sets of --more, more 8; give one each"), ("1.0", "less than 1")],
 )
 def test_fractions_that_do_not_fit_are_one_line(
-    shares: str, line: str, drawn_folder: Path, more_folder: Path, capsys: pytest.CaptureFixture[str]
+    fractions: str, line: str, drawn_folder: Path, more_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sets = ["--data", str(drawn_folder), "--more", str(more_folder)]
-    assert main(["train", "glomface-light", *sets, "--batch", "4", "--more-share", *shares.split()]) == 2
+    assert main(["train", "glomface-light", *sets, "--batch", "4", "--more-share", *fractions.split()]) == 2
     assert line in capsys.readouterr().err
 
 
@@ -98,9 +98,9 @@ def test_what_is_covered_in_the_image_itself_trains_as_occluded(drawn_folder: Pa
     )
     task = LandmarkTask(faces, config, [pack])
     batch = next(task.batches(0))
-    hidden = {tuple(np.flatnonzero(~seen)) for seen in batch["visible"].numpy()[:, 36:48]}
+    occluded = {tuple(np.flatnonzero(~visible)) for visible in batch["visible"].numpy()[:, 36:48]}
     mirrored = {faces.scheme.flip_order[point] - 36 for point in left}
-    assert hidden - {()} == {tuple(left - 36), tuple(sorted(mirrored))}
+    assert occluded - {()} == {tuple(left - 36), tuple(sorted(mirrored))}
 
 
 def test_a_joined_face_is_that_of_its_own_set(drawn_folder: Path, more_folder: Path) -> None:

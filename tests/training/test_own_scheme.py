@@ -89,9 +89,9 @@ def test_a_scheme_file_goes_from_the_folder_to_aligned_faces_and_is_named_once(
     assert main(["prepare", "folder", "--root", f"{five_folder}", "--out", f"{pack}", "--scheme", f"{scheme}"]) == 0
     scheme.unlink()
     assert main(["train", "glomface-light", "--data", f"{pack}", "--out", f"{run}", *f"{SIZES} {FEW}".split()]) == 0
-    heard = capsys.readouterr()
-    assert "without mask, sunglasses" in " ".join(heard.err.split())
-    assert "nme_ocular_clean" in heard.out
+    output = capsys.readouterr()
+    assert "without mask, sunglasses" in " ".join(output.err.split())
+    assert "nme_ocular_clean" in output.out
     assert main(["export", f"{run}/last.safetensors", "--out", f"{model}"]) == 0
     saves = ("json", "pts", "csv", "overlay", "aligned")
     assert (

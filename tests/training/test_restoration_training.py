@@ -24,9 +24,9 @@ from unveil.models.checkpoints import load_network
 from unveil.models.generator import ComponentName, Generator, GeneratorConfig, GeneratorOutput
 from unveil.schemes.ibug68 import COMPONENTS
 from unveil.schemes.scheme import IBUG68
-from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, AdversarialModel
+from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, REFINER, AdversarialModel
 from unveil.training.config import ScheduleConfig
-from unveil.training.gan import REFINER, GanTask
+from unveil.training.gan import GanTask
 from unveil.training.gan_config import GAN_PRESETS, DiscriminatorConfig, GanTrainConfig, RestorationTrainConfig
 from unveil.training.restoration import RestorationTask, make_pair, mean_metrics
 from unveil.training.task import set_trainable
@@ -116,7 +116,7 @@ def test_norms_collect_statistics_only_in_their_own_phase(task: GanTask) -> None
     assert int(norm.num_batches_tracked or 0) == 1
 
 
-def test_the_local_discriminator_judges_the_hole_and_all_of_a_bare_face(task: GanTask) -> None:
+def test_the_local_discriminator_gets_the_hole_and_all_of_a_bare_face(task: GanTask) -> None:
     assert isinstance(task.model, AdversarialModel)
     mask = torch.zeros(2, 1, 32, 32)
     mask[0, :, 4:12, 8:16] = 1
@@ -127,7 +127,7 @@ def test_the_local_discriminator_judges_the_hole_and_all_of_a_bare_face(task: Ga
     assert bool((patches[1] == 1).all())
 
 
-def test_the_global_discriminator_judges_the_whole_image(task: GanTask) -> None:
+def test_the_global_discriminator_gets_the_whole_image(task: GanTask) -> None:
     batch = task.prepare(next(task.batches(0)), torch.device("cpu"))
     restored = batch["clean"].clone().requires_grad_()
     assert isinstance(task.model, AdversarialModel)
@@ -184,9 +184,9 @@ def test_whole_faces_and_components_are_restored_by_either_network(
     restored, spec = registry.load_network(tmp_path / "last.safetensors")
     assert spec.component == component
     assert spec.margin == (1.4 if component else 1.15)
-    picture = task.sample_image(restored, task.prepare(next(task.batches(0)), torch.device("cpu")))
+    image = task.sample_image(restored, task.prepare(next(task.batches(0)), torch.device("cpu")))
     side = task.config.model.input_size
-    assert (picture.shape, picture.dtype) == ((3, 4 * side, 2 * side), torch.uint8)
+    assert (image.shape, image.dtype) == ((3, 4 * side, 2 * side), torch.uint8)
 
 
 @pytest.mark.parametrize("component", [None, "mouth"])
@@ -245,7 +245,7 @@ def test_components_have_the_names_that_settings_take() -> None:
     assert GeneratorConfig(component="nose").part == COMPONENTS[3]
 
 
-def test_a_components_window_is_cut_from_both_pictures_and_the_mask(task: GanTask) -> None:
+def test_a_components_window_is_cut_from_both_images_and_the_mask(task: GanTask) -> None:
     pair = task.validation[0]
     mouth = COMPONENTS[-1]
     window = component_pair(pair, mouth, 16)
@@ -272,7 +272,7 @@ def test_held_out_faces_neither_train_nor_change(task: GanTask, drawn_folder: Pa
         np.testing.assert_array_equal(pair.occluded, same.occluded)
 
 
-def test_a_kind_without_pictures_is_left_out_and_named(task: GanTask, drawn_folder: Path) -> None:
+def test_a_kind_without_images_is_left_out_and_named(task: GanTask, drawn_folder: Path) -> None:
     assert task.config.occlusion.weights == {"polygon": 1.0}
     assert task.notes == ("without sprite: the library has no pictures of it",)
     with pytest.raises(ValueError, match="no occluder is left of template; give a --library"):
@@ -313,7 +313,7 @@ def test_too_few_faces_are_one_clear_line(drawn_folder: Path) -> None:
         GanTask(read_faces(drawn_folder), many)
 
 
-def test_a_perfect_picture_has_no_error_and_doing_nothing_is_a_baseline(task: GanTask) -> None:
+def test_a_perfect_image_has_no_error_and_doing_nothing_is_a_baseline(task: GanTask) -> None:
     perfect = mean_metrics(task.validation, [pair.clean for pair in task.validation])
     assert perfect == {"psnr": pytest.approx(100), "ssim": pytest.approx(1), "error": 0}
     before = task.baselines()

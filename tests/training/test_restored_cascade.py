@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from unveil.baselines.cascade_training import ROOM, CascadeTask, CascadeTrainConfig
+from unveil.baselines.cascade_training import CascadeTask, CascadeTrainConfig
 from unveil.baselines.shape_indexed import cascade
 from unveil.cli.train import parse
 from unveil.data.pack import read_faces
 from unveil.models.checkpoints import NetworkSpec, build, weights_bytes
 from unveil.registry import load_network
 from unveil.training.config import ScheduleConfig
+from unveil.training.restored_views import ROOM
 
 SIZES = {"widths": (8, 8), "dilations": (2,), "head_channels": 8, "attention": False}
 
@@ -51,12 +52,12 @@ def test_a_restorer_that_sees_no_occluder_changes_no_view(drawn_folder: Path, se
     faces = read_faces(drawn_folder)
     plain, restored = CascadeTask(faces, config()), CascadeTask(faces, config(restorer=sees_nothing))
     for bare, seen in (
-        (plain.held_out_views()["clean"], restored.held_out_views()["clean"]),
-        (plain.held_out_views()["occluded"], restored.held_out_views()["occluded"]),
+        (plain.val_views()["clean"], restored.val_views()["clean"]),
+        (plain.val_views()["occluded"], restored.val_views()["occluded"]),
     ):
-        assert (seen.pictures.shape[1], seen.crops.shape) == (round(64 * ROOM), bare.crops.shape)
-        np.testing.assert_allclose(seen.truth, bare.truth, atol=1e-5)
-    bare, seen = plain.held_out_views()["clean"], restored.held_out_views()["clean"]
+        assert (seen.images.shape[1], seen.crops.shape) == (round(64 * ROOM), bare.crops.shape)
+        np.testing.assert_allclose(seen.ground_truth, bare.ground_truth, atol=1e-5)
+    bare, seen = plain.val_views()["clean"], restored.val_views()["clean"]
     assert np.abs(seen.crops.astype(int) - bare.crops).mean() < 4  # resampled twice
 
 
@@ -70,7 +71,7 @@ def test_training_views_are_those_of_a_run_without_a_restorer_but_wider(drawn_fo
     )
     plain = CascadeTask(faces, config(**bare)).training_views()
     wide = CascadeTask(faces, config(**bare, restorer=sees_nothing)).training_views()
-    np.testing.assert_allclose(wide.truth, plain.truth, atol=1e-4)
+    np.testing.assert_allclose(wide.ground_truth, plain.ground_truth, atol=1e-4)
     assert np.abs(wide.crops.astype(int) - plain.crops).mean() < 4
 
 
@@ -78,14 +79,14 @@ def test_every_stage_sees_the_faces_restored_round_its_own_shape(
     drawn_folder: Path, sees_everything: Path, tmp_path: Path
 ) -> None:
     task = CascadeTask(read_faces(drawn_folder), config(restorer=sees_everything))
-    views = task.held_out_views()["occluded"]
+    views = task.val_views()["occluded"]
     assert (views.crops[:, 16:48, 16:48] == 128).all()
-    assert not (views.crops == views.pictures[:, 13:77, 13:77]).all()
+    assert not (views.crops == views.images[:, 13:77, 13:77]).all()
     task.fit(tmp_path / "run")
     network, _ = load_network(tmp_path / "run/best.safetensors")
     moved = views.after(lambda features: np.full((len(features), 68, 2), 5, np.float32), last=False)
     assert (moved.crops != views.crops).any()  # the window has gone with the shape
-    found = cascade(views.pictures, views.shapes, network.as_stages(), task.restore)  # type: ignore[operator]
+    found = cascade(views.images, views.shapes, network.as_stages(), task.restore)  # type: ignore[operator]
     walked = views
     for number, stage in enumerate(network.as_stages(), start=1):  # type: ignore[operator]
         walked = walked.after(stage, last=number == 2)
