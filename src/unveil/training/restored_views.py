@@ -1,4 +1,4 @@
-"""Views of faces that a restorer has restored: what landmark networks are trained and validated on behind it.
+"""Restored views of faces, on which landmark networks behind a restorer train and validate.
 
 N faces, L landmarks, S pixels of a crop's side, W = `ROOM` x S pixels of the image that a restorer gets.
 """
@@ -59,7 +59,12 @@ def load_stage_restorers(path: Path, networks: Networks = NETWORKS) -> tuple[Res
 
 
 def of_stage(restorers: Sequence[T], stage: int) -> T:
-    """Return the restorer of a stage, counted from 0; the last one is for all stages from its own on."""
+    """Return the restorer of a stage.
+
+    Args:
+        restorers: One for each stage; the last one also serves the stages after it.
+        stage: The stage, counted from 0.
+    """
     return restorers[min(stage, len(restorers) - 1)]
 
 
@@ -88,10 +93,10 @@ def restore_with(restorer: Restorer, size: int) -> RestoreCrops:
 
 
 class RestoredViews:
-    """Restores the views of a network without stages.
+    """Restored views for a network without stages.
 
     In evaluation such a network gets the face restored around the mean shape, then around its own prediction. So half
-    of the training views are restored around the mean shape, the others around a shape between it and the face's.
+    of the training views are restored around the mean shape, the others around a shape between it and ground truth.
 
     Args:
         path: The restorer; see `load_stage_restorers`.
@@ -106,12 +111,20 @@ class RestoredViews:
 
     @staticmethod
     def wider(config: AugmentConfig) -> AugmentConfig:
-        """Return the augmentation of the images that the restorer gets."""
+        """Return the augmentation of the restorer's images, which are `ROOM` times as wide as the crop.
+
+        Args:
+            config: The augmentation of the crop.
+        """
         low, high = config.scale
         return config.model_copy(update={"scale": (ROOM * low, ROOM * high)})
 
     def batch(self, batch: Batch) -> Batch:
-        """Return a batch of images as bytes, (B, W, W, 3), restored and cut to the crop; its content is the seed."""
+        """Return a batch restored and cut to the crop; its content is the seed.
+
+        Args:
+            batch: A batch with images of bytes, (B, W, W, 3).
+        """
         truth = ROOM * batch["points_unit"].numpy()
         rng = np.random.default_rng(zlib.crc32(truth.tobytes()))
         share = np.where(rng.random(len(truth)) < 0.5, 0, rng.uniform(FAR, 1, len(truth)))[:, None, None]
@@ -148,7 +161,14 @@ class RestoredViews:
 def restored_views(
     path: Path | None, size: int, mean_shape: Points, scheme: Scheme, networks: Networks = NETWORKS
 ) -> RestoredViews | None:
-    """Return what restores the views of a run; None for a run without a restorer.
+    """Return the restored views of a run; None for a run without a restorer.
+
+    Args:
+        path: The restorer; see `load_stage_restorers`.
+        size: Side of the network's crop, pixels.
+        mean_shape: (L, 2) in unit coordinates.
+        scheme: The scheme of the faces.
+        networks: The builders to choose from.
 
     Raises:
         ValueError: The faces do not have the 68 points of ibug68, or the restorer cannot be loaded.
