@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from shutil import copytree, rmtree
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from unveil import Pipeline
 from unveil.baselines.coupled import coupled, restore_fn
 from unveil.cli import main
 from unveil.data.synthetic import write_drawn_faces
+from unveil.export import onnx_export
 from unveil.geometry import Crop, tight_box
 from unveil.inference.blending import RestoredCrop, blend, composite, replace_occluded
 from unveil.inference.restorer import Restorer
@@ -60,8 +62,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nn.init.constant_(network.get_parameter("head.bias"), 4.0)  # white, nearly certain that all is occluded
         run.mkdir()
         (run / "last.safetensors").write_bytes(weights_bytes(network, spec))
-    assert main(["export", str(folder / "runs"), "--out", str(folder / "model")]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, "to_onnx", once_per_network(onnx_export.to_onnx))
+        assert main(["export", str(folder / "runs"), "--out", str(folder / "model")]) == 0
     return folder
+
+
+def once_per_network(to_onnx: Any) -> Any:
+    """Convert networks of the same weights once, since each conversion takes seconds; six of the seven are the same."""
+    converted: dict[float, bytes] = {}
+
+    def convert(network: nn.Module, spec: NetworkSpec, opset: int) -> bytes:
+        key = sum(float(weight.double().sum()) for weight in network.state_dict().values())
+        if key not in converted:
+            converted[key] = to_onnx(network, spec, opset)
+        return converted[key]
+
+    return convert
 
 
 def test_the_exported_components_are_those_of_the_runs_in_their_order(folder: Path) -> None:

@@ -29,9 +29,14 @@ def config(**changes: object) -> RcprTrainConfig:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces, a run and its export, by the commands; exporting takes seconds."""
     folder = tmp_path_factory.mktemp("rcpr")
-    write_drawn_faces(folder / "faces", 24)
-    RcprTask(read_faces(folder / "faces"), config()).fit(folder / "run")
+    write_drawn_faces(folder / "faces", 12)
+    sizes = ["--stages", "3", "--regressors", "2", "--ferns", "2", "--depth", "3", "--starts", "3", "--rounds", "2"]
+    training = ["--input-size", "64", "--views", "2", "--view-starts", "4", "--pool", "20", "--shrinkage", "1"]
+    data = ["--data", str(folder / "faces"), "--out", str(folder / "run"), "--val-share", "0.3", "--threads", "1"]
+    assert main(["train", "rcpr", *data, *sizes, *training]) == 0
+    assert main(["export", str(folder / "run/best.safetensors"), "--out", str(folder / "model")]) == 0
     return folder
 
 
@@ -105,23 +110,14 @@ def test_a_run_has_weights_metrics_and_settings_and_loads_strictly(run: Path) ->
     assert {path.suffix for path in (run / "run").iterdir()} == {".safetensors", ".json"}  # and no pickle
 
 
-def test_it_is_trained_exported_and_evaluated_by_the_commands(tmp_path: Path) -> None:
-    faces, out = tmp_path / "faces", tmp_path / "run"
-    write_drawn_faces(faces, 12)
-    sizes = ["--stages", "3", "--regressors", "2", "--ferns", "2", "--input-size", "64", "--views", "1", "--pool", "20"]
-    assert main(["train", "rcpr", "--data", str(faces), "--out", str(out), "--val-share", "0.3", *sizes]) == 0
-    model = tmp_path / "model"
-    assert main(["export", str(out / "best.safetensors"), "--out", str(model)]) == 0
+def test_the_exported_model_is_evaluated_by_the_command(run: Path, tmp_path: Path) -> None:
     scores = tmp_path / "scores.json"
-    arguments = ["--models", str(model), "--dataset", "folder", "--root", str(faces), "--json", str(scores)]
-    assert main(["evaluate", *arguments]) == 0
+    arguments = ["--models", str(run / "model"), "--dataset", "folder", "--root", str(run / "faces")]
+    assert main(["evaluate", *arguments, "--json", str(scores)]) == 0
     assert 0 < json.loads(scores.read_text())["nme_ocular"] < 40
 
 
 def test_the_run_aligns_as_its_exported_model_does_and_goes_behind_a_restorer(run: Path) -> None:
-    from unveil.export.onnx_export import export_model
-
-    export_model(run / "run/best.safetensors", run / "model", "rcpr")
     faces = read_faces(run / "faces")
     image, box = faces.image(0), tight_box(faces.points_px[0])
     model = AlignmentModel.load(run / "model")
