@@ -6,14 +6,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import pytest
 
 from unveil.io import video_writer
-from unveil.io.video import Frame, open_video
+from unveil.io.video import Frame, Video, open_video
 from unveil.io.video_sources import VideoError, expand_sources, output_name, source_name
 from unveil.io.video_writer import write_video
 from unveil.types import Image
@@ -42,7 +42,9 @@ def encode(path: Path, count: int = 60, aspect: Fraction = Fraction(1), sound: b
     av = pytest.importorskip("av", reason="PyAV is in the extra [video]")
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=FPS, options={"g": "10", "preset": "ultrafast", "bf": "0"})
+        codec = "libvpx-vp9" if path.suffix == ".webm" else "libx264"
+        options = {"g": "10", "preset": "ultrafast", "bf": "0"} if codec == "libx264" else {"g": "10", "cpu-used": "8"}
+        stream = file.add_stream(codec, rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt, stream.sample_aspect_ratio = WIDTH, HEIGHT, "yuv420p", aspect
         tone = file.add_stream("aac", rate=48000, layout="mono") if sound else None
         for i in range(count):
@@ -74,6 +76,48 @@ def test_damage_inside_a_file_costs_only_the_damaged_frames(tmp_path: Path) -> N
     assert [round(frame.time_s * FPS) for frame in frames] == [frame.index for frame in frames]
     (line,) = problems
     assert f"{len(lost)} of 60 frames could not be decoded and were left out: 33-{max(lost)}" in line
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".ts"])
+def test_damage_that_ffmpeg_skips_without_an_error_is_reported(tmp_path: Path, suffix: str) -> None:
+    av = pytest.importorskip("av", reason="PyAV is in the extra [video]")
+    path = encode(tmp_path / f"a{suffix}")
+    with av.open(str(path)) as file:
+        places = [p.pos for p in file.demux(video=0) if p.size]
+    content = bytearray(path.read_bytes())
+    content[places[25] : places[36]] = bytes(places[36] - places[25])
+    path.write_bytes(content)
+    frames, problems = read(path)
+    lost = sorted(set(range(60)) - {frame.index for frame in frames})
+    assert {27, 34} <= set(lost) <= set(range(60)) - {0, 59}
+    assert f"{len(lost)} of 60 frames could not be decoded and were left out" in problems[0]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_a_file_that_is_cut_short_is_reported(tmp_path: Path, suffix: str) -> None:
+    path = encode(tmp_path / f"a{suffix}")
+    assert read(path)[1] == []
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[: size // 2])
+    frames, problems = read(path)
+    assert 0 < len(frames) < 60
+    assert problems == [f"{path}: cut short, {size // 2} of {size} bytes; copy or download the rest again"]
+
+
+def test_a_rate_that_varies_is_no_damage() -> None:
+    times_s = [0.0, 0.04, 0.08, 0.21, 0.25, 0.3, 0.5]
+    images = iter(range(len(times_s)))
+    current = {"i": 0}
+
+    def grab() -> tuple[bool, Image]:
+        current["i"] = next(images, -1)
+        return current["i"] >= 0, grey(0)
+
+    stamps = {cv2.CAP_PROP_POS_MSEC: lambda: 1000 * times_s[current["i"]], cv2.CAP_PROP_FPS: lambda: 25.0}
+    capture = SimpleNamespace(get=lambda key: stamps.get(key, lambda: 0.0)(), read=grab)
+    video = Video("a.mkv", cast(Any, capture), live=False)
+    assert len(list(video)) == len(times_s)
+    assert video.problems == []
 
 
 @pytest.mark.parametrize("name", ["", "*.png", "shot%d.png"])

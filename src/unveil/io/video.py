@@ -18,6 +18,7 @@ from unveil.io.video_sources import (
     SequenceCapture,
     VideoError,
     check_file,
+    cut_short,
     is_camera,
     is_sequence,
     is_url,
@@ -30,6 +31,8 @@ COUNTED = frozenset((".mp4", ".m4v", ".mov", ".avi"))  # state their number of f
 LONGEST_GAP_S = 10.0  # between two frames: a timestamp farther ahead is damaged
 TRIES = 3  # reads that may fail in a row before a camera counts as disconnected
 MOST_DAMAGED = 300  # the same for a file that does not state its number of frames
+OFF_GRID = 0.2  # frames: how far from a whole number a timestamp of a constant rate may be, since files round them
+UNSTARTED = frozenset((".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob"))  # may begin between two key frames
 TRUNCATED_SHARE = 0.02  # of the stated frames: so many may be missing at the end of a file that is complete
 STREAM_TIMEOUT_MS = 15_000
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
@@ -63,6 +66,7 @@ class Video:
         expected: Number of frames that the source states, or None.
         read: Number of frames read so far.
         damaged: Numbers of the frames that could not be decoded so far.
+        cut_short: What the file lacks by the size that it states, as in "630 of 900 bytes"; None if nothing.
     """
 
     def __init__(self, name: str, capture: Capture, live: bool) -> None:
@@ -72,16 +76,17 @@ class Video:
         self.expected = int(count) if not live and 0 < count < 2**31 else None
         self.read = self._position = 0
         self.damaged: list[int] = []
+        self.cut_short: str | None = None
+        self._gaps: list[int] = []
+        self._constant_rate = not live
+        self._suffix = Path(name).suffix.lower()
         self._capture, self._aspect = capture, _pixel_aspect(capture)
 
     def __iter__(self) -> Iterator[Frame]:
         started_s, last_s = time.monotonic(), -1 / self.fps
         while (image_bgr := self._next()) is not None:
             time_s = time.monotonic() - started_s if self.live else self._timestamp(last_s)
-            if (
-                Path(self.name).suffix.lower() == ".avi"
-            ):  # of constant rate; FFmpeg skips damaged frames without an error
-                self._skip(max(0, round(time_s * self.fps) - self._position))
+            self._skip_gap(time_s)
             last_s = time_s
             self.read += 1
             self._position += 1
@@ -91,17 +96,21 @@ class Video:
     @property
     def problems(self) -> list[str]:
         """What was wrong with the frames, one line for each problem. Complete after the last frame."""
-        counted = self.expected is not None and (Path(self.name).suffix.lower() in COUNTED or "%" in self.name)
+        counted = self.expected is not None and (self._suffix in COUNTED or "%" in self.name)
         missing = max(0, (self.expected or 0) - self._position) if counted else 0
         problems = []
-        if self.damaged:
+        complete = counted and self.read >= (self.expected or 0)
+        damaged = sorted(self.damaged + (self._gaps if self._constant_rate and not complete else []))
+        if damaged:
             total = self.expected if counted else self._position
-            numbers = f"{len(self.damaged)} of {total} frames could not be decoded and were left out"
-            problems.append(f"{self.name}: {numbers}: {_ranges(self.damaged)}")
+            numbers = f"{len(damaged)} of {total} frames could not be decoded and were left out"
+            problems.append(f"{self.name}: {numbers}: {_ranges(damaged)}")
         if missing > max(2, TRUNCATED_SHARE * (self.expected or 0)):
             problems.append(
                 f"{self.name}: ends after {self._position} of {self.expected} frames; copy or download the rest again"
             )
+        elif self.cut_short:
+            problems.append(f"{self.name}: cut short, {self.cut_short}; copy or download the rest again")
         if self.live:
             problems.append(f"{self.name}: no more frames after {self.read}; check the connection and other programs")
         return problems
@@ -119,6 +128,18 @@ class Video:
     def _skip(self, count: int) -> None:
         self.damaged += range(self._position, self._position + count)
         self._position += count
+
+    def _skip_gap(self, time_s: float) -> None:
+        """Count the frames between the last one and this one, which FFmpeg may skip without an error.
+
+        A gap is damage only if the rate is constant, which is certain after the last frame.
+        """
+        number = time_s * self.fps
+        self._constant_rate &= abs(number - round(number)) < OFF_GRID
+        if self._constant_rate and (self.read or self._suffix not in UNSTARTED):
+            following = max(self._position, round(number))
+            self._gaps += range(self._position, following)
+            self._position = following
 
     def _timestamp(self, last_s: float) -> float:
         """Return the frame's timestamp, or, if that is implausible, the time that its number gives."""
@@ -172,7 +193,9 @@ def open_video(source: str, fps: float | None = None) -> Iterator[Video]:
             raise VideoError(_not_opened(source, name))
         scheme = source.split("://")[0].lower() if is_url(source) else ""
         endless = scheme in LIVE_SCHEMES or (scheme != "" and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
-        yield Video(name, capture, live=camera or endless)
+        video = Video(name, capture, live=camera or endless)
+        video.cut_short = None if camera or is_url(source) or source == "-" else cut_short(Path(source))
+        yield video
 
 
 def _capture(path: str, camera: bool) -> cv2.VideoCapture:

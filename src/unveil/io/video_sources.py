@@ -237,6 +237,29 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path}: cannot be read (Permission denied)")
 
 
+def cut_short(path: Path) -> str | None:
+    """Return what a Matroska or WebM file lacks by the size that it states.
+
+    Args:
+        path: The file.
+
+    Returns:
+        As in "630 of 900 bytes"; None if it is complete, of another format, or does not state its size.
+    """
+    if not path.is_file():  # reading a pipe would take its data
+        return None
+    with path.open("rb") as file:
+        head = file.read(4096)
+    at = head.find(b"\x18\x53\x80\x67", 4) + 4  # the element `Segment`, which holds all others
+    if not head.startswith(b"\x1a\x45\xdf\xa3") or at < 8 or not head[at]:
+        return None
+    length = 9 - head[at].bit_length()  # of the size, in bytes; its first set bit marks it
+    bits = 7 * length
+    size = int.from_bytes(head[at : at + length], "big") & ((1 << bits) - 1)
+    stated, actual = at + length + size, path.stat().st_size
+    return f"{actual} of {stated} bytes" if size < (1 << bits) - 1 and actual < stated else None
+
+
 @contextmanager
 def stdin_path() -> Iterator[str]:
     """Make a video on standard input readable for OpenCV.
