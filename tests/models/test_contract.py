@@ -1,7 +1,6 @@
 """The contract of every network that can be built, at reduced width."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from safetensors.torch import save
+from tests.models.network_cases import CASES, EVERY, INPUT, LIGHT, PAPER, input_of, network_of, spec_of, tensors, total
 from torch import Tensor, nn
 
 from unveil.baselines.hourglass import HourglassConfig, StackedHourglass
-from unveil.baselines.shape_indexed import DESCRIPTOR
 from unveil.export.deployed import is_deployable
 from unveil.export.onnx_export import float16_weights, onnx_difference, to_onnx, trace_onnx
-from unveil.models.checkpoints import NetworkSpec, convert_state, load_average, read_weights, weights_bytes
+from unveil.models.checkpoints import NetworkSpec, load_average, weights_bytes
 from unveil.models.conv_norm import fold_norms
 from unveil.models.glomface import GlomFaceConfig, GlomFaceLightConfig
 from unveil.models.network import LandmarkNetwork, Prediction
@@ -26,98 +24,6 @@ from unveil.registry import build_network as build
 from unveil.schemes.hierarchy import Hierarchy
 from unveil.schemes.scheme import SCHEMES, Scheme
 from unveil.schemes.scheme_file import scheme_record
-
-INPUT = 64
-LIGHT: Mapping[str, Any] = {
-    "dim": 16,
-    "memory_dim": 24,
-    "part_dims": (16, 12, 8),
-    "patch_spacings_unit": (0.1, 0.05),
-    "channels": 8,
-    "width_mult": 0.25,
-}
-PAPER: Mapping[str, Any] = {
-    "iterations": 2,
-    "patch_channels": (4, 6, 8),
-    "memory_dim": 24,
-    "mlp_dims": (24, 16, 12),
-    "part_dims": (16, 12, 8),
-}
-HOURGLASS: Mapping[str, Any] = {"stacks": 2, "depth": 2, "channels": 8, "width_mult": 0.25}
-
-# name of the case: name of the network, its sizes
-CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "light": ("glomface-light", LIGHT),
-    "light without PHM": ("glomface-light", {**LIGHT, "phm": False}),
-    "light without WHM": ("glomface-light", {**LIGHT, "whm": False}),
-    "light from WHM alone": ("glomface-light", {**LIGHT, "token_head": False}),
-    "light without memory": ("glomface-light", {**LIGHT, "memory": False}),
-    "light with the gradient of all steps": ("glomface-light", {**LIGHT, "detach_steps": False}),
-    "light with a visibility head": ("glomface-light", {**LIGHT, "visibility_dim": 12}),
-    "light with a refined pyramid": ("glomface-light", {**LIGHT, "refined": 4, "passes": 2, "ellipse": True}),
-    "light of two levels": ("glomface-light", {**LIGHT, "levels": 2}),
-    "light of four levels": ("glomface-light", {**LIGHT, "levels": 4}),
-    "glomface": ("glomface", PAPER),
-    "glomface with detached steps": ("glomface", {**PAPER, "detach_steps": True}),
-    "glomface with non-local patches": ("glomface", {**PAPER, "patch_non_local": True}),
-    "glomface without heads": ("glomface", {**PAPER, "aux_heads": False}),
-    "glomface-star": ("glomface", {**PAPER, "coord_conv": True}),
-    "plain": ("plain", {key: value for key, value in LIGHT.items() if key != "part_dims"}),
-    "hourglass": ("hourglass", HOURGLASS),
-    "hourglass with boundaries": ("hourglass", {**HOURGLASS, "boundaries": True}),
-}
-OTHERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "pfld": ("pfld", {"width_mult": 0.1}),
-    "drn": ("drn", {"hidden": (8,), "stages": 2}),
-    "sdm": ("drn", {"hidden": (), "stages": 2}),
-    "rcpr": ("rcpr", {"stages": 2, "regressors": 2, "ferns": 2, "depth": 2, "starts": 3, "rounds": 2, "early": 0.5}),
-    "gan-ia": ("gan-ia", {"widths": (8, 8), "dilations": (2,), "head_channels": 8}),
-    "gan-ia with a guide": (
-        "gan-ia",
-        {"widths": (8, 8), "dilations": (2,), "head_channels": 8, "position_size": 4, "guided": True},
-    ),
-    "drda": ("drda", {"hidden": (12, 8)}),
-    "detector": ("detector", {"widths": (4, 4, 8, 8, 8), "depths": (1, 1, 1), "neck": 8}),
-}
-EVERY: Mapping[str, tuple[str, Mapping[str, Any]]] = {**CASES, **OTHERS}
-
-
-def spec_of(case: str, scheme: Scheme) -> NetworkSpec:
-    network, sizes = EVERY[case]
-    return NetworkSpec(network, scheme.name, 112 if network == "pfld" else INPUT, 1.0, sizes)
-
-
-def network_of(case: str, scheme: Scheme) -> nn.Module:
-    """Fresh weights, but those that start at zero are random, and the mean shape too."""
-    torch.manual_seed(0)
-    network = build(spec_of(case, scheme))
-    for weight in network.parameters():
-        if weight.ndim > 1 and not weight.any():
-            nn.init.normal_(weight, std=0.1)
-    if isinstance(network, LandmarkNetwork):
-        network.set_mean_shape(torch.rand(scheme.points, 2) - 0.5)
-    return network
-
-
-def input_of(case: str, scheme: Scheme, faces: int) -> Tensor:
-    if case in ("drn", "sdm"):
-        return torch.rand(2, faces, scheme.points, DESCRIPTOR)
-    channels = 4 if case.endswith("guide") else 3
-    return torch.rand(faces, channels, *[spec_of(case, scheme).input_size] * 2)
-
-
-def tensors(output: object) -> list[Tensor]:
-    """The tensors of an output of any type."""
-    if isinstance(output, Tensor):
-        return [output]
-    assert isinstance(output, tuple)
-    return [value for value in output if value is not None]
-
-
-def total(output: object) -> Tensor:
-    """A number that depends on every output."""
-    return torch.stack([value.square().sum() + value.sum() for value in tensors(output)]).sum()
-
 
 UNUSED = {"detector": ["scales"]}  # trained checkpoints have it
 
@@ -346,106 +252,3 @@ def test_glomface_counts_the_flops_of_its_convolutions_and_products_layer_by_lay
     assert printed["patches"] == pytest.approx(2.08, abs=0.01)
     assert extended["encoder"] - printed["encoder"] == pytest.approx(0.04, abs=0.02)
     assert gflops(coord_conv=True)["patches"] == pytest.approx(2.65, abs=0.02)
-
-
-# Names of tensors and sizes as files of version 0.1.0 have them.
-OLD_SIZES: Mapping[str, Mapping[str, Any]] = {
-    "light": {
-        "dim": 16,
-        "whole": 24,
-        "part_widths": (16, 12, 8),
-        "spacings_unit": (0.1, 0.05),
-        "channels": 8,
-        "width": 0.25,
-    },
-    "glomface with non-local patches": {
-        "iterations": 2,
-        "patch_widths": (4, 6, 8),
-        "whole": 24,
-        "hidden_widths": (24, 16, 12),
-        "part_widths": (16, 12, 8),
-    },
-    "hourglass with boundaries": {"stacks": 2, "depth": 2, "channels": 8, "width": 0.25, "boundaries": True},
-    "gan-ia with a guide": {"widths": (8, 8), "dilations": (2,), "last": 8, "places": 4, "guided": True},
-    "drda": {"size": 64, "hidden": (12, 8)},
-    "pfld": {"width": 0.1},
-}
-OLD_NAMES: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "light": (
-        ("backbone.trunk.", "features."),
-        ("backbone.pyramid.laterals.0.", "features.lateral4."),
-        ("backbone.pyramid.laterals.1.", "features.lateral8."),
-        ("backbone.pyramid.laterals.2.", "features.lateral16."),
-        ("backbone.pyramid.output.", "features.smooth."),
-        ("memory_init.", "context."),
-        ("memory.token_proj.", "recall.note."),
-        ("memory.input_proj.", "recall.digest."),
-        ("memory.cell.", "recall.cell."),
-        ("patches.position_embed.", "patches.place."),
-        ("patches.landmark_embed", "patches.identity"),
-        ("encoder.", "part_whole."),
-        (".qkv.", ".query_key_value."),
-        (".proj.", ".merge."),
-        (".mlp.", ".think."),
-        ("decoder.", "disentangle."),
-        (".fc1.", ".widen."),
-        (".fc2.", ".decide."),
-        ("head.mlp.", "head.decide."),
-        ("head.think.", "head.decide."),
-    ),
-    "glomface with non-local patches": (
-        ("patches.cnn.", "patches.convolve."),
-        ("encoder.", "part_whole."),
-        (".qkv.", ".embed."),
-        (".proj.", ".merge."),
-        ("memory.fc.", "memory.remember."),
-        ("decoder.", "disentangle."),
-        (".fc1.", ".widen."),
-        (".fc2.", ".decide."),
-        ("shape_head.fc.", "shapes.decide."),
-        ("aux_head.", "tell."),
-    ),
-    "hourglass with boundaries": (
-        ("backbone.trunk.", "features."),
-        ("backbone.pyramid.laterals.0.", "features.lateral4."),
-        ("backbone.pyramid.laterals.1.", "features.lateral8."),
-        ("backbone.pyramid.laterals.2.", "features.lateral16."),
-        ("backbone.pyramid.output.", "features.smooth."),
-        ("heatmap_heads.", "draw."),
-        ("feedback.", "show."),
-        ("projections.", "norm."),
-        ("skip.", "across."),
-        (".conv1.", ".look."),
-        (".conv2.", ".add."),
-        ("aux_head.", "tell."),
-    ),
-    "gan-ia with a guide": (
-        ("pre_bottleneck.", "before."),
-        ("position.", "places."),
-        ("decoder.bottleneck.", "decoder.meet."),
-        ("decoder.upsample.", "decoder.grow."),
-        ("decoder.fuse.", "decoder.join."),
-        ("head.", "to_picture."),
-    ),
-    "drda": (("encoder.", "code."), ("decoder.", "picture.")),
-    "pfld": (),
-}
-
-
-@pytest.mark.parametrize("case", OLD_SIZES)
-def test_weights_of_version_0_1_0_load(case: str, tmp_path: Path) -> None:
-    scheme = SCHEMES["ibug68"]
-    network, images = network_of(case, scheme).eval(), input_of(case, scheme, 1)
-    state = {}
-    for name, tensor in network.state_dict().items():
-        for new, old in OLD_NAMES[case]:
-            name = name.replace(new, old)
-        state[name] = tensor.contiguous()
-    spec = replace(spec_of(case, scheme), sizes=OLD_SIZES[case])
-    path = tmp_path / "old.safetensors"
-    path.write_bytes(save(state, metadata={"unveil": spec.to_json()}))
-    loaded, _ = load_network(path)
-    for one, other in zip(tensors(loaded(images)), tensors(network(images)), strict=True):
-        assert torch.equal(one, other)
-    converted, _ = read_weights(path)
-    assert convert_state(spec.network, converted).keys() == converted.keys()  # new names stay
