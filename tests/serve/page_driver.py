@@ -1,4 +1,4 @@
-"""A visit to the page in Chromium, driven by Playwright, and what a test asks of it."""
+"""A visit to the page in Chromium, driven by Playwright, and helpers for tests."""
 
 import json
 from pathlib import Path

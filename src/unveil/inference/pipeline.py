@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from unveil.geometry import tight_box
-from unveil.inference.aligner import AlignmentModel, AlignResult
+from unveil.inference.aligner import BATCH_SIZE, AlignmentModel, AlignResult
 from unveil.inference.blending import Check, blend
 from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
 from unveil.inference.onnx_model import Provider
@@ -111,11 +111,12 @@ class Pipeline:
         if self.restorer is None:
             raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
         detections = self._detections(image_rgb, boxes)
-        before = self.align(image_rgb, detections, flip_average)
+        before = self.align(image_rgb, detections, flip_average, check)
         landmarks, visibility = [face.landmarks for face in before], [face.visibility for face in before]
         crops = self.restorer(image_rgb, landmarks, self.model.scheme, visibility=visibility, check=check)
         image, mask = blend(image_rgb, crops, check)
-        return Restored(image, mask, before, self.align(image, detections, flip_average) if mask.any() else before)
+        after = self.align(image, detections, flip_average, check) if mask.any() else before
+        return Restored(image, mask, before, after)
 
     def _detections(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None) -> list[Detection]:
         check_image(image_rgb)
@@ -141,19 +142,32 @@ class Pipeline:
             )
         return detection._replace(box=tight_box(detection.points))
 
-    def align(self, image_rgb: Image, detections: Sequence[Detection], flip_average: bool = False) -> list[Face]:
+    def align(
+        self,
+        image_rgb: Image,
+        detections: Sequence[Detection],
+        flip_average: bool = False,
+        check: Check | None = None,
+    ) -> list[Face]:
         """Align detected faces.
 
         Args:
             image_rgb: RGB image (H, W, 3) of uint8.
             detections: The faces, in pixels of the image.
             flip_average: Also align the mirrored faces and return the mean.
+            check: Called before each batch of faces. It raises to stop the work, at a deadline for example.
 
         Returns:
             One face for each detection, in order.
         """
-        results = self.model(image_rgb, detections, flip_average)
-        return [self._face(detection, result) for detection, result in zip(detections, results, strict=True)]
+        faces, size = list[Face](), len(detections) if check is None else BATCH_SIZE
+        for start in range(0, len(detections), max(1, size)):
+            if check is not None:
+                check()
+            batch = detections[start : start + size]
+            results = self.model(image_rgb, batch, flip_average)
+            faces += [self._face(detection, result) for detection, result in zip(batch, results, strict=True)]
+        return faces
 
     def realign(self, image_rgb: Image, landmarks_px: Sequence[Points], flip_average: bool = False) -> list[Face]:
         """Align faces whose approximate landmarks are known, for example from the previous frame of a video.

@@ -28,8 +28,6 @@ from unveil.serve.uploads import Upload
 from unveil.serve.workers import Cancellation
 from unveil.types import Box, Detection, Face, Image
 
-CHUNK = 16  # faces between two checks of the cancellation, as many as a model runs at once
-
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
@@ -242,18 +240,14 @@ def _decoded(job: Job, cancellation: Cancellation) -> Iterator[DecodedImage]:
 
 def _faces(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> list[Face]:
     """Return the faces in pixels of the image that is processed."""
-    pipeline, boxes, faces = job.pipeline, decoded.boxes_here(), list[Face]()
+    pipeline, boxes = job.pipeline, decoded.boxes_here()
     if boxes is not None:
         detections = [Detection(box, 1.0) for box in boxes]
     elif pipeline.detector is None:
         raise RequestError(422, "no_detector", "the service has no detector; give boxes")
     else:
         detections = [each for each in pipeline.detector(decoded.image_rgb) if each.score >= job.options.min_score]
-    for start in range(0, len(detections), CHUNK):
-        cancellation.check()
-        batch = detections[start : start + CHUNK]
-        faces += pipeline.align(decoded.image_rgb, batch, job.options.flip_average)
-    return faces
+    return pipeline.align(decoded.image_rgb, detections, job.options.flip_average, cancellation.check)
 
 
 def _restored(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> Restored:

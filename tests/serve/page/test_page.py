@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows, switches, saves and says."""
+"""The page in a real browser: what it shows, switches, saves and reports."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ Open = Callable[..., Visit]
 
 @pytest.fixture(scope="module")
 def shown(browser: Browser, services: dict[str, str], photo: Path) -> Iterator[Visit]:
-    """The page with the portrait on it, for tests that only look."""
+    """The page with the portrait on it, for tests that do not change it."""
     visit = Visit(browser, services["plain"])
     visit.open(photo)
     yield visit

@@ -122,7 +122,7 @@ def test_on_a_phone_the_restored_image_stays_in_view_beside_every_control(visit:
 def test_the_camera_shows_landmarks_live_with_latency_and_rate(visit: Open) -> None:
     page = visit(script=FILM)
     page.page.click("#film")
-    page.page.wait_for_selector(r".state:text-matches('latency \d+ ms, [\d.]+ pictures a second')")
+    page.page.wait_for_selector(".state:text-matches('latency [0-9]+ ms, [0-9.]+ pictures a second')")
     assert page.text("#camera .state").startswith("1 face")
     assert amount(decode_image(page.page.locator("#camera .layers").screenshot()), VISIBLE_COLOUR) > 100
     page.page.click("#camera .take")
