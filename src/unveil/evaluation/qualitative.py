@@ -97,12 +97,15 @@ def tile_grid(rows: Sequence[Sequence[Image]], titles: Sequence[str]) -> Image:
 
 
 def tile(row: SheetRow, scheme: Scheme, result: AlignResult) -> Image:
-    """Draw the landmarks of one model, (SIDE, SIDE, 3).
+    """Draw the landmarks of one model on a face.
 
     Args:
         row: The face.
         scheme: The model's scheme.
         result: Its landmarks.
+
+    Returns:
+        The tile, (SIDE, SIDE, 3).
     """
     size = SUPERSAMPLING * SIDE
     image = row.crop.extract(row.image, size)
