@@ -36,7 +36,8 @@ PYTHONS = $(shell for v in 3.11 3.12 3.13; do \
 	[ -x "$$p" ] && "$$p" -c "import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" 2>/dev/null && { echo "$$p"; break; }; \
 	done; done)
 # The base installation has no torch: tests that need it skip themselves.
-INFERENCE_TESTS = tests/inference/test_align_command.py tests/inference/test_pipeline.py tests/inference/test_detector.py \
+INFERENCE_TESTS = tests/inference/test_align_command.py tests/inference/test_command_line.py \
+  tests/inference/test_pipeline.py tests/inference/test_detector.py \
   tests/io/test_images.py tests/schemes tests/test_doctor.py tests/test_installation.py
 RUN_INFERENCE = OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -n 2 -o addopts= -p no:cacheprovider $(INFERENCE_TESTS)
 TEST_TOOLS = pytest pytest-xdist hypothesis scikit-image psutil onnx

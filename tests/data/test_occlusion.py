@@ -10,84 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.data.occluded_faces import (
+    FACE,
+    LIBRARY,
+    face_at,
+    occlude,
+    photograph,
+)
 
 from unveil.cli.occlude import Kind
 from unveil.data.datasets.registry import folder
-from unveil.data.occlusion import KINDS, Library, Occluded, OcclusionConfig, face_region, is_occluded, occluder
-from unveil.data.occlusion.compose import Window
+from unveil.data.occlusion import KINDS, Library, OcclusionConfig, face_region, is_occluded, occluder
 from unveil.data.occlusion.haircut import cut_hair
-from unveil.data.occlusion.library import HairCutout, Sprite, Template, write_hair
-from unveil.data.occlusion.mask_shape import MaskFit, coons, fit_patch, spline
+from unveil.data.occlusion.library import write_hair
 from unveil.data.occlusion.sheet import contact_sheet
 from unveil.data.occlusion.template import six_points
-from unveil.data.occlusion.textures import PATTERNS, image_patch
 from unveil.types import Image, Points
 
 SOFT_EDGE = 12  # pixels around the mask that blending, motion blur and a shadow may change
 THIN = ("hair", "haircut", "beard", "glasses")  # kinds with strands, stubble and reflections that are not in the mask
 JAW, NOSE, EYES, MOUTH = slice(0, 17), slice(27, 36), slice(36, 48), slice(48, 68)
-
-
-def ring(
-    count: int, centre: tuple[float, float], radii: tuple[float, float], start: float = math.pi
-) -> NDArray[np.float64]:
-    """Points clockwise (in the image) round an ellipse, (count, 2), from its left end."""
-    angles = start + np.linspace(0, math.tau, count, endpoint=False)
-    return np.stack([centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)], axis=1)
-
-
-def upright_face() -> Points:
-    """Sixty-eight points of a frontal face, (68, 2), in a box of about 2 by 2 round the origin."""
-    angles = np.linspace(math.pi, 0, 17)
-    jaw = np.stack([np.cos(angles), -0.25 + 1.25 * np.sin(angles)], axis=1)
-    brow_x = np.linspace(-0.8, -0.2, 5)
-    brow = np.stack([brow_x, -0.55 - 0.1 * np.sin(np.linspace(0, math.pi, 5))], axis=1)
-    bridge = np.stack([np.zeros(4), np.linspace(-0.3, 0.15, 4)], axis=1)
-    nostrils = np.stack([np.linspace(-0.2, 0.2, 5), [0.25, 0.28, 0.3, 0.28, 0.25]], axis=1)
-    left_eye, right_eye = ring(6, (-0.45, -0.3), (0.17, 0.07)), ring(6, (0.45, -0.3), (0.17, 0.07))
-    lips = np.concatenate([ring(12, (0, 0.55), (0.35, 0.14)), ring(8, (0, 0.55), (0.25, 0.05))])
-    right_brow = brow[::-1] * (-1, 1)
-    return np.concatenate([jaw, brow, right_brow, bridge, nostrils, left_eye, right_eye, lips]).astype(np.float32)
-
-
-def face_at(centre: tuple[float, float], radius: float, roll: float = 0.0, narrow: float = 1.0) -> Points:
-    cos, sin = math.cos(roll), math.sin(roll)
-    turned = (upright_face() * (narrow, 1)) @ np.array([[cos, sin], [-sin, cos]])
-    return np.asarray(turned * radius + centre, np.float32)
-
-
-def cut_out(height: int, width: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """An RGBA ellipse that fills its image."""
-    pixels = np.zeros((height, width, 4), np.uint8)
-    cv2.ellipse(pixels, (width // 2, height // 2), (width // 2 - 1, height // 2 - 1), 0, 0, 360, (*colour, 255), -1)
-    return pixels
-
-
-def drawn_library() -> Library:
-    anchors = np.array([[8, 20], [60, 4], [112, 20], [12, 60], [60, 94], [108, 60]], np.float32)
-    names = ("plain", "plain_left", "plain_right")
-    templates = tuple(Template(name, cut_out(100, 120, (200, 220, 240)), anchors) for name in names)
-    hand = Sprite("palm", "hands", cut_out(80, 60, (220, 180, 150)))
-    hair = cut_out(192, 192, (60, 40, 30))
-    hair[90:] = 0
-    return Library(
-        templates,
-        (hand, Sprite("ball", "objects", cut_out(64, 64, (250, 30, 30)))),
-        (HairCutout("long", hair, face_at((96, 110), 45)),),
-    )
-
-
-LIBRARY = drawn_library()
-FACE = face_at((96, 100), 62)
-
-
-def photograph(height: int = 192, width: int = 192, seed: int = 0) -> Image:
-    noise = np.random.default_rng(seed).integers(40, 220, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
-    return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def occlude(kind: str, seed: int, points_px: Points = FACE, coverage: float | None = None) -> Occluded:
-    return occluder(kind, LIBRARY, coverage)(photograph(), points_px, np.random.default_rng(seed))
 
 
 def changed_far_from(mask: NDArray[np.bool_], before: Image, after: Image) -> int:
@@ -366,47 +308,3 @@ def test_a_mask_in_a_black_and_white_image_is_grey() -> None:
     for seed in range(5):
         result = occluder("mask")(grey, FACE, np.random.default_rng(seed)).image.astype(int)
         assert np.ptp(result, axis=2).max() <= 1
-
-
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("shape", [(1, 1), (7, 40), (90, 30)])
-def test_every_pattern_fills_its_window(pattern: object, shape: tuple[int, int]) -> None:
-    assert callable(pattern)
-    paint = pattern(np.random.default_rng(0), *shape)
-    assert paint.shape == (*shape, 3)
-    assert paint.min() >= 0
-    assert paint.max() <= 255
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_a_piece_of_the_smallest_image_is_still_a_texture(seed: int) -> None:
-    assert image_patch(np.random.default_rng(seed), 9, 30, photograph(1, 2)).shape == (9, 30, 3)
-
-
-def test_a_spline_passes_through_its_knots() -> None:
-    knots = np.random.default_rng(0).normal(0, 1, (5, 2))
-    assert np.allclose(spline(knots, 17)[::4], knots)
-
-
-def test_a_patch_keeps_its_borders() -> None:
-    top = np.stack([np.linspace(0, 1, 5), [0, 0.1, 0.3, 0.1, 0]], axis=1)
-    left = np.stack([[0, -0.1, 0], np.linspace(0, 1, 3)], axis=1)
-    right = left + np.array([1, 0])
-    patch = coons(top, top + np.array([0, 1]), left, right)
-    assert np.allclose(patch.nodes[0], top)
-    assert np.allclose(patch.nodes[:, -1], right)
-    assert np.allclose(patch.row(0.0), top)
-    assert np.allclose(patch.column(-1.0), left)
-
-
-@given(seed=st.integers(0, 2**32 - 1))
-def test_a_fitted_mask_is_finite_on_any_face(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    assert np.isfinite(fit_patch(rng.normal(0, 1, (68, 2)), MaskFit.draw(rng)).nodes).all()
-
-
-def test_a_filled_square_has_its_area_and_its_place() -> None:
-    window = Window(10, 10, 30, 30)
-    alpha = window.fill(np.array([[14.5, 12.5], [24.5, 12.5], [24.5, 22.5], [14.5, 22.5]]))
-    assert alpha.sum() == pytest.approx(100, rel=0.08)
-    assert alpha[3:13, 5:15].min() > 0.9

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.constant_models import SKIN, save_model, save_restorer
+from tests.inference.command_output import Align, square
 
+from unveil.cli import main
+from unveil.inference import pipeline
 from unveil.types import Image
 
 
@@ -81,3 +84,16 @@ def write_image(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def align(tmp_path: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Align:
+    """`unveil align` with the model of constants, a detector of squares and `tmp_path/out`; gives the status."""
+    monkeypatch.setattr(pipeline, "load_detector", lambda *_: square)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, out: str = "out") -> int:
+        extra = [] if "--model" in arguments else ["--model", str(model_dir)]
+        return main(["align", *map(str, arguments), "--out", out, *extra])
+
+    return run

@@ -1,62 +1,20 @@
 import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from tests.inference.command_output import Align, WriteImage, errors, record, square, written
 
-from unveil.cli import main
-from unveil.cli.align import Options
 from unveil.cli.images import check_writable
 from unveil.inference import aligner as runtime
 from unveil.inference import pipeline
-from unveil.inference.detector import MIN_SCORE, DetectorError
-from unveil.io import images
+from unveil.inference.detector import DetectorError
 from unveil.io.formats import FORMATS, FormatName, read_annotations
 from unveil.io.formats.matching import ImageIndex, match_faces
-from unveil.types import Box, Detection, Image
-
-WriteImage = Callable[..., Path]
-Align = Callable[..., int]
-
-
-def square(image_rgb: Image) -> list[Detection]:
-    """Finds one face, the middle of the image, unless it is black."""
-    height, width = image_rgb.shape[:2]
-    box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
-    return [Detection(box, 0.9)] if image_rgb.any() else []
-
-
-@pytest.fixture
-def align(tmp_path: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Align:
-    """`unveil align` with the model of constants, a detector of squares and `tmp_path/out`; gives the status."""
-    monkeypatch.setattr(pipeline, "load_detector", lambda *_: square)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path, out: str = "out") -> int:
-        extra = [] if "--model" in arguments else ["--model", str(model_dir)]
-        return main(["align", *map(str, arguments), "--out", out, *extra])
-
-    return run
-
-
-def written(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def record(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
-
-
-def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return capsys.readouterr().err.splitlines()
+from unveil.types import Detection, Image
 
 
 def test_an_image_gives_json_and_overlay(align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any) -> None:
@@ -312,81 +270,3 @@ def test_trouble_of_an_unknown_kind_stops_one_image_only(
     write_image("b.png")
     assert align("a.png", "b.png") == 1
     assert errors(capsys) == ["error: a.png: RuntimeError: out of memory"]
-
-
-def test_ctrl_c_leaves_nothing_half_written(
-    align: Align, write_image: WriteImage, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_image("a.png")
-    write_image("b.png")
-
-    def interrupt(path: Path, _warn: object) -> Image:
-        if path.name == "b.png":
-            raise KeyboardInterrupt
-        return np.full((64, 96, 3), 90, np.uint8)
-
-    monkeypatch.setattr(images, "read_image", interrupt)
-    assert align("a.png", "b.png", "--save", "json", "csv") == 130
-    assert written(tmp_path / "out") == ["a.json"]
-    assert errors(capsys) == ["interrupted; files that were written are complete"]
-
-
-def test_a_termination_request_leaves_nothing_half_written(
-    align: Align, write_image: WriteImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_image("a.png")
-
-    def terminate(_path: Path, _warn: object) -> Image:
-        signal.raise_signal(signal.SIGTERM)
-        raise AssertionError
-
-    monkeypatch.setattr(images, "read_image", terminate)
-    with pytest.raises(SystemExit) as stop:
-        align("a.png", "--save", "json", "csv")
-    assert stop.value.code == 143
-    assert written(tmp_path / "out") == []
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def test_control_characters_in_a_name_do_not_reach_the_terminal(align: Align, tmp_path: Path, capfd: Any) -> None:
-    (tmp_path / "\x1b[31m:smile:[b].jpg").write_bytes(b"")
-    assert align("\x1b[31m:smile:[b].jpg") == 2
-    assert capfd.readouterr().err.startswith("error: \\x1b[31m:smile:[b].jpg: the file is empty")
-
-
-def test_no_source_and_an_unknown_command_are_one_line(capsys: Any) -> None:
-    assert main(["align"]) == 2
-    assert len(errors(capsys)) == 1
-    assert main(["algin", "a.jpg"]) == 2
-    assert "did you mean 'align'?" in errors(capsys)[0]
-    assert main([]) == 2
-
-
-def test_an_unknown_option_is_status_2_and_help_0(capsys: Any) -> None:
-    assert main(["align", "a.jpg", "--colour", "red"]) == 2
-    assert main(["align", "--help"]) == 0
-    assert "--flip-average" in capsys.readouterr().out
-    assert main(["--version"]) == 0
-
-
-def test_a_reader_who_leaves_gets_no_traceback() -> None:
-    code = "import sys; from unveil.cli import main; sys.exit(main(['align', '--help']))"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
-
-
-def test_the_default_score_is_the_detectors() -> None:
-    assert Options(source=("a.jpg",)).min_score == MIN_SCORE
-
-
-def test_help_imports_neither_torch_nor_opencv_and_align_no_torch() -> None:
-    code = (
-        "import sys; from unveil.cli import main; main(['align', '--help']); "
-        "assert not {'torch', 'cv2', 'onnxruntime'} & set(sys.modules); "
-        "import unveil.inference.pipeline, unveil.io.results; assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
