@@ -144,6 +144,7 @@ def test_a_folder_annotated_in_another_format_is_packed(tmp_path: Path) -> None:
         (lambda points: np.where(np.arange(68)[:, None] == 7, -1, points), "face_001.pts: landmark 7 is at (-1, -1)"),
         (lambda points: np.where(np.arange(68)[:, None] == 7, 9000, points), "landmark 7 is at (9000, 9000)"),
         (lambda points: np.full_like(points, 40), "all 68 landmarks are at (40, 40)"),
+        (lambda points: points[1:], "face_001.pts: 67 points, but scheme 'ibug68' has 68"),
     ],
 )
 def test_landmarks_that_cannot_be_true_stop_or_are_left_out_by_name(

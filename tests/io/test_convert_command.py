@@ -111,6 +111,19 @@ def test_what_cannot_be_converted_is_one_line(
     assert line.startswith(f"error: {complaint}")
 
 
+def test_a_damaged_image_and_a_face_of_another_scheme_cost_themselves_only(convert: Convert, capsys: Any) -> None:
+    write_pts(Path("in/deep/a.0.pts"), shape(0, 67))
+    Path("in/image.003.png").write_bytes(b"x")
+    assert convert("in", "--to", "coco", "--out", "out.json") == 1
+    captured = capsys.readouterr()
+    assert captured.out == "1 image, 1 face: coco in out.json\n"
+    assert [line.split(": ", 2)[1] for line in captured.err.splitlines()] == ["in/deep/a.0.pts", "in/image.003.png"]
+    Path("in/deep/a.jpg").write_bytes(b"x")
+    assert convert("in", "--to", "coco", "--out", "none.json") == 2
+    assert "error: in: no face could be converted" in capsys.readouterr().err
+    assert not Path("none.json").exists()
+
+
 def test_a_landmark_that_is_missing_is_named_by_file_and_point(convert: Convert, capsys: Any) -> None:
     points = shape(0).tolist()
     points[7] = [None, None]

@@ -1,6 +1,7 @@
 """`unveil convert`: landmark annotations from one file format to another."""
 
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -67,15 +68,21 @@ def _convert(options: Options, job: Job) -> str:
         job.fail(invalid.problem)
     if not annotations.valid:
         raise ValueError(f"{options.source}: no face could be read")
-    count = len(annotations.valid[0].points_px)
+    count = Counter(len(face.points_px) for face in annotations.valid).most_common(1)[0][0]
     if scheme is not None and scheme.points != count:
         raise ValueError(f"{options.source}: {count} points, but scheme {scheme.name!r} has {scheme.points}")
+    for face in annotations.valid:
+        if len(face.points_px) != count:
+            job.fail(f"{face.where}: {len(face.points_px)} points, but most faces have {count}; convert it on its own")
+    valid = tuple(face for face in annotations.valid if len(face.points_px) == count)
     scheme = scheme or next((known for known in SCHEMES.values() if known.points == count), None)
-    images = by_image(_with_image_files(options, annotations.valid, job))
+    images = by_image(_with_image_files(options, valid, job))
     if form.needs_size:
         images = _with_sizes(options, images, job)
+    if not images:
+        raise ValueError(f"{options.source}: no face could be converted")
     form.write(options.out, images, scheme)
-    if options.to in ("pts", "dlib", "cvat") and any(face.is_visible is not None for face in annotations.valid):
+    if options.to in ("pts", "dlib", "cvat") and any(face.is_visible is not None for face in valid):
         job.warn(f"{options.out}: {options.to} has no visibility for each landmark, so it is not written")
     faces = sum(len(image.faces) for image in images)
     return f"{counted(len(images), 'image')}, {counted(faces, 'face')}: {options.to} in {options.out}"
@@ -117,14 +124,18 @@ def _below(path: Path, root: Path) -> str:
 
 def _with_sizes(options: Options, images: "list[ImageAnnotation]", job: Job) -> "list[ImageAnnotation]":
     """Read the sizes of the images that have none."""
-    from unveil.io.images import read_image
+    from unveil.io.images import ImageError, read_image
 
     index = _index(options) if any(image.size is None for image in images) else None
     sized = []
     for image in images:
         path = index.find(image.image) if index is not None and image.size is None else None
         if path is not None:
-            height, width = read_image(path, job.warn).shape[:2]
+            try:
+                height, width = read_image(path, job.warn).shape[:2]
+            except ImageError as error:
+                job.fail(str(error))
+                continue
             sized.append(replace(image, size=(width, height)))
         else:
             sized.append(image)

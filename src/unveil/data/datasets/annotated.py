@@ -1,5 +1,7 @@
 """A user's faces: images in a folder, annotated in any format that the package reads. L landmarks."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from unveil.data.datasets.samples import DataSet, Sample, require_folder
@@ -38,7 +40,7 @@ def annotated_faces(
     if not faces:
         first = f", the first: {problems[0]}" if problems else ""
         raise DataError(f"{source}: no face is annotated in it or below{first}")
-    chosen = scheme or _scheme_of(faces[0], source)
+    chosen = scheme or _scheme_of(faces, source)
     samples = []
     for one in matched:
         count = len(one.annotation.points_px)
@@ -57,7 +59,10 @@ def annotated_faces(
     return DataSet(root.resolve().name, tuple(samples), chosen), tuple(problems)
 
 
-def _scheme_of(face: FaceAnnotation, source: Path) -> Scheme:
+def _scheme_of(faces: Sequence[FaceAnnotation], source: Path) -> Scheme:
+    """Return the scheme of most faces."""
+    common = Counter((face.scheme, len(face.points_px)) for face in faces).most_common(1)[0][0]
+    face = next(face for face in faces if (face.scheme, len(face.points_px)) == common)
     if face.scheme is not None:
         try:
             return resolve_scheme(face.scheme, None)
