@@ -7,6 +7,8 @@ import tyro
 
 from unveil.cli.progress import error_message
 
+CONFIG = (tyro.conf.FlagCreatePairsOff,)
+
 
 def run(*functions: Callable[..., None], args: Sequence[str] | None = None) -> int:
     """Run a function with its options; of several functions, the one that the first argument names.
@@ -20,9 +22,10 @@ def run(*functions: Callable[..., None], args: Sequence[str] | None = None) -> i
     """
     try:
         if len(functions) == 1:
-            tyro.cli(functions[0], args=args)
+            tyro.cli(functions[0], args=args, config=CONFIG)
         else:
-            tyro.extras.subcommand_cli_from_dict({function.__name__: function for function in functions}, args=args)
+            commands = {function.__name__: function for function in functions}
+            tyro.extras.subcommand_cli_from_dict(commands, args=args, config=CONFIG)
     except (ValueError, OSError) as error:
         print(f"error: {error_message(error)}", file=sys.stderr)
         return 2
