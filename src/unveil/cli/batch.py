@@ -55,6 +55,7 @@ class Options(PipelineOptions):
 
 
 def run(options: Options) -> int:
+    """Plan and align, print the counts and the failed images, and return the exit status."""
     for library in ("pyarrow", "fsspec", *(("ray",) if options.address else ())):
         if find_spec(library) is None:
             extra = "cluster" if library == "ray" else "batch"

@@ -29,6 +29,7 @@ class Options:
 
 
 def run(options: Options) -> int:
+    """Check the installation, print the report, and return the exit status."""
     try:
         from unveil.doctor import check_installation
     except ImportError as error:

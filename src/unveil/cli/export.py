@@ -48,6 +48,7 @@ class Options:
 
 
 def run(options: Options) -> int:
+    """Export the network, print the differences, and return the exit status."""
     try:
         from unveil.export.onnx_export import LICENCE
     except ModuleNotFoundError as error:
