@@ -124,6 +124,13 @@ def test_a_damaged_image_and_a_face_of_another_scheme_cost_themselves_only(conve
     assert not Path("none.json").exists()
 
 
+def test_landmarks_that_cannot_be_true_are_a_warning(convert: Convert, capsys: Any) -> None:
+    write_pts(Path("in/image.003.pts"), np.concatenate([np.full((1, 2), -1, np.float32), shape(2, 67)]))
+    assert convert("in", "--to", "csv", "--out", "out.csv") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: in/image.003.pts: landmark 0 is at (-1, -1), which marks a missing one")
+
+
 def test_a_landmark_that_is_missing_is_named_by_file_and_point(convert: Convert, capsys: Any) -> None:
     points = shape(0).tolist()
     points[7] = [None, None]

@@ -52,7 +52,9 @@ def run(options: Options) -> int:
 
 
 def _convert(options: Options, job: Job) -> str:
+    from unveil.io.annotations import implausible
     from unveil.io.formats import FORMATS, by_image, read_annotations
+    from unveil.io.formats.records import missing_problem
     from unveil.schemes.scheme import SCHEMES
     from unveil.schemes.scheme_file import load_scheme
 
@@ -75,6 +77,10 @@ def _convert(options: Options, job: Job) -> str:
         if len(face.points_px) != count:
             job.fail(f"{face.where}: {len(face.points_px)} points, but most faces have {count}; convert it on its own")
     valid = tuple(face for face in annotations.valid if len(face.points_px) == count)
+    for face in valid:
+        problem = implausible(face.points_px, face.image_size) if missing_problem(face) is None else None
+        if problem is not None:
+            job.warn(f"{face.where}: {problem}; converted as it is")
     scheme = scheme or next((known for known in SCHEMES.values() if known.points == count), None)
     images = by_image(_with_image_files(options, valid, job))
     if form.needs_size:
