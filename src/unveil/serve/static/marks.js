@@ -21,7 +21,7 @@ export function drawFaces(context, faces, { scheme, show, selected = null, handl
       });
     }
     if (show.numbers) numbers(context, points, radius, Math.max(9 * ratio, size / 45));
-    if (faces.length > 1) label(context, String(index), left, top, Math.max(13 * ratio, size / 14), ratio);
+    if (faces.length > 1) label(context, String(index), (left + right) / 2, top, Math.max(13 * ratio, size / 14), ratio);
     if (selected?.face === index && points[selected.point]) ring(context, points[selected.point], 2.2 * radius + 3 * ratio, ratio);
   });
 }
@@ -119,9 +119,9 @@ function numbers(context, points, radius, height) {
 /** The number of a face above its landmarks; below the picture's edge if there is no room. */
 function label(context, text, x, y, height, ratio) {
   context.font = `700 ${height}px system-ui, sans-serif`;
-  context.textAlign = "left";
+  context.textAlign = "center";
   context.textBaseline = "bottom";
-  outlined(context, text, Math.max(x, 3 * ratio), Math.max(y - 3 * ratio, height + 2 * ratio), height / 5);
+  outlined(context, text, Math.max(x, height / 2), Math.max(y - 3 * ratio, height + 2 * ratio), height / 5);
 }
 
 function outlined(context, text, x, y, width) {
