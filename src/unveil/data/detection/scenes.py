@@ -14,6 +14,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from unveil.data.datasets.samples import Faces
+from unveil.data.detection.compose import (
+    Cutout,
+    Matrix,
+    cover_patch,
+    cut_off,
+    paste,
+    reduced_face,
+    similarity,
+    transformed,
+)
 from unveil.data.detection.degrade import DegradeConfig, degraded, recolored
 from unveil.data.detection.groups import GroupPhotos
 from unveil.data.occlusion import OcclusionSampler
@@ -24,7 +34,6 @@ MAX_FACES = 12
 MAX_DECOYS = 8
 SMALLEST_PX = 8.0  # smaller faces are neither positive nor negative
 LEAST_INSIDE = 0.42  # of the tight box; faces that are cut off further are neither
-Matrix = NDArray[np.float64]
 
 
 class SceneConfig(BaseModel):
@@ -83,15 +92,6 @@ class FaceSource:
     weight: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cutout:
-    """A face at about the size at which it is pasted: its image, landmarks and the longer side of its tight box."""
-
-    image: Image
-    points_px: Points
-    extent: float
-
-
 class SceneSampler:
     """Composes random scenes.
 
@@ -143,7 +143,7 @@ class SceneSampler:
         canvas, shapes, fives, ignored = compose(rng)
         for points in shapes:
             if rng.random() < self.config.patch_fraction:
-                _patch(canvas, points, rng)
+                cover_patch(canvas, points, rng)
         canvas = degraded(canvas, self.config.degrade, rng)
         boxes, points5 = [], []
         for points, five in zip(shapes, fives, strict=True):
@@ -184,7 +184,7 @@ class SceneSampler:
             if any(np.abs(centre - other).max() < 0.6 * (target + extent) for other, extent in placed):
                 continue
             cutout, points, five, matrix = self._turned_face(target, centre, rng)
-            _paste(canvas, cutout.image, matrix, points, rng, rng.uniform(1.05, 1.5))
+            paste(canvas, cutout.image, matrix, points, rng, rng.uniform(1.05, 1.5))
             placed.append((centre, target))
             shapes.append(points)
             fives.append(five)
@@ -203,7 +203,7 @@ class SceneSampler:
         cutout, points, five, matrix = self._turned_face(target, centre, rng)
         if rng.random() < 0.35:
             canvas = self._background(rng)
-            _paste(canvas, cutout.image, matrix, points, rng, rng.uniform(1.1, 1.9))
+            paste(canvas, cutout.image, matrix, points, rng, rng.uniform(1.1, 1.9))
         else:
             fills = target > 0.8 * size
             border = (
@@ -223,7 +223,7 @@ class SceneSampler:
                 np.uint8,
             )
         if rng.random() < self.config.cut_fraction:
-            _cut(canvas, points, rng)
+            cut_off(canvas, points, rng)
         return canvas, [points], [five], []
 
     def _group(self, rng: np.random.Generator) -> "_Composed":
@@ -245,7 +245,7 @@ class SceneSampler:
             reduced = scale * 1.2
             image = np.asarray(cv2.resize(image, None, fx=reduced, fy=reduced, interpolation=cv2.INTER_AREA), np.uint8)
         mirrored = bool(rng.random() < 0.5)
-        matrix = _similarity(
+        matrix = similarity(
             scale / reduced,
             self._angle(rng),
             (middle + 0.5) * reduced - 0.5,
@@ -253,12 +253,12 @@ class SceneSampler:
             mirrored,
         )
         canvas = np.asarray(cv2.warpAffine(image, matrix, (size, size)), np.uint8)
-        shapes = [_transformed((points + 0.5) * reduced - 0.5, matrix) for points in photo.landmarks]
+        shapes = [transformed((points + 0.5) * reduced - 0.5, matrix) for points in photo.landmarks]
         if mirrored:
             shapes = [points[list(self.groups.scheme.flip_order)] for points in shapes]
         ignored = []
         for x0, y0, x1, y1 in photo.ignored:
-            corners = _transformed((np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) + 0.5) * reduced - 0.5, matrix)
+            corners = transformed((np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) + 0.5) * reduced - 0.5, matrix)
             ignored.append(np.array([*corners.min(axis=0), *corners.max(axis=0)]))
         return canvas, shapes, [five_points(self.groups.scheme, points) for points in shapes], ignored
 
@@ -269,24 +269,24 @@ class SceneSampler:
 
     def _turned_face(
         self, target: float, centre: NDArray[np.float64], rng: np.random.Generator
-    ) -> tuple[_Cutout, Points, Points, Matrix]:
+    ) -> tuple[Cutout, Points, Points, Matrix]:
         """Draw a face, and return it with landmarks, five points and matrix from its image to the scene."""
         source = self.sources[int(rng.choice(len(self.sources), p=self._weights))]
         part, index = source.faces, int(rng.choice(source.indices))
-        cutout = self._occluded(_reduced(part.image(index), part.points_px[index], target), rng)
+        cutout = self._occluded(reduced_face(part.image(index), part.points_px[index], target), rng)
         mirrored = bool(rng.random() < 0.5)
         middle = (cutout.points_px.min(axis=0) + cutout.points_px.max(axis=0)) / 2
-        matrix = _similarity(target / cutout.extent, self._angle(rng), middle, centre, mirrored)
-        points = _transformed(cutout.points_px, matrix)
+        matrix = similarity(target / cutout.extent, self._angle(rng), middle, centre, mirrored)
+        points = transformed(cutout.points_px, matrix)
         if mirrored:
             points = points[list(part.scheme.flip_order)]
         return cutout, points, five_points(part.scheme, points), matrix
 
-    def _occluded(self, cutout: _Cutout, rng: np.random.Generator) -> _Cutout:
+    def _occluded(self, cutout: Cutout, rng: np.random.Generator) -> Cutout:
         image = self.occlusion(cutout.image, cutout.points_px, rng).image if cutout.extent >= 12 else cutout.image
         if rng.random() < 0.5:
             image = recolored(image, rng, 0.5)
-        return _Cutout(image, cutout.points_px, cutout.extent)
+        return Cutout(image, cutout.points_px, cutout.extent)
 
     def _background(self, rng: np.random.Generator) -> Image:
         size, scene = self.size, self.scenes[int(rng.integers(len(self.scenes)))]
@@ -294,7 +294,7 @@ class SceneSampler:
         scale = size / min(height, width) * math.exp(rng.uniform(0, 0.9))
         angle = self._angle(rng) if rng.random() < 0.3 else 0.0
         middle = np.array([width, height]) * rng.uniform(0.3, 0.7, 2)
-        matrix = _similarity(scale, angle, middle, np.full(2, size / 2), bool(rng.random() < 0.5))
+        matrix = similarity(scale, angle, middle, np.full(2, size / 2), bool(rng.random() < 0.5))
         return np.asarray(cv2.warpAffine(scene, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
     def _decoys(self, canvas: Image, rng: np.random.Generator) -> None:
@@ -308,95 +308,14 @@ class SceneSampler:
             )
             middle = np.array([width, height]) * rng.uniform(0.3, 0.7, 2)
             corners = np.array([middle - extent / 2, middle + extent / 2], np.float32)
-            piece = _reduced(scene, corners, target)
+            piece = reduced_face(scene, corners, target)
             centre = rng.uniform(0, self.size, 2)
-            matrix = _similarity(
+            matrix = similarity(
                 target / piece.extent, self._angle(rng), piece.points_px.mean(axis=0), centre, bool(rng.random() < 0.5)
             )
-            box = _transformed(piece.points_px, matrix)
-            _paste(canvas, piece.image, matrix, np.array([box.min(axis=0), box.max(axis=0)]), rng, 1.3)
+            box = transformed(piece.points_px, matrix)
+            paste(canvas, piece.image, matrix, np.array([box.min(axis=0), box.max(axis=0)]), rng, 1.3)
 
 
 _Composed = tuple[Image, list[Points], list[Points], list[NDArray[np.float64]]]
 """A scene's image, the landmarks and the five points of its faces, and the boxes in which nothing is learned."""
-
-
-def _similarity(
-    scale: float, angle: float, source: NDArray[np.floating], target: NDArray[np.floating], mirrored: bool
-) -> Matrix:
-    """Return the 2 x 3 matrix that scales, turns clockwise, mirrors if asked, and takes `source` to `target`."""
-    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
-    return np.hstack([linear, (target - linear @ source)[:, None]])
-
-
-def _transformed(points: NDArray[np.floating], matrix: Matrix) -> Points:
-    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-
-
-def _reduced(image: Image, points_px: Points, target: float) -> _Cutout:
-    """Reduce an image whose face is much larger than `target`, so that a warp does not alias."""
-    extent = max(float(np.ptp(points_px, axis=0).max()), 1e-3)
-    if extent <= 1.6 * target:
-        return _Cutout(image, points_px, extent)
-    scale = max(1.2 * target / extent, 4 / min(image.shape[:2]))
-    small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    points = ((points_px + 0.5) * (small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]) - 0.5).astype(
-        np.float32
-    )
-    return _Cutout(small, points, max(float(np.ptp(points, axis=0).max()), 1e-3))
-
-
-def _paste(
-    canvas: Image, image: Image, matrix: Matrix, points: NDArray[np.floating], rng: np.random.Generator, reach: float
-) -> None:
-    """Lay a face's surroundings on a scene through an ellipse or rectangle of `reach` times its size, mostly soft."""
-    size, (height, width) = len(canvas), image.shape[:2]
-    inverse = cv2.invertAffineTransform(matrix)
-    middle = _transformed((points.min(axis=0) + points.max(axis=0))[None] / 2, np.asarray(inverse, np.float64))[0]
-    extent = float(np.ptp(points, axis=0).max()) * math.sqrt(abs(np.linalg.det(inverse[:, :2])))
-    across, down = extent * reach * rng.uniform(0.5, 0.7), extent * reach * rng.uniform(0.55, 0.8)
-    mask = np.zeros((height, width), np.uint8)
-    x, y = int(middle[0]), int(middle[1])
-    if rng.random() < 0.5:
-        cv2.ellipse(mask, (x, int(y - 0.08 * extent)), (int(across), int(down)), 0, 0, 360, 255, -1)
-    else:
-        cv2.rectangle(mask, (int(x - across), int(y - 1.1 * down)), (int(x + across), int(y + down)), 255, -1)
-    if rng.random() < 0.7:
-        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(0.6, extent * rng.uniform(0.01, 0.06))), np.uint8)
-    corners = _transformed(np.array([[0, 0], [width, 0], [0, height], [width, height]]), matrix)
-    x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, size).astype(int)
-    x1, y1 = np.clip(np.ceil(corners.max(axis=0)), 0, size).astype(int)
-    if x1 <= x0 or y1 <= y0:
-        return
-    local = matrix - np.array([[0, 0, x0], [0, 0, y0]])
-    window = (int(x1 - x0), int(y1 - y0))
-    pasted = cv2.warpAffine(image, local, window).astype(np.float32)
-    alpha = cv2.warpAffine(mask, local, window).astype(np.float32)[..., None] / 255
-    region = canvas[y0:y1, x0:x1]
-    region[:] = (region * (1 - alpha) + pasted * alpha + 0.5).astype(np.uint8)
-
-
-def _patch(canvas: Image, points: Points, rng: np.random.Generator) -> None:
-    """Cover a part of a face with a turned rectangle of one colour or of another part of the scene."""
-    extent, (x, y) = float(np.ptp(points, axis=0).max()), points[int(rng.integers(len(points)))]
-    width, height = extent * rng.uniform(0.25, 0.7, 2)
-    corners = cv2.boxPoints(((float(x), float(y)), (float(width), float(height)), float(rng.uniform(0, 180))))
-    mask = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.fillConvexPoly(mask, corners.astype(np.int32), 1)
-    size = len(canvas)
-    if rng.random() < 0.5:
-        canvas[mask > 0] = rng.integers(0, 256, 3)
-    else:
-        canvas[mask > 0] = np.roll(canvas, rng.integers(size // 4, 3 * size // 4, 2), (0, 1))[mask > 0]
-
-
-def _cut(canvas: Image, points: Points, rng: np.random.Generator) -> None:
-    """Fill the scene beyond a line through a face with one colour, mostly black."""
-    oblique = rng.uniform(-0.6, 0.6) if rng.random() < 0.5 else 0.0
-    angle = int(rng.integers(4)) * math.pi / 2 + oblique
-    normal = np.array([math.cos(angle), math.sin(angle)])
-    low, high = points.min(axis=0), points.max(axis=0)
-    limit = normal @ (low + high) / 2 + np.abs(normal) @ (high - low) / 2 * rng.uniform(-0.05, 0.8)
-    y, x = np.mgrid[: canvas.shape[0], : canvas.shape[1]]
-    canvas[x * normal[0] + y * normal[1] > limit] = 0 if rng.random() < 0.7 else rng.integers(0, 256, 3)
