@@ -15,6 +15,7 @@ SHARED = ("__init__.py", "images.py", "outputs.py", "progress.py")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 RECORD_BASES = ("BaseModel", "ResponseModel", "NamedTuple", "TypedDict")
+INHERITED_FIELDS = ("network", "input_size")  # documented in the base of the networks' configs
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def class_item(node: ast.ClassDef, where: str) -> Documented:
     constructor = next((item for item in node.body if isinstance(item, Function) and item.name == "__init__"), None)
     if constructor is not None:
         parameters = parameters_of(constructor, bound=True)
+    elif any(base.endswith("Config") for base in bases):
+        parameters = fields_of(node, settings=True)
     elif "dataclass" in decorators or bases & set(RECORD_BASES):
         parameters = fields_of(node)
     else:
@@ -90,13 +93,15 @@ def parameters_of(node: Function, bound: bool) -> tuple[str, ...]:
     return tuple(name for name in names if not name.startswith("_"))
 
 
-def fields_of(node: ast.ClassDef) -> tuple[str, ...]:
+def fields_of(node: ast.ClassDef, *, settings: bool = False) -> tuple[str, ...]:
     """Return the public fields of a record without a description of their own: a docstring below, or `Field`'s."""
     names = []
     for item, following in zip(node.body, [*node.body[1:], None], strict=True):
         if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
             continue
         if item.target.id.startswith("_") or "ClassVar" in ast.unparse(item.annotation):
+            continue
+        if settings and (item.target.id in INHERITED_FIELDS or "Config" in ast.unparse(item.annotation)):
             continue
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             continue

@@ -20,15 +20,20 @@ from unveil.schemes.scheme import Scheme
 
 
 class PlainConfig(NetworkConfig):
-    """Sizes of the regressor without a hierarchy; the fields are those of `GlomFaceLightConfig`."""
+    """Sizes of the regressor without a hierarchy."""
 
     network: Literal["plain"] = "plain"
     input_size: int = 160
     dim: int = 128
+    """Features of a landmark's token."""
     memory_dim: int = 256
+    """Features of the memory of the whole face."""
     patch_spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045)
+    """Spacing of the sampling grid in each step; their number is the number of steps."""
     channels: int = 64
+    """Channels of the feature map."""
     width_mult: float = 1.0
+    """Factor of the backbone's channels; ImageNet weights fit 1.0 only."""
 
     @override
     def build(self, scheme: Scheme) -> "PlainRegressor":

@@ -28,6 +28,7 @@ class RcprConfig(NetworkConfig):
     network: Literal["rcpr"] = "rcpr"
     input_size: int = 128
     stages: Annotated[int, Field(ge=2)] = 40
+    """Number of stages."""
     regressors: Annotated[int, Field(ge=1, le=GRID**2)] = 3
     """Regressors of a stage; each reads pixels of one zone of the face."""
     ferns: Annotated[int, Field(ge=1)] = 15

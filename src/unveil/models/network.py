@@ -58,10 +58,12 @@ class NetworkSpec:
 
 
 class NetworkConfig(FrozenConfig):
-    """Base of the config beside each network: its name and the side of its crop, in pixels."""
+    """Base of the config beside each network."""
 
     network: str
+    """Name of the network in `unveil.registry`."""
     input_size: int
+    """Side of the crop, pixels."""
 
     def build(self, scheme: Scheme) -> "Network":
         """Return the network with fresh weights.

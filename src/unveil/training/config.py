@@ -93,6 +93,7 @@ class TrainConfig(FrozenConfig):
     """Base of the settings of every run: those of the training loop."""
 
     model: NetworkConfig
+    """Sizes of the network."""
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` uses bfloat16 where the hardware computes it fast."""
