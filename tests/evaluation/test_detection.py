@@ -11,9 +11,8 @@ from unveil.data.pack import read_faces
 from unveil.data.synthetic import drawn_face, write_drawn_faces
 from unveil.evaluation import detection
 from unveil.evaluation.detection import DetectionExample, conditions
-from unveil.geometry import box_iou
 from unveil.evaluation.detection import evaluate_detector as evaluate
-from unveil.geometry import tight_box
+from unveil.geometry import box_iou, tight_box
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Detection, Image, Points
@@ -93,6 +92,6 @@ def test_conditions_give_the_same_images_each_time(tmp_path: Path) -> None:
     assert all(np.array_equal(a.image, b.image) for a, b in zip(first, second, strict=True))
 
 
-def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate_detector.run(evaluate_detector.Options()) == 2
     assert "give --root DIR of the data set, or --data PACK" in capsys.readouterr().err

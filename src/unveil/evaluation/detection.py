@@ -23,7 +23,7 @@ from unveil.io.image_sources import list_images
 from unveil.io.images import read_image
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import Scheme
-from unveil.types import Box, Image, Points
+from unveil.types import Image, Points
 
 MIN_IOU = 0.5
 SCENE = (480, 640)
