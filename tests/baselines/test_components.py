@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.constant_models import save_model
 from torch import nn
 
-from constant_models import save_model
 from unveil import Pipeline
 from unveil.baselines.coupled import coupled, restore_fn
 from unveil.cli import main

@@ -257,7 +257,8 @@ class RcprTask:
         """Draw a threshold between the quintiles of each difference, rounded to float16."""
         low, high = differences[:: max(1, len(differences) // 2000)].quantile(torch.tensor([0.2, 0.8]), dim=0)
         share = torch.rand(differences.shape[1], generator=self.generator)
-        return (low + share * (high - low)).half().float()
+        thresholds: Tensor = low + share * (high - low)
+        return thresholds.half().float()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -302,8 +303,7 @@ def zone_of(points: Float[Tensor, "Q 2"], mean: Float[Tensor, "L 2"]) -> Tensor:
     """
     low, high = mean.amin(dim=0), mean.amax(dim=0)
     cell = ((points - low) / (high - low) * GRID).long().clamp(0, GRID - 1)
-    zone: Tensor = cell[:, 1] * GRID + cell[:, 0]
-    return zone
+    return cell[:, 1] * GRID + cell[:, 0]
 
 
 class FeatureSelection:
