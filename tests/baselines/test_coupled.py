@@ -89,7 +89,7 @@ def test_components_are_loaded_from_a_folder_of_runs_in_their_own_order(
     found = restorer.restore_each([image, image], [points_px, points_px + 4])
     assert [len(windows) for windows in found] == [7, 7]
     assert found[1][6].crop == component_crop(points_px + 4, COMPONENTS[-1])
-    assert all((window.mask == 1).all() for windows in found for window in windows)  # it knows no mask
+    assert all((window.mask == 1).all() for windows in found for window in windows)  # it has no mask
 
 
 def test_what_makes_no_restorer_is_one_clear_line(runs: Path, tmp_path: Path) -> None:
@@ -114,22 +114,22 @@ def test_the_last_weights_of_a_restorer_go_before_its_best(runs: Path, tmp_path:
 
 
 def test_a_restored_image_is_the_windows_under_their_masks_and_the_image_elsewhere() -> None:
-    picture = np.full((60, 80, 3), 200, np.uint8)
+    image = np.full((60, 80, 3), 200, np.uint8)
     mask = np.zeros((40, 40), np.float32)
     mask[10:30, 10:30] = 1
     window = RestoredCrop(Crop((39.5, 29.5), 40.0), np.full((40, 40, 3), 50, np.uint8), mask)
-    seen = composite(picture, [window])
-    expected = picture.copy()
+    result = composite(image, [window])
+    expected = image.copy()
     expected[20:40, 30:50] = 50
-    np.testing.assert_array_equal(seen, expected)
-    np.testing.assert_array_equal(composite(picture, [replace(window, crop=Crop((5.0, 5.0), 0.0))]), picture)
+    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(composite(image, [replace(window, crop=Crop((5.0, 5.0), 0.0))]), image)
 
 
 def test_later_windows_lie_over_earlier_ones() -> None:
     ones, crop = np.ones((8, 8), np.float32), Crop((19.5, 19.5), 40.0)
     windows = [RestoredCrop(crop, np.full((8, 8, 3), level, np.uint8), ones) for level in (10, 90)]
-    seen = composite(np.zeros((40, 40, 3), np.uint8), windows)
-    assert (seen[5:-5, 5:-5] == 90).all()  # the rim of a window of eight pixels is soft
+    result = composite(np.zeros((40, 40, 3), np.uint8), windows)
+    assert (result[5:-5, 5:-5] == 90).all()  # the rim of a window of eight pixels is soft
 
 
 def test_shapes_outside_the_image_are_moved_near_it(runs: Path, drawn: tuple[Image, Points, Box]) -> None:
@@ -256,14 +256,14 @@ def test_the_table_has_a_row_for_each_run_that_is_there(
     out = tmp_path / "out"
     arguments = ["--root", str(root), "--list", str(listed), "--runs", str(runs), "--out", str(out), "--partial"]
     assert run(ocfw.main, args=arguments) == 0
-    said = capsys.readouterr()
-    assert "left out: SDM: no " in said.err
-    rows = [line.split("|")[1].strip() for line in said.out.splitlines() if line.startswith("| ")][1:]
+    output = capsys.readouterr()
+    assert "left out: SDM: no " in output.err
+    rows = [line.split("|")[1].strip() for line in output.out.splitlines() if line.startswith("| ")][1:]
     assert set(rows) == {row.name for row in BARE} - {"SDM"}
     found = json.loads((out / "table.json").read_text())
     errors = [found["figures"]["occluded"][row]["nrmse_ocular"] for row in rows]
     assert errors == sorted(errors)
-    assert "6.96" in said.out
+    assert "6.96" in output.out
     assert found["faces"]["occluded"] == "300w/train and common 6/3702, occluded 3"
     assert found["faces"]["occluded, of Common"] == "300w/common 5/554, occluded 2"
     assert {path.name for path in out.iterdir()} == {
