@@ -29,14 +29,12 @@ from unveil.data.restoration_pairs import RestorationPair
 from unveil.evaluation.provenance import code_facts
 from unveil.evaluation.restoration import (
     FaceResult,
-    contact_sheet,
     evaluate_bare,
     evaluate_restorers,
     evaluation_samplers,
-    markdown,
-    summarise,
     validation_indices,
 )
+from unveil.evaluation.restoration_tables import contact_sheet, markdown, summarise
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.restorer import Restorer
 from unveil.io.files import atomic_write

@@ -16,11 +16,10 @@ from unveil.data.splits import split_by_name
 from unveil.evaluation.restoration import (
     COVERAGE_BOUNDS,
     FaceResult,
-    coverage_range,
     evaluation_samplers,
-    summarise,
     validation_indices,
 )
+from unveil.evaluation.restoration_tables import coverage_range, summarise
 from unveil.metrics.restoration import frechet_distance, gradient_energy, hole_metrics, mask_iou
 from unveil.models.checkpoints import weights_bytes
 from unveil.models.generator import Generator, GeneratorConfig
