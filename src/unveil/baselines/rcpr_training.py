@@ -177,8 +177,9 @@ class RcprTask:
         occluded = torch.stack([~item["visible"] for item in items])[..., None].float()
         target = torch.cat([torch.stack([item["points_unit"] for item in items]), occluded], dim=-1)[:, None]
         rate = occluded.mean(dim=0)  # (L, 1), what is occluded on average
-        self.model.starts.copy_(self._states(len(self.model.starts), rate))
-        self.model.starts[0, :, :2] = self.mean_shape
+        starts = self._states(len(self.model.starts), rate)
+        starts[0, :, :2] = self.mean_shape
+        self.model.starts.copy_(starts.half())  # as a file with float16 has them
         state = torch.unflatten(self._states(len(items) * config.view_starts, rate), 0, (len(items), -1))
         return Samples(images, target, state)
 
