@@ -55,7 +55,7 @@ def test_a_long_strip_keeps_enough_pixels_in_its_tiles() -> None:
 def test_a_small_image_is_not_cut_into_tiles() -> None:
     detector = BrightSquares()
     assert detect_faces(squares(480, 640, 0), detector, 0.5) == []
-    assert detector.calls == 5  # as it is, three quarter turns, and a thumbnail
+    assert detector.calls == 6  # as it is, half the size, three quarter turns, and a thumbnail
 
 
 def test_a_face_that_only_a_quarter_turn_shows_comes_back_unturned() -> None:

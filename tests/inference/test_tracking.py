@@ -1,6 +1,6 @@
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -54,7 +54,13 @@ class Stage(Pipeline):
         boxes = [np.array(tight_box(self.points(name))) for name in self.visible()]
         return [Detection(Box(*((box + 0.5) * shrunk - 0.5)), 0.9) for box in boxes]
 
-    def align(self, image_rgb: Image, detections: Sequence[Detection], flip_average: bool = False) -> list[Face]:  # noqa: ARG002
+    def align(
+        self,
+        image_rgb: Image,
+        detections: Sequence[Detection],
+        flip_average: bool = False,  # noqa: ARG002
+        check: Callable[[], None] | None = None,  # noqa: ARG002
+    ) -> list[Face]:
         assert image_rgb.shape == FRAME.shape
         return [replace(self.face(detection.box), score=detection.score) for detection in detections]
 

@@ -141,10 +141,8 @@ def test_the_visibility_head_trains_alone(drawn_folder: Path, tmp_path: Path) ->
 
 
 def test_visible_landmarks_of_unlabelled_faces_weigh_less(drawn_folder: Path, more_folder: Path) -> None:
-    faces = read_faces(drawn_folder)
-    labelled = replace(
-        faces, samples=tuple(replace(one, visible=np.ones(68, np.bool_)) for one in cast(DataSet, faces).samples)
-    )
+    faces = cast(DataSet, read_faces(drawn_folder))
+    labelled = replace(faces, samples=tuple(replace(one, visible=np.ones(68, np.bool_)) for one in faces.samples))
     task = LandmarkTask(labelled, HEAD, [read_faces(more_folder)])
     assert task.labelled.tolist() == [True] * len(faces) + [False] * (len(task.faces) - len(faces))
     logits, visible = torch.zeros(2, 4), torch.tensor([[True, True, False, False]] * 2)

@@ -114,7 +114,8 @@ class FaceDetector:
         if below or right:
             padded = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
         candidates = nms(self._run([padded], min(CANDIDATE_SCORE, self.min_score))[0])[:MAX_CANDIDATES]
-        kept, doubtful = [], []
+        kept: list[Detection] = []
+        doubtful: list[Detection] = []
         for candidate in candidates:
             is_kept = candidate.score >= CERTAIN_SCORE or _is_cut(candidate.box, width, height)
             (kept if is_kept else doubtful).append(candidate)
@@ -126,7 +127,10 @@ class FaceDetector:
         inputs = cv2.dnn.blobFromImages(images_rgb, 1 / 255)
         outputs = self._session.run(["scores", "distances", "points"], {"images": inputs})
         width = images_rgb[0].shape[1]
-        return [decode_cells(*image, width, min_score) for image in zip(*outputs, strict=True)]
+        return [
+            decode_cells(scores, distances, points, width, min_score)
+            for scores, distances, points in zip(*outputs, strict=True)
+        ]
 
     def _confirm(self, image_rgb: Image, candidates: Sequence[Detection]) -> list[Detection]:
         """Detect each candidate again in an upright crop, plain and mirrored; average boxes, points and logits.

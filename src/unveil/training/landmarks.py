@@ -225,8 +225,10 @@ class LandmarkTask(Task):
             metrics[f"nme_{self.normaliser}_{condition}"] = float(torch.cat(errors).mean()) * 100
         if outputs:
             logits, visible, scale, distance = (torch.cat(column) for column in zip(*outputs, strict=True))
-            cast(LandmarkNetwork, model).set_calibration(
-                calibrate_visibility(logits, visible > 0), calibrate_scale(scale, distance)
+            network = cast(LandmarkNetwork, model)
+            network.set_calibration(
+                calibrate_visibility(logits, visible > 0, self.config.occluded_weight),
+                float(network.calibration[2]) if self.config.visibility_only else calibrate_scale(scale, distance),
             )
         score = sum(metrics.values()) / len(metrics)
         if self.config.visibility_only:

@@ -45,7 +45,8 @@ VISIBILITY = LandmarkTrainConfig(
     model=GlomFaceLightConfig(visibility_dim=96),
     imagenet=False,
     visibility_only=True,
-    unlabelled_weight=0.3,
+    unlabelled_weight=0.2,
+    occluded_weight=1.25,
     val_share=0.3,
     schedule=ScheduleConfig(
         steps=700, batch=32, lr=2e-3, warmup=0.02, decay=0.6, weight_decay=0.02, ema=0.99, backbone_lr_scale=1.0

@@ -94,23 +94,27 @@ def face_lengths(points: Float[Tensor, "B L 2"], scheme: Scheme, normaliser: str
     return lengths
 
 
-def calibrate_visibility(logits: Float[Tensor, "N"], visible: Bool[Tensor, "N"]) -> tuple[float, float]:
+def calibrate_visibility(
+    logits: Float[Tensor, "N"], visible: Bool[Tensor, "N"], occluded_weight: float = 1.0
+) -> tuple[float, float]:
     """Return gain and offset of the logits with the largest likelihood of the ground truth.
 
     Args:
         logits: Visibility logits of many landmarks.
         visible: Ground truth.
+        occluded_weight: Weight of an occluded landmark against a visible one.
 
     Source: Platt 1999.
     """
     values = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
     x, y = logits.double(), visible.double()
+    weights = torch.where(visible, 1.0, occluded_weight).double()
     optimiser = torch.optim.LBFGS([values], max_iter=50, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
         # A weak penalty on any change keeps the fit finite where a threshold separates the landmarks without error.
-        likelihood = F.binary_cross_entropy_with_logits(x * values[0] + values[1], y)
+        likelihood = F.binary_cross_entropy_with_logits(x * values[0] + values[1], y, weights)
         total = likelihood + 1e-3 * ((values[0] - 1) ** 2 + values[1] ** 2)
         total.backward()  # type: ignore[no-untyped-call]
         return total
