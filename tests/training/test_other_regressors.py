@@ -52,8 +52,8 @@ def test_pfld_learns_landmarks_and_loads(drawn_folder: Path, tmp_path: Path) -> 
     network, spec = load_network(tmp_path / "last.safetensors")
     assert (spec.network, spec.input_size, dict(spec.sizes)) == ("pfld", 112, {"width_mult": 0.1})
     assert network(torch.zeros(1, 3, 112, 112)).points_unit.shape == (1, 68, 2)
-    picture = task.sample_image(network, task.prepare(next(task.batches(0)), torch.device("cpu")))
-    assert picture.shape == (3, 112, 224)
+    image = task.sample_image(network, task.prepare(next(task.batches(0)), torch.device("cpu")))
+    assert image.shape == (3, 112, 224)
 
 
 def test_pflds_faces_come_with_angles_and_classes_and_rare_ones_weigh_more(drawn_folder: Path) -> None:
@@ -73,7 +73,7 @@ def test_every_stage_of_a_cascade_is_trained_where_the_last_one_left_off(drawn_f
     network, spec = load_network(tmp_path / "best.safetensors")
     assert isinstance(network, Drn)
     assert (outcome.step, len(network.stages), spec.sizes["stages"]) == (6, 2, 2)
-    held = task.held_out_views()["clean"]
+    held = task.val_views()["clean"]
     shapes = cascade(held.crops, held.shapes, network.as_stages())
     walked = held
     for number, stage in enumerate(network.as_stages(), start=1):
@@ -108,20 +108,20 @@ def test_a_cascade_resumed_in_its_second_stage_ends_like_one_that_was_never_stop
 
 def test_descriptors_lose_nothing_in_half_precision(drawn_folder: Path) -> None:
     task = CascadeTask(read_faces(drawn_folder), cascaded())
-    held = task.held_out_views()["clean"]
+    held = task.val_views()["clean"]
     np.testing.assert_array_equal(held.features, sift_at(held.crops, held.shapes))
 
 
-def test_a_linear_stage_says_what_its_closed_form_says() -> None:
+def test_a_linear_stage_equals_its_closed_form() -> None:
     rng = np.random.default_rng(0)
     features = rng.random((6, 68, 128)).astype(np.float32)
     linear = LinearStage.fit(features, rng.normal(size=(6, 68, 2)).astype(np.float32))
     stage = RegressionStage(68, ())
-    stage.take(linear)
+    stage.set_linear(linear)
     with torch.no_grad():
         np.testing.assert_allclose(stage(torch.from_numpy(features)).numpy(), linear(features), atol=1e-4)
     with pytest.raises(ValueError, match="hidden layers has no closed form"):
-        RegressionStage(68, (8,)).take(linear)
+        RegressionStage(68, (8,)).set_linear(linear)
 
 
 def test_sdm_is_solved_from_the_command_line_and_brings_shapes_nearer(
@@ -134,7 +134,9 @@ def test_sdm_is_solved_from_the_command_line_and_brings_shapes_nearer(
     assert isinstance(network, Drn)
     task = CascadeTask(read_faces(drawn_folder), cascaded(views=4))
     views = task.training_views()
-    errors = [np.abs(shape - views.truth).mean() for shape in cascade(views.crops, views.shapes, network.as_stages())]
+    errors = [
+        np.abs(shape - views.ground_truth).mean() for shape in cascade(views.crops, views.shapes, network.as_stages())
+    ]
     assert errors[2] < errors[1] < 0.8 * errors[0]
 
 

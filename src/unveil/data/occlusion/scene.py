@@ -84,12 +84,12 @@ class Head:
 
     @property
     def hairline(self) -> float:
-        """y of the hairline."""
+        """The y of the hairline."""
         return self.eyes - FOREHEAD
 
     @property
     def crown(self) -> float:
-        """y of the top of the head."""
+        """The y of the top of the head."""
         return self.eyes - CROWN
 
     def arc(self, angles: NDArray[np.float64], width: float = 1.0, height: float = 1.0) -> NDArray[np.float64]:
