@@ -4,12 +4,10 @@ Jaw landmarks on the far side of a turned head are annotated on the visible cont
 occluded from the yaw at which the ear disappears.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.schemes.pose import five_points, head_pose, in_plane_angle
+from unveil.schemes.pose import five_points, upright_yaw
 from unveil.schemes.scheme import Scheme
 from unveil.types import Points
 
@@ -28,10 +26,7 @@ def self_occluded(scheme: Scheme, points: Points) -> NDArray[np.bool_]:
     parts = {part.name: part.points for part in scheme.hierarchy.levels[0].parts}
     if scheme.five_points is None or "left jaw" not in parts:
         return occluded
-    five = five_points(scheme, points)
-    angle = in_plane_angle(five)
-    cos, sin = math.cos(angle), math.sin(angle)
-    yaw = head_pose((five @ np.array([[cos, -sin], [sin, cos]])).astype(np.float32)).yaw
+    yaw = upright_yaw(five_points(scheme, points))
     side = "right" if yaw > 0 else "left"
     for name, limit in FAR_JAW:
         if abs(yaw) > limit:

@@ -28,7 +28,7 @@ from unveil.metrics.errors import (
     point_errors,
 )
 from unveil.metrics.visibility import auroc, precision_recall, recall_at_precision, reliability
-from unveil.schemes.pose import five_points, head_pose
+from unveil.schemes.pose import five_points, upright_yaw
 from unveil.schemes.scheme import Scheme
 
 THRESHOLDS = (0.08, 0.10)
@@ -122,7 +122,7 @@ def yaw_bins(ground_truth_px: AnyFloats, scheme: Scheme) -> dict[str, Flags]:
     """
     if scheme.five_points is None:
         return {}
-    yaws = np.abs([head_pose(five_points(scheme, face.astype(np.float32))).yaw for face in ground_truth_px])
+    yaws = np.abs([upright_yaw(five_points(scheme, face.astype(np.float32))) for face in ground_truth_px])
     ends = [*YAW_BINS_DEG, np.inf]
     bins = pairwise(ends)
     return {f"{low:g}_{'up' if high == np.inf else f'{high:g}'}": (yaws >= low) & (yaws < high) for low, high in bins}

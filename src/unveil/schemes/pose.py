@@ -126,3 +126,17 @@ def head_pose(five_points_px: Points) -> Pose:
     pitch = math.degrees(math.atan2(matrix[1, 2], matrix[2, 2]))
     roll = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
     return Pose(yaw, pitch, roll)
+
+
+def upright_yaw(five_points_px: Points) -> float:
+    """Estimate the yaw of a face whatever its roll.
+
+    Args:
+        five_points_px: Left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
+
+    Returns:
+        The yaw in degrees of the face after it is turned upright.
+    """
+    angle = in_plane_angle(five_points_px)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return head_pose((five_points_px @ np.array([[cos, -sin], [sin, cos]])).astype(np.float32)).yaw
