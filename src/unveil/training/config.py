@@ -151,8 +151,8 @@ class LandmarkTrainConfig(TrainConfig):
     visibility_only: bool = False
     """Train the visibility head alone (`--model.visibility-dim`); landmarks and uncertainty stay as they are."""
     occluded_weight: Weight = 1.0
-    """Weight of an occluded landmark against a visible one in the calibration of visibility. Above 1, more landmarks are
-    called occluded."""
+    """Weight of an occluded landmark against a visible one in the calibration of visibility; above 1, more landmarks
+    count as occluded."""
     unlabelled_weight: Weight = 1.0
     """Weight of the visible landmarks of faces without occlusion labels, in the visibility loss."""
 
