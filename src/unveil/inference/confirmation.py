@@ -1,0 +1,106 @@
+"""Confirmation of candidates: the detector runs again on an upright crop of each, of a fixed size.
+
+In the crop a face is upright and of the size that the network detects best, so that a turned face reaches the score of
+an upright one, and a texture that resembles a face at one size loses its score.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+
+from unveil.geometry import Crop, box_iou
+from unveil.schemes.pose import in_plane_angle
+from unveil.types import Box, Detection, Image
+
+CROP_SIZE, CROP_MARGIN = 128, 2.0  # side of the crop in pixels, and in sides of an upright face
+MATCH_IOU = 0.35  # of the candidate and a detection in its crop
+LEAST_SCORE = 0.05  # the score of a crop without a detection
+CANDIDATE_WEIGHT = 0.2  # of the candidate's logit; the two crops share the rest
+BEST_SCORE = 0.9  # what the second crop may reach at best
+MIRRORED_POINTS = [1, 0, 2, 4, 3]
+
+RunFn: TypeAlias = Callable[[Sequence[Image], float], list[list[Detection]]]
+"""Runs the network once on images of one size and returns the detections of each above a score."""
+
+
+def confirm(image_rgb: Image, candidates: Sequence[Detection], run: RunFn, min_score: float) -> list[Detection]:
+    """Detect each candidate again in its crop, plain and mirrored; average logits, boxes and points.
+
+    Args:
+        image_rgb: RGB image (H, W, 3).
+        candidates: Detections of the network in this image.
+        run: The network.
+        min_score: Minimum score in [0, 1].
+
+    Returns:
+        The candidates that reach the score. A candidate that cannot reach it after the plain crop costs no second one.
+    """
+    crops = [confirmation_crop(candidate) for candidate in candidates]
+    matches = _matches(image_rgb, crops, run)
+    hopeful = [
+        index
+        for index, candidate in enumerate(candidates)
+        if _score(candidate.score, _score_of(matches[index]), BEST_SCORE) >= min_score
+    ]
+    mirrored = [replace(crops[index], mirrored=True) for index in hopeful]
+    confirmed = [
+        _averaged(candidates[index], (crops[index], crop), (matches[index], match))
+        for index, crop, match in zip(hopeful, mirrored, _matches(image_rgb, mirrored, run), strict=True)
+    ]
+    return [detection for detection in confirmed if detection.score >= min_score]
+
+
+def confirmation_crop(candidate: Detection) -> Crop:
+    """Return the upright crop of a candidate in which an ordinary face has half of the side.
+
+    Args:
+        candidate: The candidate, in pixels of the image.
+    """
+    angle = 0.0 if candidate.points is None else in_plane_angle(candidate.points)
+    return Crop.around(candidate.box, CROP_MARGIN / math.sqrt(2), angle)
+
+
+def _matches(image_rgb: Image, crops: Sequence[Crop], run: RunFn) -> list[Detection | None]:
+    """Return the best detection at the place of the candidate in each crop."""
+    if not crops:
+        return []
+    low, high = (CROP_SIZE * (1 + sign / CROP_MARGIN) / 2 for sign in (-1, 1))
+    expected = Box(low, low, high, high)
+
+    def best(found: Sequence[Detection]) -> Detection | None:
+        near = (detection for detection in found if box_iou(detection.box, expected) >= MATCH_IOU)
+        return max(near, key=lambda detection: detection.score, default=None)
+
+    return [
+        best(found)
+        for found in run([crop.extract(image_rgb, CROP_SIZE, replicate=True) for crop in crops], LEAST_SCORE)
+    ]
+
+
+def _averaged(candidate: Detection, crops: Sequence[Crop], matches: Sequence[Detection | None]) -> Detection:
+    """Return a candidate with the score, box and points of its crops; its own box and points if a crop has none."""
+    plain, mirrored = map(_score_of, matches)
+    score = _score(candidate.score, plain, mirrored)
+    boxes, points = [], []
+    for crop, match in zip(crops, matches, strict=True):
+        if match is None or match.points is None:
+            return Detection(candidate.box, score, candidate.points)
+        scale = 2 / CROP_SIZE
+        five = crop.to_px((match.points + 0.5) * scale - 1)
+        boxes.append(crop.image_box(Box(*((value + 0.5) * scale - 1 for value in match.box))))
+        points.append(five[MIRRORED_POINTS] if crop.mirrored else five)
+    return Detection(Box(*np.mean(boxes, axis=0).tolist()), score, np.mean(points, axis=0, dtype=np.float32))
+
+
+def _score_of(match: Detection | None) -> float:
+    return LEAST_SCORE if match is None else match.score
+
+
+def _score(candidate: float, plain: float, mirrored: float) -> float:
+    """Return the score of the weighted mean of the logits."""
+    own, first, second = (math.log(score / (1 - min(score, 1 - 1e-6))) for score in (candidate, plain, mirrored))
+    logit = CANDIDATE_WEIGHT * own + (1 - CANDIDATE_WEIGHT) * (first + second) / 2
+    return 1 / (1 + math.exp(-logit))
