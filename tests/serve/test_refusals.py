@@ -78,7 +78,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(
     def decode(*_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("unveil.serve.jobs.decode_image", decode)
+    monkeypatch.setattr("unveil.serve.decoding.decode_image", decode)
     assert code(client.post("/align", content=bomb(width, height), headers=RAW), 413) == "too_many_pixels"
 
 
@@ -146,7 +146,7 @@ def test_the_log_has_all_of_a_fault_and_the_client_gets_nothing_of_it(
         raise RuntimeError("secret")
 
     client = serve(pipeline)
-    monkeypatch.setattr("unveil.serve.jobs.decode_image", fail)
+    monkeypatch.setattr("unveil.serve.decoding.decode_image", fail)
     with caplog.at_level(logging.INFO, "unveil.serve"):
         response = client.post("/align", content=jpeg, headers=RAW | {"X-Request-Id": "abc-1"})
     assert code(response, 500) == "internal_error"

@@ -62,15 +62,16 @@ def services(model: AlignmentModel, uncovering: Pipeline) -> Iterator[dict[str, 
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
+    """One browser for a module. Playwright's event loop runs until it ends, and other tests start their own."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield launched
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def restoring_page(browser: "Browser", services: dict[str, str]) -> "Iterator[Visit]":
     """One page for all tests that need nothing special, since each new one starts a process."""
     page = Visit(browser, services["restoring"])

@@ -85,11 +85,11 @@ def test_a_drawn_box_is_sent_as_drawn_and_comes_back_as_in_openapi(portrait_page
     np.testing.assert_allclose(page.record()["faces"][0]["box"], FACE, atol=0.01)  # the detector's
     page.page.check("#draw")
     page.page.evaluate(
-        "() => { const ask = fetch; window.fetch = (path, options) => { window.boxes ??= options.body.get?.('boxes');"
-        " return ask(path, options); }; }"
+        "() => { const ask = fetch; window.fetch = (path, options) => {"
+        " window.sentBoxes ??= options.body.get?.('boxes'); return ask(path, options); }; }"
     )
     page.drag((350, 350), (450, 470))
-    boxes = json.loads(page.page.evaluate("window.boxes"))
+    boxes = json.loads(page.page.evaluate("window.sentBoxes"))
     assert len(boxes) == 1  # the other face is left as it is
     np.testing.assert_allclose(page.record()["faces"][1]["box"], boxes[0], atol=0.01)
 
