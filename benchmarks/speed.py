@@ -14,7 +14,8 @@ from skimage.data import astronaut
 
 import unveil
 from unveil.inference.aligner import AlignmentModel
-from unveil.inference.detector import MIN_SCORE, load_detector
+from unveil.inference.detector import load_detector
+from unveil.inference.external_detectors import MIN_SCORE
 from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.restorer import Restorer
 from unveil.metrics.timing import median_milliseconds

@@ -11,7 +11,7 @@ import pytest
 import unveil
 from unveil import doctor
 from unveil.cli import main
-from unveil.inference.detector import DetectorError
+from unveil.inference.external_detectors import DetectorError
 
 
 def report_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ import onnxruntime as ort
 import unveil
 from unveil.data.synthetic import drawn_face
 from unveil.geometry import tight_box
-from unveil.inference.detector import MIN_SCORE, DetectorName, load_detector
+from unveil.inference.detector import DetectorName, load_detector
+from unveil.inference.external_detectors import MIN_SCORE
 from unveil.inference.onnx_model import shipped_models, shipped_restorers
 from unveil.inference.pipeline import Pipeline
 from unveil.installation import install_command

@@ -11,7 +11,7 @@ from tests.inference.command_output import Align, WriteImage, errors, record, sq
 from unveil.cli.images import check_writable
 from unveil.inference import aligner as runtime
 from unveil.inference import pipeline
-from unveil.inference.detector import DetectorError
+from unveil.inference.external_detectors import DetectorError
 from unveil.io.formats import FORMATS, FormatName, read_annotations
 from unveil.io.formats.matching import ImageIndex, match_faces
 from unveil.types import Detection, Image

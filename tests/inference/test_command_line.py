@@ -12,7 +12,7 @@ from tests.inference.command_output import Align, WriteImage, errors, written
 
 from unveil.cli import main
 from unveil.cli.align import Options
-from unveil.inference.detector import MIN_SCORE
+from unveil.inference.external_detectors import MIN_SCORE
 from unveil.io import images
 from unveil.types import Image
 

@@ -11,13 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from unveil.geometry import undo_quarter_turns
-from unveil.inference.detector import (
+from unveil.inference.detector import FaceDetector, load_detector
+from unveil.inference.external_detectors import (
     MIN_SCORE,
     DetectorError,
-    FaceDetector,
     SlimefaceDetector,
     YuNetDetector,
-    load_detector,
     tight_landmark_box,
 )
 from unveil.inference.onnx_model import ModelError

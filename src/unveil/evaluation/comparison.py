@@ -18,7 +18,8 @@ from unveil.evaluation.runner import Run, run_models
 from unveil.evaluation.schemes import aligner_in, common_scheme, faces_in
 from unveil.evaluation.turned import turned_faces
 from unveil.inference.aligner import AlignmentModel
-from unveil.inference.detector import MIN_SCORE, load_detector
+from unveil.inference.detector import load_detector
+from unveil.inference.external_detectors import MIN_SCORE
 from unveil.inference.restorer import Restorer
 from unveil.metrics import THRESHOLDS
 

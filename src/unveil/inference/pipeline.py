@@ -8,7 +8,8 @@ import numpy as np
 from unveil.geometry import tight_box
 from unveil.inference.aligner import BATCH_SIZE, AlignmentModel, AlignResult
 from unveil.inference.blending import Check, blend
-from unveil.inference.detector import MIN_SCORE, Detector, DetectorName, load_detector
+from unveil.inference.detector import Detector, DetectorName, load_detector
+from unveil.inference.external_detectors import MIN_SCORE
 from unveil.inference.onnx_model import Provider
 from unveil.inference.restorer import Restored, Restorer
 from unveil.io.boxes import check_box

@@ -4,6 +4,7 @@ B faces, L landmarks, T steps, K contours, H and W pixels of a map.
 """
 
 import json
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -65,6 +66,7 @@ class NetworkConfig(FrozenConfig):
     input_size: int
     """Side of the crop, pixels."""
 
+    @abstractmethod
     def build(self, scheme: Scheme) -> "Network":
         """Return the network with fresh weights.
 
@@ -74,7 +76,6 @@ class NetworkConfig(FrozenConfig):
         Raises:
             ValueError: The sizes do not fit the scheme.
         """
-        raise NotImplementedError
 
     @property
     def sizes(self) -> dict[str, Any]:

@@ -102,6 +102,33 @@ def head_pose(five_points_px: Points) -> Pose:
         The pose in degrees. Yaw and pitch are those of the face's direction in the image, as it is; roll is right over
         the whole circle.
     """
+    rotation, to_image = _upright_rotation(five_points_px)
+    if rotation is None:
+        return Pose(0.0, 0.0, 0.0)
+    matrix = to_image @ rotation
+    pitch = math.degrees(math.atan2(matrix[1, 2], matrix[2, 2]))
+    roll = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+    return Pose(_yaw(matrix), pitch, roll)
+
+
+def upright_yaw(five_points_px: Points) -> float:
+    """Estimate the yaw of a face whatever its roll.
+
+    Args:
+        five_points_px: Left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
+
+    Returns:
+        The yaw in degrees of the face after it is turned upright.
+    """
+    rotation, _ = _upright_rotation(five_points_px)
+    return 0.0 if rotation is None else _yaw(rotation)
+
+
+def _upright_rotation(five_points_px: Points) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+    """Return the head's rotation (3, 3) after the face is turned upright, and the rotation (3, 3) back to the image.
+
+    The first is None if no pose fits the points.
+    """
     angle = in_plane_angle(five_points_px)
     to_image = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
     points = five_points_px.astype(np.float64) @ to_image[:2, :2]  # the fit converges near its first guess only
@@ -119,24 +146,8 @@ def head_pose(five_points_px: Points) -> Pose:
         True,
         cv2.SOLVEPNP_ITERATIVE,
     )
-    if not converged:
-        return Pose(0.0, 0.0, 0.0)
-    matrix = to_image @ cv2.Rodrigues(rotation)[0]
-    yaw = math.degrees(math.asin(float(np.clip(-matrix[0, 2], -1, 1))))
-    pitch = math.degrees(math.atan2(matrix[1, 2], matrix[2, 2]))
-    roll = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
-    return Pose(yaw, pitch, roll)
+    return (np.asarray(cv2.Rodrigues(rotation)[0], np.float64) if converged else None), to_image
 
 
-def upright_yaw(five_points_px: Points) -> float:
-    """Estimate the yaw of a face whatever its roll.
-
-    Args:
-        five_points_px: Left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
-
-    Returns:
-        The yaw in degrees of the face after it is turned upright.
-    """
-    angle = in_plane_angle(five_points_px)
-    cos, sin = math.cos(angle), math.sin(angle)
-    return head_pose((five_points_px @ np.array([[cos, -sin], [sin, cos]])).astype(np.float32)).yaw
+def _yaw(matrix: NDArray[np.float64]) -> float:
+    return math.degrees(math.asin(float(np.clip(-matrix[0, 2], -1, 1))))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unveil.inference.detector import Detector, YuNetDetector
+from unveil.inference.detector import Detector
 from unveil.inference.drawing import draw_faces
+from unveil.inference.external_detectors import YuNetDetector
 from unveil.inference.pipeline import Pipeline
 from unveil.inference.restorer import RESTORED_NOTE, Restored
 from unveil.io.annotations import pts_text
