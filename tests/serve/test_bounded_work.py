@@ -67,5 +67,6 @@ def test_many_faces_take_no_more_memory_than_one(
         return int(status.split("VmHWM:")[1].split()[0]) / MIB
 
     peak_mib(4)  # the first run allocates memory
-    batch, many = peak_mib(4), peak_mib(8)  # four faces are restored at once
+    # Four faces are restored at once. Other tests' garbage adds to single peaks, memory for each face to all of them.
+    batch, many = np.array([(peak_mib(4), peak_mib(8)) for _ in range(3)]).min(axis=0)
     assert many - batch < 60
