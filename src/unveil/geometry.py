@@ -35,10 +35,27 @@ def box_iou(a: Box, b: Box) -> float:
         a: One box in pixels.
         b: The other.
     """
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    shared = max(0.0, width) * max(0.0, height)
-    union = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared
-    return shared / max(union, 1e-9)
+    shared = shared_area(a, b)
+    return shared / max(box_area(a) + box_area(b) - shared, 1e-9)
+
+
+def box_area(box: Box) -> float:
+    """Return the area of a box, 0 for a reversed one.
+
+    Args:
+        box: A box in pixels.
+    """
+    return max(0.0, box.x1 - box.x0) * max(0.0, box.y1 - box.y0)
+
+
+def shared_area(a: Box, b: Box) -> float:
+    """Return the area of the intersection of two boxes.
+
+    Args:
+        a: One box in pixels.
+        b: The other.
+    """
+    return box_area(Box(max(a.x0, b.x0), max(a.y0, b.y0), min(a.x1, b.x1), min(a.y1, b.y1)))
 
 
 def flip_points(points_px: Points, width: int, flip_order: tuple[int, ...]) -> Points:

