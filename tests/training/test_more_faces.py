@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.tiny_networks import TINY, tiny_config
 
+from unveil.baselines.drda import DrdaTrainConfig
 from unveil.cli import main
 from unveil.data.augment import AugmentConfig
 from unveil.data.datasets.joined import JoinedFaces
@@ -20,10 +21,12 @@ from unveil.data.pack import read_faces, write_pack
 from unveil.data.synthetic import write_drawn_faces
 from unveil.registry import load_network
 from unveil.schemes.scheme import SCHEMES
-from unveil.training.batches import BatchSampler
+from unveil.training.batches import BatchSampler, check_more
 from unveil.training.config import LandmarkTrainConfig
+from unveil.training.detection import DetectionTask, DetectorTrainConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.losses import visibility_loss
+from unveil.training.restoration import RestorationTask
 
 CONFIG = tiny_config(more_share=(0.75,))
 
@@ -79,6 +82,25 @@ def test_fractions_that_leave_no_annotated_face_are_refused(drawn_folder: Path, 
     config, more = CONFIG.model_copy(update={"more_share": (0.5, 0.6)}), [read_faces(more_folder)] * 2
     with pytest.raises(ValueError, match=r"--more-share 0\.5 0\.6: together 1 or more"):
         LandmarkTask(read_faces(drawn_folder), config, more)
+
+
+def test_every_task_asks_for_one_value_for_each_set_with_the_same_line(drawn_folder: Path, more_folder: Path) -> None:
+    faces, more, scenes = read_faces(drawn_folder), [read_faces(more_folder)] * 2, drawn_folder
+    line = r" 0\.2: 1 for 2 sets of --more, more 8, more 8; give one each"
+    with pytest.raises(ValueError, match="--more-share" + line):
+        LandmarkTask(faces, CONFIG.model_copy(update={"more_share": (0.2,)}), more)
+    with pytest.raises(ValueError, match="--more-share" + line):
+        RestorationTask(faces, DrdaTrainConfig(more_share=(0.2,)), more)
+    with pytest.raises(ValueError, match="--more-weight" + line):
+        DetectionTask(faces, DetectorTrainConfig(more_weight=(0.2,), scenes=scenes), more)
+    with pytest.raises(ValueError, match=r"--more-share 0\.2: 1 for 0 sets of --more; give one each"):
+        RestorationTask(faces, DrdaTrainConfig(more_share=(0.2,)))
+
+
+def test_weights_of_sets_may_be_above_one(drawn_folder: Path, more_folder: Path) -> None:
+    check_more((2.0, 3.0), [read_faces(more_folder)] * 2, "--more-weight", math.inf)
+    with pytest.raises(ValueError, match=r"--more-share 0\.5 0\.6: together 1 or more, so no face of --data"):
+        RestorationTask(read_faces(drawn_folder), DrdaTrainConfig(more_share=(0.5, 0.6)), [read_faces(more_folder)] * 2)
 
 
 def test_what_is_covered_in_the_image_itself_trains_as_occluded(drawn_folder: Path, tmp_path: Path) -> None:

@@ -126,6 +126,28 @@ def check_enough_faces(faces: Faces, split: Split, batch: int) -> None:
         raise ValueError(f"{faces.label}: {train} faces to train and {val} to validate, for a batch of {batch}; {fix}")
 
 
+def check_more(
+    values: Sequence[float], more: Sequence[Faces], option: str = "--more-share", limit: float = 1.0
+) -> None:
+    """Check an option that takes one value for each set of --more.
+
+    Args:
+        values: The values.
+        more: The sets.
+        option: Name of the option, for the message.
+        limit: What the sum of the values must stay below; shares of the drawn faces leave some for --data.
+
+    Raises:
+        ValueError: There are more or fewer values than sets, or their sum is too large.
+    """
+    given = " ".join([option, *map(str, values)])
+    if len(values) != len(more):
+        sets = ", ".join(["--more", *(faces.label for faces in more)])
+        raise ValueError(f"{given}: {len(values)} for {len(more)} sets of {sets}; give one each")
+    if sum(values) >= limit:
+        raise ValueError(f"{given}: together {limit:g} or more, so no face of --data would train; give less")
+
+
 def refuse_more(more: Sequence[Faces], network: str) -> None:
     """Check that there are no sets of --more, for a network that trains on one set alone.
 

@@ -3,6 +3,7 @@
 B images, N cells, F faces of an image, P positive cells.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +31,7 @@ from unveil.models.detector import (
     cell_centres,
     decode,
 )
-from unveil.training.batches import start_loader
+from unveil.training.batches import check_more, start_loader
 from unveil.training.config import OpenShare, ScheduleConfig, TrainConfig, Weight
 from unveil.training.task import Batch, Losses, Task
 
@@ -90,8 +91,8 @@ class DetectionTask(Task):
         cv2.setNumThreads(1)  # before OpenCV creates its threads: a forked loader would wait for them for ever
         if config.scenes is None:
             raise ValueError("a detector also trains on images without faces; name their folder with --scenes")
-        if config.more_weight and len(config.more_weight) != len(more):
-            raise ValueError(f"--more-weight: {len(config.more_weight)} for {len(more)} sets of --more; give one each")
+        if config.more_weight:
+            check_more(config.more_weight, more, "--more-weight", limit=math.inf)
         self.config, self.faces = config, faces
         sets = (faces, *more)
         splits = [split_by_name(part.names, config.val_share) for part in sets]

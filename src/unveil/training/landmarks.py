@@ -27,6 +27,7 @@ from unveil.training.batches import (
     Rank,
     TrainingFaces,
     check_enough_faces,
+    check_more,
     load_batches,
     to_device,
     unsupported_note,
@@ -104,7 +105,7 @@ class LandmarkTask(Task):
         self.faces = faces
         self.labelled = np.full(len(faces), faces.visible is not None)
         if more:
-            _check_shares(config.more_share, more)
+            check_more(config.more_share, more)
             if config.clusters_per_batch is not None:
                 raise ValueError(f"--clusters-per-batch {config.clusters_per_batch}: not with --more; leave one out")
             self.weights *= 1 - sum(config.more_share)
@@ -244,13 +245,3 @@ class LandmarkTask(Task):
 
 def _world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _check_shares(shares: Sequence[float], more: Sequence[Faces]) -> None:
-    """Raise ValueError unless there is one share for each of `more` and the annotated faces keep some."""
-    given = " ".join(map(str, shares))
-    if len(shares) != len(more):
-        sets = ", ".join(faces.label for faces in more)
-        raise ValueError(f"--more-share {given}: {len(shares)} for {len(more)} sets of --more, {sets}; give one each")
-    if sum(shares) >= 1:
-        raise ValueError(f"--more-share {given}: together 1 or more, so no annotated face would train; give less")

@@ -31,7 +31,7 @@ from unveil.models.checkpoints import load_matching
 from unveil.models.discriminators import random_corners
 from unveil.models.generator import GeneratorOutput, as_generator_output
 from unveil.schemes.scheme import IBUG68
-from unveil.training.batches import BatchSampler, Rank, check_enough_faces, load_batches
+from unveil.training.batches import BatchSampler, Rank, check_enough_faces, check_more, load_batches
 from unveil.training.gan_config import RestorationTrainConfig
 from unveil.training.gan_losses import reconstruction_loss
 from unveil.training.task import Batch, FitResult, Losses, Task
@@ -343,11 +343,8 @@ def mean_metrics(pairs: Sequence[RestorationPair], restored: Sequence[Pixels]) -
 
 def _joined(faces: Faces, more: Sequence[Faces], shares: Sequence[float]) -> tuple[Faces, NDArray[np.float64]]:
     """Return all faces and the weight of each."""
-    if shares and (len(shares) != len(more) or sum(shares) >= 1):
-        given = " ".join(map(str, shares))
-        raise ValueError(
-            f"--more-share {given}: give one share for each of {len(more)} sets of --more, below 1 together"
-        )
+    if shares:
+        check_more(shares, more)
     sets = (faces, *more)
     total = shares and (1 - sum(shares), *shares)
     weights = [np.full(len(one), total[i] / len(one) if total else 1.0) for i, one in enumerate(sets)]
