@@ -203,7 +203,7 @@ def test_a_video_that_is_cut_short_is_followed_to_where_it_ends(track: Track, cl
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 3 // 4])
     assert track("clip.avi", "--save", "json") == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("error: clip.avi: ends after ")
+    assert line.startswith("error: clip.avi: ends early after ")
 
 
 def test_a_video_without_a_face_is_a_warning(track: Track, tmp_path: Path, capsys: Any) -> None:

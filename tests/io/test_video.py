@@ -1,6 +1,8 @@
 import io
 import os
+import re
 import shutil
+import struct
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from unveil.io import video_writer
-from unveil.io.video import Frame, Video, open_video
+from unveil.io.video import COUNTED, Frame, Video, open_video
 from unveil.io.video_sources import VideoError, expand_sources, output_name, source_name
 from unveil.io.video_writer import write_video
 from unveil.types import Image
@@ -37,13 +39,21 @@ def write_frames(folder: Path, count: int = 12) -> Path:
     return folder
 
 
-def encode(path: Path, count: int = 60, aspect: Fraction = Fraction(1), sound: bool = False) -> Path:
+CODECS = {".webm": "libvpx-vp9", ".mpg": "mpeg2video", ".avi": "mpeg4", ".flv": "flv1", ".wmv": "wmv2"}
+
+
+def encode(
+    path: Path, count: int = 60, aspect: Fraction = Fraction(1), sound: bool = False, faststart: bool = True
+) -> Path:
     """Write a test video with one key frame every ten frames, if wanted with a tone."""
     av = pytest.importorskip("av", reason="PyAV is in the extra [video]")
     rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as file:
-        codec = "libvpx-vp9" if path.suffix == ".webm" else "libx264"
-        options = {"g": "10", "preset": "ultrafast", "bf": "0"} if codec == "libx264" else {"g": "10", "cpu-used": "8"}
+    with av.open(
+        str(path), "w", options={"movflags": "+faststart"} if faststart and path.suffix == ".mp4" else {}
+    ) as file:
+        codec = CODECS.get(path.suffix, "libx264")
+        options = {"libx264": {"preset": "ultrafast", "bf": "0"}, "libvpx-vp9": {"cpu-used": "8"}}.get(codec, {})
+        options |= {"g": "10"}
         stream = file.add_stream(codec, rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt, stream.sample_aspect_ratio = WIDTH, HEIGHT, "yuv420p", aspect
         tone = file.add_stream("aac", rate=48000, layout="mono") if sound else None
@@ -93,15 +103,44 @@ def test_damage_that_ffmpeg_skips_without_an_error_is_reported(tmp_path: Path, s
     assert f"{len(lost)} of 60 frames could not be decoded and were left out" in problems[0]
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
-def test_a_file_that_is_cut_short_is_reported(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".flv", ".wmv", ".ts", ".m2ts", ".mpg", ".mp4"])
+@pytest.mark.parametrize("share", [0.6, 0.97])
+def test_a_file_that_is_cut_short_is_reported(tmp_path: Path, suffix: str, share: float) -> None:
     path = encode(tmp_path / f"a{suffix}")
     assert read(path)[1] == []
-    size = path.stat().st_size
-    path.write_bytes(path.read_bytes()[: size // 2])
+    size = round(path.stat().st_size * share)
+    path.write_bytes(path.read_bytes()[:size])
     frames, problems = read(path)
-    assert 0 < len(frames) < 60
-    assert problems == [f"{path}: cut short, {size // 2} of {size} bytes; copy or download the rest again"]
+    if len(frames) < 60 or suffix not in COUNTED:
+        (line,) = problems
+        assert re.match(
+            rf"{re.escape(str(path))}: ends early after {len(frames)}( of( about)? 60)? frames, cut short", line
+        )
+
+
+def test_a_movie_without_its_index_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mov", faststart=False)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(VideoError, match=r"a\.mov: cut short without its index \(moov\)"):
+        read(path)
+
+
+def test_frames_of_an_avi_file_that_ffmpeg_skips_are_reported_with_their_numbers(tmp_path: Path) -> None:
+    with write_video(tmp_path / "a.avi", FPS) as write:
+        for i in range(30):
+            write(grey(8 * i), i / FPS)
+    content = bytearray((tmp_path / "a.avi").read_bytes())
+    index = content.rindex(b"idx1") + 8
+    places = [struct.unpack_from("<8xI", content, index + 16 * i)[0] for i in range(30)]
+    start = content.index(b"movi")
+    content[start + places[9] + 20 : start + places[13]] = bytes(places[13] - places[9] - 20)
+    (tmp_path / "a.avi").write_bytes(content)
+    frames, problems = read(tmp_path / "a.avi")
+    read_numbers = [frame.index for frame in frames]
+    assert set(range(30)) - set(read_numbers) in ({9, 10, 11, 12}, {10, 11, 12})
+    assert [round(frame.time_s * FPS) for frame in frames] == read_numbers
+    assert all(abs(float(frame.image_rgb.mean()) - 8 * frame.index) < 3 for frame in frames if frame.index != 9)
+    assert problems[0].endswith("-12")
 
 
 def test_a_rate_that_varies_is_no_damage() -> None:
@@ -243,6 +282,15 @@ def test_a_url_is_read(tmp_path: Path, serve_folder: Callable[[Path], str]) -> N
         assert len(list(video)) == 5
     with pytest.raises(VideoError, match="check the address"), open_video(f"{address}/none.webm"):
         pass
+
+
+def test_a_movie_with_its_index_at_the_end_is_read_from_a_server_that_sends_whole_files_only(
+    tmp_path: Path, serve_folder: Callable[[Path], str]
+) -> None:
+    encode(tmp_path / "a.mp4", 5, faststart=False)
+    with open_video(f"{serve_folder(tmp_path)}/a.mp4?token=1") as video:
+        assert len(list(video)) == 5
+    assert video.name.endswith("/a.mp4")
 
 
 @pytest.fixture

@@ -12,18 +12,19 @@ import cv2
 import numpy as np
 
 from unveil.io.opencv_log import quiet_opencv
+from unveil.io.video_containers import missing_end, skipped_frames
 from unveil.io.video_sources import (
     DEFAULT_FPS,
     Capture,
     SequenceCapture,
     VideoError,
     check_file,
-    cut_short,
     is_camera,
     is_sequence,
     is_url,
     source_name,
     stdin_path,
+    url_path,
 )
 from unveil.types import Image
 
@@ -33,6 +34,7 @@ TRIES = 3  # reads that may fail in a row before a camera counts as disconnected
 MOST_DAMAGED = 300  # the same for a file that does not state its number of frames
 OFF_GRID = 0.2  # frames: how far from a whole number a timestamp of a constant rate may be, since files round them
 UNSTARTED = frozenset((".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob"))  # may begin between two key frames
+INEXACT = frozenset((".mpg", ".mpeg", ".vob"))  # FFmpeg's timestamps of these may be wrong by one frame
 TRUNCATED_SHARE = 0.02  # of the stated frames: so many may be missing at the end of a file that is complete
 STREAM_TIMEOUT_MS = 15_000
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
@@ -66,7 +68,8 @@ class Video:
         expected: Number of frames that the source states, or None.
         read: Number of frames read so far.
         damaged: Numbers of the frames that could not be decoded so far.
-        cut_short: What the file lacks by the size that it states, as in "630 of 900 bytes"; None if nothing.
+        missing_end: Where the file ends if there was more, as in "at 630 of 900 bytes"; None if it is complete.
+        skipped: Numbers of the frames that FFmpeg skips without an error.
     """
 
     def __init__(self, name: str, capture: Capture, live: bool) -> None:
@@ -76,7 +79,8 @@ class Video:
         self.expected = int(count) if not live and 0 < count < 2**31 else None
         self.read = self._position = 0
         self.damaged: list[int] = []
-        self.cut_short: str | None = None
+        self.missing_end: str | None = None
+        self.skipped: frozenset[int] = frozenset()
         self._gaps: list[int] = []
         self._constant_rate = not live
         self._suffix = Path(name).suffix.lower()
@@ -105,12 +109,14 @@ class Video:
             total = self.expected if counted else self._position
             numbers = f"{len(damaged)} of {total} frames could not be decoded and were left out"
             problems.append(f"{self.name}: {numbers}: {_ranges(damaged)}")
-        if missing > max(2, TRUNCATED_SHARE * (self.expected or 0)):
+        tolerated = 0 if self.missing_end else max(2, TRUNCATED_SHARE * (self.expected or 0))
+        if missing > tolerated or (self.missing_end and not counted):
+            stated = f"{'' if counted else 'about '}{self.expected}"
+            of_all = f" of {stated}" if (self.expected or 0) > self._position else ""
+            where = "" if self.missing_end is None else f", cut short {self.missing_end}"
             problems.append(
-                f"{self.name}: ends after {self._position} of {self.expected} frames; copy or download the rest again"
+                f"{self.name}: ends early after {self._position}{of_all} frames{where}; copy or download the rest again"
             )
-        elif self.cut_short:
-            problems.append(f"{self.name}: cut short, {self.cut_short}; copy or download the rest again")
         if self.live:
             problems.append(f"{self.name}: no more frames after {self.read}; check the connection and other programs")
         return problems
@@ -123,11 +129,15 @@ class Video:
             if success:
                 self._skip(0 if self.live else failed)
                 return np.asarray(image_bgr, np.uint8)
+        self._skip(0)
         return None
 
-    def _skip(self, count: int) -> None:
-        self.damaged += range(self._position, self._position + count)
-        self._position += count
+    def _skip(self, failed: int) -> None:
+        """Count the frames that could not be read, and the skipped ones among and after them."""
+        while failed or self._position in self.skipped:
+            failed -= self._position not in self.skipped
+            self.damaged.append(self._position)
+            self._position += 1
 
     def _skip_gap(self, time_s: float) -> None:
         """Count the frames between the last one and this one, which FFmpeg may skip without an error.
@@ -137,12 +147,15 @@ class Video:
         number = time_s * self.fps
         self._constant_rate &= abs(number - round(number)) < OFF_GRID
         if self._constant_rate and (self.read or self._suffix not in UNSTARTED):
-            following = max(self._position, round(number))
-            self._gaps += range(self._position, following)
-            self._position = following
+            following = round(number)
+            if following - self._position > (self._suffix in INEXACT):
+                self._gaps += range(self._position, following)
+                self._position = following
 
     def _timestamp(self, last_s: float) -> float:
         """Return the frame's timestamp, or, if that is implausible, the time that its number gives."""
+        if self.skipped:  # FFmpeg does not count them
+            return self._position / self.fps
         stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         plausible = math.isfinite(stamp_s) and last_s < stamp_s < last_s + LONGEST_GAP_S
         return stamp_s if plausible else last_s + 1 / self.fps
@@ -185,7 +198,9 @@ def open_video(source: str, fps: float | None = None) -> Iterator[Video]:
     # FFmpeg's own lines do not name the file. OpenCV reads this variable once in a process.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with ExitStack() as stack:
-        path = stack.enter_context(stdin_path()) if source == "-" else source
+        path = source
+        if source == "-" or is_url(source):
+            path = stack.enter_context(stdin_path() if source == "-" else url_path(source))
         stack.enter_context(quiet_opencv())
         capture = _capture(path, camera)
         stack.callback(capture.release)
@@ -194,7 +209,8 @@ def open_video(source: str, fps: float | None = None) -> Iterator[Video]:
         scheme = source.split("://")[0].lower() if is_url(source) else ""
         endless = scheme in LIVE_SCHEMES or (scheme != "" and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
         video = Video(name, capture, live=camera or endless)
-        video.cut_short = None if camera or is_url(source) or source == "-" else cut_short(Path(source))
+        if not camera and not is_url(path):
+            video.missing_end, video.skipped = missing_end(Path(path)), skipped_frames(Path(path))
         yield video
 
 
@@ -218,6 +234,8 @@ def _not_opened(source: str, name: str) -> str:
         return "standard input: not a video that OpenCV can read; pipe in a whole file, Matroska or MPEG-TS"
     if not Path(source).stat().st_size:
         return f"{source}: the file is empty (0 bytes); copy or download it again"
+    if (end := missing_end(Path(source))) is not None:
+        return f"{source}: cut short {end}; copy or download it again"
     return f"{source}: not a video that OpenCV can read, truncated, or without frames; convert it to .mp4"
 
 

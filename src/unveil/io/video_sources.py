@@ -7,11 +7,13 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ from unveil.io.images import IMAGE_SUFFIXES, ImageError, read_image
 from unveil.types import Image
 
 DEFAULT_FPS = 30.0  # of an image sequence, and of a camera or file that does not state its rate
+URL_TIMEOUT_S = 15
 MOST_CAMERAS = 1000  # above, OpenCV's numbers mean its backends
 STILL_SUFFIXES = IMAGE_SUFFIXES - {".gif"}
 VIDEO_SUFFIXES = frozenset(
@@ -237,29 +240,6 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path}: cannot be read (Permission denied)")
 
 
-def cut_short(path: Path) -> str | None:
-    """Return what a Matroska or WebM file lacks by the size that it states.
-
-    Args:
-        path: The file.
-
-    Returns:
-        As in "630 of 900 bytes"; None if it is complete, of another format, or does not state its size.
-    """
-    if not path.is_file():  # reading a pipe would take its data
-        return None
-    with path.open("rb") as file:
-        head = file.read(4096)
-    at = head.find(b"\x18\x53\x80\x67", 4) + 4  # the element `Segment`, which holds all others
-    if not head.startswith(b"\x1a\x45\xdf\xa3") or at < 8 or not head[at]:
-        return None
-    length = 9 - head[at].bit_length()  # of the size, in bytes; its first set bit marks it
-    bits = 7 * length
-    size = int.from_bytes(head[at : at + length], "big") & ((1 << bits) - 1)
-    stated, actual = at + length + size, path.stat().st_size
-    return f"{actual} of {stated} bytes" if size < (1 << bits) - 1 and actual < stated else None
-
-
 @contextmanager
 def stdin_path() -> Iterator[str]:
     """Make a video on standard input readable for OpenCV.
@@ -271,14 +251,9 @@ def stdin_path() -> Iterator[str]:
     """
     stream: Any = sys.stdin.buffer
     head = stream.read(12)
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip") or os.name == "nt":
-        with NamedTemporaryFile(suffix=".mp4", delete=False) as file:
-            file.write(head)
-            shutil.copyfileobj(stream, file)
-        try:
-            yield file.name
-        finally:
-            Path(file.name).unlink()
+    if _needs_search(head) or os.name == "nt":
+        with _temporary_copy(head, stream) as path:
+            yield path
         return
     reading, writing = os.pipe()
 
@@ -293,3 +268,42 @@ def stdin_path() -> Iterator[str]:
         yield f"pipe:{reading}"
     finally:
         os.close(reading)
+
+
+@contextmanager
+def url_path(url: str) -> Iterator[str]:
+    """Make a video at a URL readable for OpenCV.
+
+    An MP4 or MOV file whose server cannot send a part of it is copied to a temporary file. Others are read as they
+    arrive.
+
+    Args:
+        url: The URL.
+
+    Yields:
+        What OpenCV opens.
+    """
+    with ExitStack() as stack:
+        path = url
+        if re.match(r"https?://[^?#]*\.(mp4|m4v|mov|3gp)($|[?#])", url, re.I):
+            request = Request(url, headers={"Range": "bytes=0-"})
+            with suppress(OSError, ValueError, HTTPException), urlopen(request, timeout=URL_TIMEOUT_S) as answer:
+                head = answer.read(12)
+                if answer.status == 200 and _needs_search(head):  # 206 if the server can send a part
+                    path = stack.enter_context(_temporary_copy(head, answer))
+        yield path
+
+
+def _needs_search(head: bytes) -> bool:
+    """Return whether a file that begins so is MP4 or MOV, whose index may be at the end."""
+    return head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+
+
+@contextmanager
+def _temporary_copy(head: bytes, stream: Any) -> Iterator[str]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        with path.open("wb") as file:
+            file.write(head)
+            shutil.copyfileobj(stream, file)
+        yield str(path)
