@@ -40,6 +40,7 @@ CELL_FACE = 4.0  # size of the faces that suit a level, in strides
 MAX_POSITIVES = 10
 BOX_WEIGHT, POINTS_WEIGHT = 2.0, 0.5
 SCENE_HOLDOUT = 0.28
+SCORE_EXPONENT = 0.2  # of the overlap in a score's target: a face whose box is uncertain keeps a high score
 MATCH_IOU, SCORE = 0.5, 0.5
 
 
@@ -238,7 +239,7 @@ def detection_loss(output: DetectorOutput, batch: Batch) -> Losses:
         faces = batch["boxes"][image, :count]
         with torch.no_grad():
             cells, owners = assign(scores[image], boxes[image], centres, strides, faces)
-            target[image, cells] = _iou(boxes[image, cells], faces[owners]).clamp(min=0.05).sqrt()
+            target[image, cells] = _iou(boxes[image, cells], faces[owners]).clamp(min=0.05) ** SCORE_EXPONENT
             weight[image, cells] = 1
         predicted.append(boxes[image, cells])
         true.append(faces[owners])

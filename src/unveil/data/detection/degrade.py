@@ -119,7 +119,8 @@ def _blurred(image: Image, rng: np.random.Generator) -> Image:
 def _noisy(image: Image, rng: np.random.Generator) -> Image:
     noise = np.zeros(image.shape, np.int16)
     cv2.setRNGSeed(int(rng.integers(2**31)))
-    cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(3, 28)))
+    deviation = rng.uniform(3, 28) if rng.random() < 0.6 else rng.uniform(20, 55)
+    cv2.randn(noise, np.zeros(3), np.full(3, deviation))
     if rng.random() < 0.3:  # of brightness alone
         noise[:] = noise[..., :1]
     return np.asarray(np.clip(image.astype(np.int16) + noise, 0, 255), np.uint8)

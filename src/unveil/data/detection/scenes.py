@@ -32,6 +32,7 @@ from unveil.types import Image, Points
 
 MAX_FACES = 12
 MAX_DECOYS = 8
+MAX_PADDING = 32
 SMALLEST_PX = 8.0  # smaller faces are neither positive nor negative
 LEAST_INSIDE = 0.42  # of the tight box; faces that are cut off further are neither
 
@@ -44,8 +45,11 @@ class SceneConfig(BaseModel):
         upright_fraction: Fraction of faces and photographs turned by about 12 degrees; the others by any angle.
         sizes_px: Range of the sizes of pasted faces (longer side of the tight box).
         patch_fraction: Fraction of faces under an added flat patch, beside the occluders.
+        large_fraction: Fraction of single faces about as large as the scene.
         border_fraction: Fraction of single faces that may be cut off at borders of the scene.
         cut_fraction: Fraction of single faces that are cut off along a line of any direction, as in a rotated crop.
+        padding_fraction: Fraction of scenes with black rows below and columns on the right, as in images that are
+            filled up to whole strides.
         degrade: How often scenes are degraded.
     """
 
@@ -55,8 +59,10 @@ class SceneConfig(BaseModel):
     upright_fraction: float = 0.45
     sizes_px: tuple[float, float] = (8.0, 160.0)
     patch_fraction: float = 0.2
-    border_fraction: float = 0.4
+    large_fraction: float = 0.35
+    border_fraction: float = 0.45
     cut_fraction: float = 0.15
+    padding_fraction: float = 0.5
     degrade: DegradeConfig = DegradeConfig()
 
 
@@ -145,6 +151,10 @@ class SceneSampler:
             if rng.random() < self.config.patch_fraction:
                 cover_patch(canvas, points, rng)
         canvas = degraded(canvas, self.config.degrade, rng)
+        if rng.random() < self.config.padding_fraction:
+            below, right = rng.integers(0, MAX_PADDING, 2)
+            canvas[self.size - below :] = 0
+            canvas[:, self.size - right :] = 0
         boxes, points5 = [], []
         for points, five in zip(shapes, fives, strict=True):
             box = np.array([*points.min(axis=0), *points.max(axis=0)])
@@ -194,12 +204,12 @@ class SceneSampler:
         size = self.size
         target = (
             rng.uniform(0.8, 1.3) * size
-            if rng.random() < 0.25
+            if rng.random() < self.config.large_fraction
             else math.exp(rng.uniform(math.log(40), math.log(1.25 * size)))
         )
         centre = size / 2 + rng.uniform(-1, 1, 2) * max(0.0, (size - target) / 2)
         if rng.random() < self.config.border_fraction:
-            centre = centre + rng.uniform(-0.55, 0.55, 2) * target * (rng.random(2) < 0.5)
+            centre = centre + rng.choice([-1, 1], 2) * rng.uniform(0.1, 0.6, 2) * target * (rng.random(2) < 0.5)
         cutout, points, five, matrix = self._turned_face(target, centre, rng)
         if rng.random() < 0.35:
             canvas = self._background(rng)
