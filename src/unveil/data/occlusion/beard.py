@@ -5,44 +5,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import Occluded, Window, unoccluded
-from unveil.data.occlusion.frame import FaceFrame, require_ibug68
+from unveil.data.occlusion.frame import FaceFrame, FaceImage
 from unveil.data.occlusion.mask_shape import spline
 from unveil.data.occlusion.scene import MARGIN, hair_colour, photograph
 from unveil.data.occlusion.textures import value_noise
 from unveil.schemes.ibug68 import CHIN, JAW, NOSE_BASE, OUTER_LIPS
-from unveil.types import Image, Points
 
 LEFT_CORNER, RIGHT_CORNER, LIP_TOP, LIP_BOTTOM = 48, 54, 51, 57
 NOSTRIL_SIDES = (31, 35)
 
 
-def beard(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """Draw a beard, a moustache, a goatee or all of them on the face.
+def beard(face: FaceImage, rng: np.random.Generator) -> Occluded:
+    """Return the face with a beard, a moustache, a goatee or all of them.
+
+    Stubble through which the skin is visible is not in the mask.
 
     Args:
-        image: RGB, (H, W, 3).
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-        rng: The same state gives the same result.
-
-    Returns:
-        The occluded image. Stubble through which the skin is visible is not in the mask.
+        face: The face.
+        rng: The random generator.
     """
-    require_ibug68("beard", points_px)
-    frame = FaceFrame.of(points_px)
-    face = frame.to_face(points_px)
+    image, frame, points = face.image, face.frame, face.points
     draw = rng.random()
     outlines: list[NDArray[np.float64]] = []
     if draw < 0.65:
-        outlines.append(_full(face, rng))
+        outlines.append(_full(points, rng))
     elif draw < 0.85:
-        outlines.append(_goatee(face, rng))
+        outlines.append(_goatee(points, rng))
     if draw >= 0.85 or rng.random() < 0.7:
-        outlines.append(_moustache(face, rng))
+        outlines.append(_moustache(points, rng))
     outlines_px = [frame.to_px(outline) for outline in outlines]
     window = Window.around(np.concatenate(outlines_px), image, MARGIN)
     if window.empty:
         return unoccluded(image)
-    lips = face[OUTER_LIPS]
+    lips = points[OUTER_LIPS]
     centre = lips.mean(axis=0)
     mouth = window.fill(frame.to_px(centre + (lips - centre) * rng.uniform(0.8, 1.0)))
     region = np.maximum.reduce([window.fill(outline) for outline in outlines_px]) * (1 - mouth)
@@ -57,7 +52,7 @@ def beard(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded
     )
     paint, strokes = _hairs(window, frame, region, rng)
     alpha = np.maximum(alpha, strokes * thick * 0.9).clip(0, 1)
-    return photograph(image, window, paint, np.asarray(alpha, np.float32), frame, rng, shadow=0.2)
+    return photograph(face, window, paint, np.asarray(alpha, np.float32), rng, shadow=0.2)
 
 
 def _full(face: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

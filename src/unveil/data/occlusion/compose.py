@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.frame import FaceFrame
+from unveil.data.occlusion.frame import FaceImage
 from unveil.types import Image, Points
 
 Alpha: TypeAlias = NDArray[np.float32]
@@ -42,6 +42,9 @@ class Occluded:
 
 Occluder: TypeAlias = Callable[[Image, Points, np.random.Generator], Occluded]
 """Covers a face: from an RGB image, the landmarks in pixels and a random generator to the covered image."""
+
+Draw: TypeAlias = Callable[[FaceImage, np.random.Generator], Occluded]
+"""What draws one kind of occluder; the same state of the generator gives the same result."""
 
 
 class Window(NamedTuple):
@@ -225,16 +228,27 @@ def match_saturation(image: Image, paint: Paint) -> Paint:
     return np.repeat(paint.mean(axis=2, keepdims=True), 3, axis=2)
 
 
-def face_brightness(image: Image, frame: FaceFrame) -> float:
+def face_middle(face: FaceImage, reach: float) -> Window:
+    """Return the window around the middle of a face; it may be empty.
+
+    Args:
+        face: The face.
+        reach: Its half side in face sizes.
+    """
+    frame = face.frame
+    return Window.around(
+        np.stack([frame.centre - reach * frame.size, frame.centre + reach * frame.size]), face.image, margin=0
+    )
+
+
+def face_brightness(face: FaceImage) -> float:
     """Return the mean luminance, 0 to 255, of the middle of the face; 128 if that is outside the image.
 
     Args:
-        image: RGB, (H, W, 3).
-        frame: Where the face lies.
+        face: The face.
     """
-    reach = 0.6 * frame.size
-    window = Window.around(np.stack([frame.centre - reach, frame.centre + reach]), image, margin=0)
-    return 128.0 if window.empty else float(window.crop(image)[::3, ::3].mean())
+    window = face_middle(face, 0.6)
+    return 128.0 if window.empty else float(window.crop(face.image)[::3, ::3].mean())
 
 
 def scale_for_coverage(

@@ -16,34 +16,27 @@ from unveil.data.occlusion.compose import (
     unoccluded,
 )
 from unveil.data.occlusion.fabric import STRAP, base_colour, fabric
-from unveil.data.occlusion.frame import FaceFrame, require_ibug68
+from unveil.data.occlusion.frame import FaceImage
 from unveil.data.occlusion.mask_shape import ACROSS, DOWN, MaskFit, Patch, fit_patch, spline
 from unveil.data.occlusion.scene import scene_light
 from unveil.data.occlusion.textures import Colour
 from unveil.schemes.ibug68 import LEFT_EAR, RIGHT_EAR
-from unveil.types import Image, Points
 
 COARSE = 16  # the patch is inverted on a grid of this many points a side and interpolated
 
 
-def face_mask(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """Put a mask of random cut, fabric and fit on the face.
+def face_mask(face: FaceImage, rng: np.random.Generator) -> Occluded:
+    """Return the face under a mask of random cut, fabric and fit.
 
     Args:
-        image: RGB, (H, W, 3).
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-        rng: The same state gives the same result.
-
-    Returns:
-        The masked image.
+        face: The face.
+        rng: The random generator.
     """
-    require_ibug68("mask", points_px)
-    frame = FaceFrame.of(points_px)
-    face = frame.to_face(points_px)
-    patch = fit_patch(face, MaskFit.draw(rng))
+    image, frame, points = face.image, face.frame, face.points
+    patch = fit_patch(points, MaskFit.draw(rng))
     nodes_px = frame.to_px(patch.nodes.reshape(-1, 2)).reshape(DOWN, ACROSS, 2)
     patch_px = Patch(nodes_px)
-    straps = [frame.to_px(line) for line in _straps(face, patch, rng)]
+    straps = [frame.to_px(line) for line in _straps(points, patch, rng)]
     window = Window.around(np.concatenate([patch_px.outline, *straps]), image)
     if window.empty:
         return unoccluded(image)
@@ -51,10 +44,9 @@ def face_mask(image: Image, points_px: Points, rng: np.random.Generator) -> Occl
     alpha = soften(alpha, rng.uniform(0.4, 0.9))
     paint = _lay_fabric(patch_px, window, fabric(rng))
     _trim(patch_px, window, paint, frame.size, rng)
-    level = face_brightness(image, frame)
-    paint *= scene_light(image, level, window, rng)[..., None]
+    paint *= scene_light(face, window, rng)[..., None]
     if straps:
-        colour = (STRAP if rng.random() < 0.7 else base_colour(rng)) * min(level / 150, 1.0)
+        colour = (STRAP if rng.random() < 0.7 else base_colour(rng)) * min(face_brightness(face) / 150, 1.0)
         lines = window.stroke(*straps, thickness=max(MIN_THICKNESS, frame.size * rng.uniform(0.01, 0.035)))
         paint += (lines * (1 - alpha))[..., None] * (colour - paint)
         alpha = np.maximum(alpha, lines)

@@ -1,18 +1,21 @@
-"""Where a face lies in an image: its axes, its size, its region. L landmarks; H and W are the image's sides."""
+"""A face in an image: its axes, its size, its region, its head. L landmarks; H and W are the image's sides."""
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.schemes.ibug68 import BROWS, CHIN, LEFT_EAR, LEFT_EYE, MOUTH, RIGHT_EAR, RIGHT_EYE
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import IBUG68, SCHEMES
-from unveil.types import Points
+from unveil.types import Image, Points
 
 FOREHEAD = 1.15  # hairline above the eyes, in eye-to-mouth distances (the face's thirds are equal)
+CROWN = 1.9  # top of the head above the eyes, in eye-to-mouth distances
 SCHEME_OF_COUNT = {scheme.points: scheme for scheme in SCHEMES.values()}
 
 
@@ -50,13 +53,10 @@ class FaceFrame:
 
     @classmethod
     def of(cls, points_px: Points) -> Self:
-        """Compute the frame of a face.
+        """Return the frame of a face.
 
         Args:
             points_px: Landmarks (L, 2). A face of an unknown scheme is taken to be upright and to fill its box.
-
-        Returns:
-            The frame.
         """
         scheme = SCHEME_OF_COUNT.get(len(points_px))
         if scheme is None or scheme.five_points is None:
@@ -71,26 +71,116 @@ class FaceFrame:
         return cls((eyes + mouth) / 2, right, down, max(height, 0.9 * between, 1.0))
 
     def to_face(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Convert pixels to face coordinates.
+        """Return points in face coordinates, (N, 2): x right and y down, in sizes from the centre.
 
         Args:
-            points_px: (N, 2).
-
-        Returns:
-            (N, 2): x right and y down, in sizes from the centre.
+            points_px: (N, 2) in pixels.
         """
         return (points_px - self.centre) @ np.stack([self.right, self.down], axis=1) / self.size
 
     def to_px(self, points_face: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Convert face coordinates to pixels.
+        """Return points in pixels, (N, 2).
 
         Args:
             points_face: (N, 2), as `to_face` returns them.
-
-        Returns:
-            (N, 2) in pixels.
         """
         return points_face @ np.stack([self.right, self.down]) * self.size + self.centre
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """The shape of a head in face coordinates (`FaceFrame.to_face`).
+
+    Args:
+        face: The 68 landmarks, (68, 2).
+        middle: x of the head's axis.
+        radius: Half the width at the ears.
+        ears: y of the ears.
+        eyes: y of the eyes.
+        brows: y of the brows.
+        mouth: y of the mouth.
+        chin: y of the chin.
+    """
+
+    face: NDArray[np.float64]
+    middle: float
+    radius: float
+    ears: float
+    eyes: float
+    brows: float
+    mouth: float
+    chin: float
+
+    @classmethod
+    def of(cls, face: NDArray[np.float64]) -> Self:
+        """Return the head of a face.
+
+        Args:
+            face: Landmarks (68, 2) in face coordinates.
+        """
+        left, right = face[LEFT_EAR], face[RIGHT_EAR]
+        x = np.array([left[0], right[0], face[:, 0].min(), face[:, 0].max()])
+        eyes = float(np.concatenate([face[LEFT_EYE, 1], face[RIGHT_EYE, 1]]).mean())
+        return cls(
+            face=face,
+            middle=float((x[2] + x[3]) / 2),
+            radius=max(float(x[3] - x[2]) / 2, 0.3),
+            ears=float(left[1] + right[1]) / 2,
+            eyes=eyes,
+            brows=float(face[BROWS, 1].mean()),
+            mouth=float(face[MOUTH, 1].mean()),
+            chin=float(face[CHIN, 1]),
+        )
+
+    @property
+    def hairline(self) -> float:
+        """The y of the hairline."""
+        return self.eyes - FOREHEAD
+
+    @property
+    def crown(self) -> float:
+        """The y of the top of the head."""
+        return self.eyes - CROWN
+
+    def arc(self, angles: NDArray[np.float64], width: float = 1.0, height: float = 1.0) -> NDArray[np.float64]:
+        """Return points of the skull's outline, (N, 2).
+
+        Args:
+            angles: 0 is the right ear, π/2 the crown, π the left ear.
+            width: Factor of the half width.
+            height: Factor of the height above the ears.
+        """
+        x = self.middle + width * self.radius * np.cos(angles)
+        y = self.ears - height * (self.ears - self.crown) * np.sin(angles)
+        return np.stack([x, y], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceImage:
+    """A face that occluders are drawn on.
+
+    Args:
+        image: RGB, (H, W, 3).
+        points_px: Landmarks (L, 2) in pixels.
+    """
+
+    image: Image
+    points_px: Points
+
+    @cached_property
+    def frame(self) -> FaceFrame:
+        """The face's coordinate frame."""
+        return FaceFrame.of(self.points_px)
+
+    @cached_property
+    def points(self) -> NDArray[np.float64]:
+        """The landmarks in face coordinates, (L, 2)."""
+        return self.frame.to_face(self.points_px)
+
+    @cached_property
+    def head(self) -> Head:
+        """The shape of the head, of a face of ibug68."""
+        return Head.of(self.points)
 
 
 def face_outline(points_px: Points) -> NDArray[np.float64]:

@@ -5,22 +5,18 @@ import math
 import numpy as np
 
 from unveil.data.occlusion.compose import Occluded
-from unveil.data.occlusion.scene import Head, Lock, draw_hair, measure_head
-from unveil.types import Image, Points
+from unveil.data.occlusion.frame import FaceImage, Head
+from unveil.data.occlusion.scene import Lock, draw_hair
 
 
-def hair(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """Draw hair over the face.
+def hair(face: FaceImage, rng: np.random.Generator) -> Occluded:
+    """Return the face under hair.
 
     Args:
-        image: RGB, (H, W, 3).
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-        rng: The same state gives the same result.
-
-    Returns:
-        The occluded image.
+        face: The face.
+        rng: The random generator.
     """
-    frame, head = measure_head("hair", points_px)
+    head = face.head
     draw = rng.random()
     if draw < 0.4:
         locks = _fringe(head, rng)
@@ -30,7 +26,7 @@ def hair(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
             locks += _fringe(head, rng)
     else:
         locks = _loose(head, rng)
-    return draw_hair(image, locks, frame, rng)
+    return draw_hair(face, locks, rng)
 
 
 def _fringe(head: Head, rng: np.random.Generator) -> list[Lock]:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.compose import Occluded, Occluder, Window, unoccluded, warp, warped_corners
-from unveil.data.occlusion.frame import FaceFrame, require_ibug68
+from unveil.data.occlusion.compose import Draw, Occluded, Window, unoccluded, warp, warped_corners
+from unveil.data.occlusion.frame import FaceFrame, FaceImage, require_ibug68
 from unveil.data.occlusion.library import HairCutout
-from unveil.data.occlusion.scene import MARGIN, Head, photograph
+from unveil.data.occlusion.scene import MARGIN, photograph
 from unveil.geometry import Crop, tight_box
 from unveil.schemes.ibug68 import BROWS
 from unveil.types import Image, Points
@@ -37,17 +37,14 @@ def cut_hair(name: str, image: Image, points_px: Points) -> HairCutout | None:
         skin, or if the image is cut off above the face.
     """
     require_ibug68("haircut", points_px)
-    own = FaceFrame.of(points_px)
-    outline = own.to_px(Head.of(own.to_face(points_px)).arc(np.linspace(0.15, np.pi - 0.15, 9)))
+    face = FaceImage(image, points_px)
+    outline = face.frame.to_px(face.head.arc(np.linspace(0.15, np.pi - 0.15, 9)))
     if (outline < 0).any() or (outline >= image.shape[1::-1]).any():
         return None
     crop = Crop.around(tight_box(points_px), WIDE)
     pixels = crop.extract(image, SIDE)
     points = np.asarray((crop.to_unit(points_px) + 1) * (SIDE / 2) - 0.5, np.float32)
-    frame = FaceFrame.of(points)
-    head = Head.of(frame.to_face(points))
-    window = Window.whole(pixels)
-    seeds, skin = _seeds(head, frame, window)
+    seeds, skin = _seeds(FaceImage(pixels, points))
     found, background, foreground = seeds.copy(), np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
     cv2.grabCut(pixels, found, (0, 0, SIDE, SIDE), background, foreground, ITERATIONS, cv2.GC_INIT_WITH_MASK)
@@ -79,8 +76,9 @@ def _like_hair(pixels: Image, hair: NDArray[np.bool_], skin: NDArray[np.bool_]) 
     return np.asarray(distances[0] < distances[1])
 
 
-def _seeds(head: Head, frame: FaceFrame, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _seeds(face: FaceImage) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return GrabCut's seeds and the certain skin, (SIDE, SIDE) each."""
+    head, frame, window = face.head, face.frame, Window.whole(face.image)
     angles = np.linspace(0, np.pi, 40)
     around = head.arc(angles, 1.6, 1.45)
     low = head.chin + 0.6
@@ -121,14 +119,11 @@ def _fringe(cutout: HairCutout, frame: FaceFrame) -> float:
     return float(np.quantile((middle if len(middle) else places)[:, 1], 0.98))
 
 
-def haircut_occluder(cutouts: tuple[HairCutout, ...]) -> Occluder:
-    """Build the occluder: another person's hair, lowered so that it covers brows and temples.
+def haircut_occluder(cutouts: tuple[HairCutout, ...]) -> Draw:
+    """Return the occluder: another person's hair, lowered so that it covers brows and temples.
 
     Args:
         cutouts: The hair, of `cut_hair`.
-
-    Returns:
-        The occluder.
 
     Raises:
         ValueError: There is no hair.
@@ -138,16 +133,13 @@ def haircut_occluder(cutouts: tuple[HairCutout, ...]) -> Occluder:
     return partial(_occlude, cutouts=cutouts)
 
 
-def _occlude(image: Image, points_px: Points, rng: np.random.Generator, cutouts: tuple[HairCutout, ...]) -> Occluded:
-    require_ibug68("haircut", points_px)
+def _occlude(face: FaceImage, rng: np.random.Generator, cutouts: tuple[HairCutout, ...]) -> Occluded:
     cutout = cutouts[rng.integers(len(cutouts))]
-    source, target = FaceFrame.of(cutout.points), FaceFrame.of(points_px)
-    widths = [
-        float(np.ptp(frame.to_face(points)[:, 0])) for frame, points in ((source, cutout.points), (target, points_px))
-    ]
+    source, target = FaceFrame.of(cutout.points), face.frame
+    widths = [float(np.ptp(points[:, 0])) for points in (source.to_face(cutout.points), face.points)]
     across = widths[1] / max(widths[0], 1e-3) * rng.uniform(0.78, 1.08)
     down, aside = rng.uniform(0.9, 1.3), rng.normal(0, 0.15)
-    brows = float(target.to_face(points_px)[BROWS, 1].mean())
+    brows = float(face.points[BROWS, 1].mean())
     lower = brows + rng.uniform(-0.2, 0.6) - down * _fringe(cutout, source)
     mirror = float(rng.choice((-1.0, 1.0)))
     to_face = np.eye(3)
@@ -158,10 +150,10 @@ def _occlude(image: Image, points_px: Points, rng: np.random.Generator, cutouts:
     to_px[:2, :2] = np.stack([target.right, target.down], axis=1) * target.size
     to_px[:2, 2] = target.centre
     matrix = to_px @ place @ to_face
-    window = Window.around(warped_corners(cutout.pixels, matrix), image, MARGIN)
+    window = Window.around(warped_corners(cutout.pixels, matrix), face.image, MARGIN)
     if window.empty:
-        return unoccluded(image)
+        return unoccluded(face.image)
     rgba = warp(cutout.pixels, matrix, window).astype(np.float32)
     alpha = rgba[..., 3] / np.float32(255)
     paint = rgba[..., :3] / np.maximum(alpha, 1 / 255)[..., None] * np.float32(np.exp(rng.normal(0, 0.25)))
-    return photograph(image, window, np.asarray(paint, np.float32), alpha, target, rng, shadow=0.5)
+    return photograph(face, window, np.asarray(paint, np.float32), alpha, rng, shadow=0.5)

@@ -7,25 +7,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.compose import Occluded, Occluder, Window, unoccluded, warp, warped_corners
+from unveil.data.occlusion.compose import Draw, Occluded, Window, unoccluded, warp, warped_corners
 from unveil.data.occlusion.fabric import fabric
-from unveil.data.occlusion.frame import FaceFrame
+from unveil.data.occlusion.frame import FaceFrame, FaceImage
 from unveil.data.occlusion.library import Sprite
 from unveil.data.occlusion.scene import MARGIN, photograph, skin_colour
 from unveil.data.occlusion.sprite import HANDS, place_sprite, target_on_face
-from unveil.types import Image, Points
 
 ARM = 6.0  # length of the arm in face sizes: it leaves the crop
 
 
-def hand_occluder(sprites: tuple[Sprite, ...]) -> Occluder:
-    """Build the occluder: a hand from the group "hands" with an arm.
+def hand_occluder(sprites: tuple[Sprite, ...]) -> Draw:
+    """Return the occluder: a hand from the group "hands" with an arm.
 
     Args:
         sprites: The cut-outs.
-
-    Returns:
-        The occluder.
 
     Raises:
         ValueError: There are no hands.
@@ -36,10 +32,10 @@ def hand_occluder(sprites: tuple[Sprite, ...]) -> Occluder:
     return partial(_occlude, hands=hands)
 
 
-def _occlude(image: Image, points_px: Points, rng: np.random.Generator, hands: tuple[Sprite, ...]) -> Occluded:
-    frame = FaceFrame.of(points_px)
+def _occlude(face: FaceImage, rng: np.random.Generator, hands: tuple[Sprite, ...]) -> Occluded:
+    image, frame = face.image, face.frame
     sprite = hands[rng.integers(len(hands))]
-    centre = target_on_face(points_px, rng, frame)
+    centre = target_on_face(face, rng)
     # The wrist is at the sprite's lower edge: the arm comes from below or from a side, rarely from above.
     upright = math.atan2(frame.right[1], frame.right[0])
     angle = upright + (rng.normal(0, 0.55) if rng.random() < 0.75 else rng.uniform(-math.pi, math.pi))
@@ -54,7 +50,7 @@ def _occlude(image: Image, points_px: Points, rng: np.random.Generator, hands: t
     hand_paint = rgba[..., :3] / np.maximum(hand_alpha, 1 / 255)[..., None]
     own = rgba[rgba[..., 3] > 127][:, :3]
     own_colour = np.maximum(own.mean(axis=0), 8.0) if len(own) else np.array([200, 160, 140], np.float32)
-    gain = np.clip((skin_colour(image, frame, own_colour) / own_colour) ** rng.uniform(0.5, 1.1), 0.35, 1.8)
+    gain = np.clip((skin_colour(face, own_colour) / own_colour) ** rng.uniform(0.5, 1.1), 0.35, 1.8)
     skin = _wrist_colour(sprite, own_colour) * gain
     arm_alpha = window.fill(arm)
     arm_paint = _forearm(window, arm, skin, rng)
@@ -62,7 +58,7 @@ def _occlude(image: Image, points_px: Points, rng: np.random.Generator, hands: t
         arm_paint, arm_alpha = _sleeve(window, arm, arm_paint, arm_alpha, frame, rng)
     alpha = np.maximum(hand_alpha, arm_alpha)
     paint = arm_paint + hand_alpha[..., None] * (np.minimum(hand_paint * gain, 255) - arm_paint)
-    return photograph(image, window, np.asarray(paint, np.float32), alpha, frame, rng, shadow=0.5)
+    return photograph(face, window, np.asarray(paint, np.float32), alpha, rng, shadow=0.5)
 
 
 def _wrist(sprite: Sprite) -> NDArray[np.float64]:

@@ -8,27 +8,22 @@ from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import Alpha, Occluded, Paint, Window, unoccluded
 from unveil.data.occlusion.fabric import base_colour, fabric
-from unveil.data.occlusion.frame import FaceFrame
+from unveil.data.occlusion.frame import FaceFrame, FaceImage, Head
 from unveil.data.occlusion.mask_shape import spline
-from unveil.data.occlusion.scene import MARGIN, Head, measure_head, photograph
-from unveil.types import Image, Points
+from unveil.data.occlusion.scene import MARGIN, photograph
 
 Outline = NDArray[np.float64]
 """Corners (N, 2) in face coordinates."""
 
 
-def hat(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """Draw a beanie, a cap with a visor, a hat with a brim, or a helmet on the head.
+def hat(face: FaceImage, rng: np.random.Generator) -> Occluded:
+    """Return the face under a beanie, a cap with a visor, a hat with a brim, or a helmet.
 
     Args:
-        image: RGB, (H, W, 3).
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-        rng: The same state gives the same result.
-
-    Returns:
-        The occluded image.
+        face: The face.
+        rng: The random generator.
     """
-    frame, head = measure_head("hat", points_px)
+    image, frame, head = face.image, face.frame, face.head
     edge = head.brows + (rng.uniform(-0.55, 0.1) if rng.random() < 0.65 else rng.uniform(0.1, 0.5))
     tilt = rng.normal(0, 0.08)
     kind = rng.random()
@@ -52,21 +47,17 @@ def hat(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
         part = _cloth(window, rng) if rng.random() < 0.3 else paint * np.float32(rng.uniform(0.6, 1.15))
         shaded = mask * _edge_shade(mask, frame.size * 0.1)
         paint = paint * (1 - mask[..., None]) + part * shaded[..., None]
-    return photograph(image, window, np.asarray(paint, np.float32), np.maximum.reduce(masks), frame, rng)
+    return photograph(face, window, np.asarray(paint, np.float32), np.maximum.reduce(masks), rng)
 
 
-def hood(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """Draw a hood, a headscarf or a balaclava around the face; it covers temples, cheeks and often the jaw.
+def hood(face: FaceImage, rng: np.random.Generator) -> Occluded:
+    """Return the face in a hood, a headscarf or a balaclava; it covers temples, cheeks and often the jaw.
 
     Args:
-        image: RGB, (H, W, 3).
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-        rng: The same state gives the same result.
-
-    Returns:
-        The occluded image.
+        face: The face.
+        rng: The random generator.
     """
-    frame, head = measure_head("hood", points_px)
+    image, frame, head = face.image, face.frame, face.head
     angles = np.linspace(0, math.tau, 48, endpoint=False)
     closed = rng.random() < 0.55
     top = head.hairline + rng.uniform(-0.1, 0.75)
@@ -92,7 +83,7 @@ def hood(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
     depth = cv2.GaussianBlur(hole, (0, 0), max(frame.size * rng.uniform(0.1, 0.3), 1.0))
     paint = _cloth(window, rng) * (1 - np.float32(rng.uniform(0.1, 0.6)) * depth)[..., None]
     paint = paint * (1 + np.float32(rng.uniform(-0.3, 0.3)) * rim)[..., None]
-    return photograph(image, window, np.asarray(paint, np.float32), np.asarray(alpha, np.float32), frame, rng)
+    return photograph(face, window, np.asarray(paint, np.float32), np.asarray(alpha, np.float32), rng)
 
 
 def _lower_edge(head: Head, edge: float, tilt: float, width: float, sag: float, points: int = 17) -> Outline:
@@ -162,18 +153,14 @@ def _edge_shade(mask: Alpha, reach: float) -> Alpha:
     return np.asarray(0.7 + 0.3 * cv2.GaussianBlur(mask, (0, 0), max(reach, 0.5)), np.float32)
 
 
-def scarf(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """Draw a scarf, a collar or a turtleneck from below: over the chin, the mouth or up to the nose.
+def scarf(face: FaceImage, rng: np.random.Generator) -> Occluded:
+    """Return the face behind a scarf, a collar or a turtleneck: over the chin, the mouth or up to the nose.
 
     Args:
-        image: RGB, (H, W, 3).
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-        rng: The same state gives the same result.
-
-    Returns:
-        The occluded image.
+        face: The face.
+        rng: The random generator.
     """
-    frame, head = measure_head("scarf", points_px)
+    image, frame, head = face.image, face.frame, face.head
     draw = rng.random()
     middle_y = (
         head.chin + rng.uniform(-0.3, 0.12)
@@ -207,4 +194,4 @@ def scarf(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded
         paint *= (1 - np.float32(rng.uniform(0.15, 0.5)) * ink)[..., None]
     hem = window.stroke(frame.to_px(upper + np.array([0, 0.03])), thickness=max(frame.size * 0.06, 1.0))
     paint *= (1 + np.float32(rng.uniform(-0.25, 0.25)) * hem)[..., None]
-    return photograph(image, window, np.asarray(paint, np.float32), alpha, frame, rng, shadow=0.6)
+    return photograph(face, window, np.asarray(paint, np.float32), alpha, rng, shadow=0.6)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from unveil.data.occlusion.compose import Occluded, Window, unoccluded
 from unveil.data.occlusion.fabric import base_colour
-from unveil.data.occlusion.scene import MARGIN, Head, measure_head, photograph, skin_colour
+from unveil.data.occlusion.frame import FaceImage, Head
+from unveil.data.occlusion.scene import MARGIN, photograph, skin_colour
 from unveil.data.occlusion.textures import SKIN, Colour, jitter, random_colour, texture, value_noise
-from unveil.types import Image, Points
 
 Outline = NDArray[np.float64]
 """Corners (N, 2) in the object's own coordinates: its length is about 1, y points to its lower end."""
@@ -31,25 +31,21 @@ class _Parts:
         self.rounds.append(roundness)
 
 
-def held_object(image: Image, points_px: Points, rng: np.random.Generator) -> Occluded:
-    """Draw a microphone, a phone, a cup or food before the face, often with fingers.
+def held_object(face: FaceImage, rng: np.random.Generator) -> Occluded:
+    """Return the face behind a microphone, a phone, a cup or food, often with fingers.
 
     Args:
-        image: RGB, (H, W, 3).
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-        rng: The same state gives the same result.
-
-    Returns:
-        The occluded image.
+        face: The face.
+        rng: The random generator.
     """
-    frame, head = measure_head("held", points_px)
+    image, frame, head = face.image, face.frame, face.head
     draw: Callable[[np.random.Generator], _Parts] = (_microphone, _phone, _cup, _food)[rng.integers(4)]
     parts = draw(rng)
     centre, angle, size = _pose(draw, head, rng)
     if rng.random() < 0.6:
         skin = jitter(rng, SKIN[rng.integers(len(SKIN))], 8)
         if rng.random() < 0.7:  # a hand of the person in the photograph
-            skin = jitter(rng, tuple(skin_colour(image, frame, skin).tolist()), 6)
+            skin = jitter(rng, tuple(skin_colour(face, skin).tolist()), 6)
         _fingers(parts, skin, rng)
     cos, sin = math.cos(angle), math.sin(angle)
     turn = np.array([[cos, sin], [-sin, cos]]) * size
@@ -75,7 +71,7 @@ def held_object(image: Image, points_px: Points, rng: np.random.Generator) -> Oc
     if draw is _cup and rng.random() < 0.4:
         print_ = texture(rng, window.height, window.width)
         paint += (window.fill(outlines[0]) * np.float32(rng.uniform(0.2, 0.8)))[..., None] * (print_ - paint)
-    return photograph(image, window, np.asarray(paint, np.float32), alpha, frame, rng, shadow=0.6)
+    return photograph(face, window, np.asarray(paint, np.float32), alpha, rng, shadow=0.6)
 
 
 def _pose(

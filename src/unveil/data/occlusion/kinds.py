@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from unveil.data.occlusion.beard import beard
-from unveil.data.occlusion.compose import Occluder
+from unveil.data.occlusion.compose import Draw, Occluded, Occluder
 from unveil.data.occlusion.facemask import face_mask
-from unveil.data.occlusion.flatmask import flat_mask
-from unveil.data.occlusion.glasses import glasses
+from unveil.data.occlusion.frame import FaceImage, require_ibug68
+from unveil.data.occlusion.glasses import glasses, sunglasses
 from unveil.data.occlusion.hair import hair
 from unveil.data.occlusion.haircut import haircut_occluder
 from unveil.data.occlusion.hand import hand_occluder
@@ -19,8 +22,8 @@ from unveil.data.occlusion.library import Library
 from unveil.data.occlusion.noise import noise_occluder
 from unveil.data.occlusion.polygon import polygon_occluder
 from unveil.data.occlusion.sprite import sprite_occluder
-from unveil.data.occlusion.sunglasses import sunglasses
-from unveil.data.occlusion.template import template_occluder
+from unveil.data.occlusion.template import flat_mask, template_occluder
+from unveil.types import Image, Points
 
 Images: TypeAlias = Literal["templates", "sprites", "hair"]
 
@@ -30,19 +33,19 @@ class Kind:
     """One kind of occluder.
 
     Args:
-        build: Makes the occluder from the library and the covered fraction (None: the kind's own size).
+        build: Makes what draws it from the library and the covered fraction (None: the kind's own size).
         scalable: The kind can be scaled to cover a given fraction of the face.
         any_scheme: The kind falls on faces of any scheme; the others are drawn from the 68 points of ibug68.
         images: What the library must have.
     """
 
-    build: Callable[[Library, float | None], Occluder]
+    build: Callable[[Library, float | None], Draw]
     scalable: bool = False
     any_scheme: bool = False
     images: Images | None = None
 
 
-def _drawn(draw: Occluder) -> Kind:
+def _drawn(draw: Draw) -> Kind:
     return Kind(lambda _library, _coverage: draw)
 
 
@@ -78,16 +81,13 @@ SCALABLE = tuple(kind for kind, entry in REGISTRY.items() if entry.scalable)
 
 
 def occluder(kind: str, library: Library | None = None, coverage: float | None = None) -> Occluder:
-    """Build the occluder of a kind: a function of an image, its landmarks in pixels and a random generator.
+    """Return the occluder of a kind.
 
     Args:
         kind: One of `KINDS`.
         library: The images for "template" and "sprite".
         coverage: Fraction of the face (`face_region`), 0 to 1, that a scalable kind covers, within 0.03 where the
             image has the pixels for it. The other kinds have their natural size and ignore it.
-
-    Returns:
-        The occluder.
 
     Raises:
         ValueError: Unknown kind, coverage outside 0 to 1, or a kind that the library has no images for.
@@ -96,4 +96,10 @@ def occluder(kind: str, library: Library | None = None, coverage: float | None =
         raise ValueError(f"coverage {coverage}: give a fraction of the face, 0 to 1")
     if kind not in REGISTRY:
         raise ValueError(f"unknown occluder {kind!r}: there are {', '.join(KINDS)}")
-    return REGISTRY[kind].build(library or Library(), coverage)
+    return partial(_occlude, kind=kind, draw=REGISTRY[kind].build(library or Library(), coverage))
+
+
+def _occlude(image: Image, points_px: Points, rng: np.random.Generator, kind: str, draw: Draw) -> Occluded:
+    if not REGISTRY[kind].any_scheme:
+        require_ibug68(kind, points_px)
+    return draw(FaceImage(image, points_px), rng)

@@ -6,22 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.compose import Occluded, Occluder, Paint, Window, paste, scale_for_coverage, unoccluded
-from unveil.data.occlusion.frame import face_outline, face_region
+from unveil.data.occlusion.compose import Draw, Occluded, Paint, Window, paste, scale_for_coverage, unoccluded
+from unveil.data.occlusion.frame import FaceImage, face_outline, face_region
 from unveil.geometry import Crop, tight_box
-from unveil.types import Image, Points
+from unveil.types import Image
 
 SHORTEST, LONGEST = 30 / 224, 130 / 224  # of the crop that a model gets
 
 
-def noise_occluder(coverage: float | None = None) -> Occluder:
-    """Build the occluder: a rectangle of noise over the face.
+def noise_occluder(coverage: float | None = None) -> Draw:
+    """Return the occluder: a rectangle of noise over the face.
 
     Args:
         coverage: Scale the rectangle until it covers this fraction of the face; None: the paper's sizes.
-
-    Returns:
-        The occluder.
 
     Source:
         GlomFace, section 4.2.
@@ -29,10 +26,12 @@ def noise_occluder(coverage: float | None = None) -> Occluder:
     return partial(_occlude, coverage=coverage)
 
 
-def _occlude(image: Image, points_px: Points, rng: np.random.Generator, coverage: float | None) -> Occluded:
+def _occlude(face: FaceImage, rng: np.random.Generator, coverage: float | None) -> Occluded:
+    image, points_px = face.image, face.points_px
     if coverage == 0:
         return unoccluded(image)
-    low, high = face_outline(points_px).min(axis=0), face_outline(points_px).max(axis=0)
+    outline = face_outline(points_px)
+    low, high = outline.min(axis=0), outline.max(axis=0)
     limit = np.array(image.shape[1::-1], np.float64)
     low, high = np.clip(low, 0, limit - 1), np.clip(high, 0, limit - 1)
     centre = rng.uniform(low, np.maximum(high, low + 1e-6))

@@ -6,28 +6,25 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.data.occlusion.compose import Occluded, Occluder, Window, paste, scale_for_coverage, soften, unoccluded
-from unveil.data.occlusion.frame import FaceFrame, face_region
+from unveil.data.occlusion.compose import Draw, Occluded, Window, paste, scale_for_coverage, soften, unoccluded
+from unveil.data.occlusion.frame import FaceImage, face_region
 from unveil.data.occlusion.textures import texture
-from unveil.types import Image, Points
 
 
-def polygon_occluder(coverage: float | None = None) -> Occluder:
-    """Build the occluder: a polygon or a blob with a texture.
+def polygon_occluder(coverage: float | None = None) -> Draw:
+    """Return the occluder: a polygon or a blob with a texture.
 
     Args:
         coverage: Scale the shape until it covers this fraction of the face; None: a random size.
-
-    Returns:
-        The occluder.
     """
     return partial(_occlude, coverage=coverage)
 
 
-def _occlude(image: Image, points_px: Points, rng: np.random.Generator, coverage: float | None) -> Occluded:
+def _occlude(face: FaceImage, rng: np.random.Generator, coverage: float | None) -> Occluded:
+    image, points_px = face.image, face.points_px
     if coverage == 0:
         return unoccluded(image)
-    frame = FaceFrame.of(points_px)
+    frame = face.frame
     centre = points_px[rng.integers(len(points_px))] + rng.normal(0, 0.25 * frame.size, 2)
     centre = np.clip(centre, 0, np.array(image.shape[1::-1]) - 1.0)
     shape = (_polygon if rng.random() < 0.4 else _blob)(rng)

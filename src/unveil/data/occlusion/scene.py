@@ -1,4 +1,4 @@
-"""What occluders have in common: the head's shape, the photograph's light and camera, and hair. h, w: the window."""
+"""What occluders have in common: the photograph's light and camera, and hair. h, w: the window."""
 
 import math
 from dataclasses import dataclass
@@ -14,19 +14,18 @@ from unveil.data.occlusion.compose import (
     Paint,
     Window,
     face_brightness,
+    face_middle,
     match_saturation,
     paste,
     soften,
     unoccluded,
 )
-from unveil.data.occlusion.frame import FOREHEAD, FaceFrame, require_ibug68
+from unveil.data.occlusion.frame import FaceImage
 from unveil.data.occlusion.textures import Colour, jitter, value_noise
-from unveil.schemes.ibug68 import BROWS, CHIN, LEFT_EAR, LEFT_EYE, MOUTH, RIGHT_EAR, RIGHT_EYE
-from unveil.types import Image, Points
 
 MARGIN = 10  # pixels around an occluder that blur may reach
-CROWN = 1.9  # top of the head above the eyes, in eye-to-mouth distances
 FINE_HAIR = 2  # hair is drawn this many times larger
+KNOTS = 16  # of the curve of a lock
 SHADES = 8  # brightness levels of the strands of a head
 HAIR = (
     *((18, 15, 14), (30, 24, 20), (45, 34, 27), (28, 22, 18)),  # black and dark brown
@@ -37,130 +36,34 @@ HAIR = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Head:
-    """The shape of a head in face coordinates (`FaceFrame.to_face`).
-
-    Args:
-        face: The 68 landmarks, (68, 2).
-        middle: x of the head's axis.
-        radius: Half the width at the ears.
-        ears: y of the ears.
-        eyes: y of the eyes.
-        brows: y of the brows.
-        mouth: y of the mouth.
-        chin: y of the chin.
-    """
-
-    face: NDArray[np.float64]
-    middle: float
-    radius: float
-    ears: float
-    eyes: float
-    brows: float
-    mouth: float
-    chin: float
-
-    @classmethod
-    def of(cls, face: NDArray[np.float64]) -> Self:
-        """Return the head of a face.
-
-        Args:
-            face: Landmarks (68, 2) in face coordinates.
-        """
-        left, right = face[LEFT_EAR], face[RIGHT_EAR]
-        x = np.array([left[0], right[0], face[:, 0].min(), face[:, 0].max()])
-        eyes = float(np.concatenate([face[LEFT_EYE, 1], face[RIGHT_EYE, 1]]).mean())
-        return cls(
-            face=face,
-            middle=float((x[2] + x[3]) / 2),
-            radius=max(float(x[3] - x[2]) / 2, 0.3),
-            ears=float(left[1] + right[1]) / 2,
-            eyes=eyes,
-            brows=float(face[BROWS, 1].mean()),
-            mouth=float(face[MOUTH, 1].mean()),
-            chin=float(face[CHIN, 1]),
-        )
-
-    @property
-    def hairline(self) -> float:
-        """The y of the hairline."""
-        return self.eyes - FOREHEAD
-
-    @property
-    def crown(self) -> float:
-        """The y of the top of the head."""
-        return self.eyes - CROWN
-
-    def arc(self, angles: NDArray[np.float64], width: float = 1.0, height: float = 1.0) -> NDArray[np.float64]:
-        """Return points of the skull's outline, (N, 2).
-
-        Args:
-            angles: 0 is the right ear, π/2 the crown, π the left ear.
-            width: Factor of the half width.
-            height: Factor of the height above the ears.
-        """
-        x = self.middle + width * self.radius * np.cos(angles)
-        y = self.ears - height * (self.ears - self.crown) * np.sin(angles)
-        return np.stack([x, y], axis=1)
-
-
-def measure_head(kind: str, points_px: Points) -> tuple[FaceFrame, Head]:
-    """Return the frame of a face and the shape of its head in that frame.
-
-    Args:
-        kind: The kind of occluder, for the message.
-        points_px: The 68 landmarks of ibug68, (68, 2), in pixels.
-
-    Raises:
-        ValueError: The landmarks are those of another scheme.
-    """
-    require_ibug68(kind, points_px)
-    frame = FaceFrame.of(points_px)
-    return frame, Head.of(frame.to_face(points_px))
-
-
-def scene_light(image: Image, level: float, window: Window, rng: np.random.Generator) -> Alpha:
+def scene_light(face: FaceImage, window: Window, rng: np.random.Generator) -> Alpha:
     """Return the photograph's light on an occluder, (h, w): its brightness, and its gradient from side to side.
 
     Args:
-        image: RGB, (H, W, 3).
-        level: Brightness of the face, of `face_brightness`.
+        face: The face.
         window: Where the occluder lies.
         rng: The random generator.
     """
-    dim = min(level / 150, 1.15) ** rng.uniform(0.2, 0.9)
-    small = cv2.resize(window.crop(image), (5, 5), interpolation=cv2.INTER_AREA).mean(axis=2).astype(np.float32)
+    dim = min(face_brightness(face) / 150, 1.15) ** rng.uniform(0.2, 0.9)
+    small = cv2.resize(window.crop(face.image), (5, 5), interpolation=cv2.INTER_AREA).mean(axis=2).astype(np.float32)
     spread = cv2.resize(small / max(float(small.mean()), 8.0), window.size, interpolation=cv2.INTER_CUBIC)
     return np.asarray(dim * (1 + np.float32(rng.uniform(0, 0.6)) * (np.clip(spread, 0.5, 1.5) - 1)), np.float32)
 
 
 def photograph(
-    image: Image,
-    window: Window,
-    paint: Paint,
-    alpha: Alpha,
-    frame: FaceFrame,
-    rng: np.random.Generator,
-    shadow: float = 0.4,
+    face: FaceImage, window: Window, paint: Paint, alpha: Alpha, rng: np.random.Generator, shadow: float = 0.4
 ) -> Occluded:
-    """Lay an occluder over an image as a camera would: in its light, with its softness, grain and motion blur.
+    """Return a face under an occluder as a camera takes it: in its light, with its softness, grain and motion blur.
 
     Args:
-        image: RGB, (H, W, 3).
+        face: The face.
         window: Where the occluder lies, with `MARGIN` around it.
         paint: (h, w, 3) under neutral light.
         alpha: (h, w).
-        frame: Where the face lies.
         rng: The random generator.
         shadow: The largest shadow, as for `paste`.
-
-    Returns:
-        The occluded image.
     """
-    if window.empty:
-        return unoccluded(image)
-    paint = np.asarray(paint * scene_light(image, face_brightness(image, frame), window, rng)[..., None], np.float32)
+    paint = np.asarray(paint * scene_light(face, window, rng)[..., None], np.float32)
     shadow = float(rng.uniform(0, shadow)) if shadow else 0.0
     if rng.random() < 0.12:
         paint, alpha = _motion_blur(paint, alpha, rng)
@@ -171,7 +74,7 @@ def photograph(
         alpha = soften(alpha, sigma)
         paint = np.asarray(premultiplied / np.maximum(alpha, 1e-3)[..., None], np.float32)
     grain = np.float32(rng.uniform(0, 4)) * rng.standard_normal((*paint.shape[:2], 1), np.float32)
-    return paste(image, window, match_saturation(image, np.asarray(paint + grain, np.float32)), alpha, shadow)
+    return paste(face.image, window, match_saturation(face.image, np.asarray(paint + grain, np.float32)), alpha, shadow)
 
 
 def _motion_blur(paint: Paint, alpha: Alpha, rng: np.random.Generator) -> tuple[Paint, Alpha]:
@@ -188,19 +91,17 @@ def _motion_blur(paint: Paint, alpha: Alpha, rng: np.random.Generator) -> tuple[
     return np.asarray(blurred[..., :3] / np.maximum(alpha, 1e-3)[..., None], np.float32), alpha
 
 
-def skin_colour(image: Image, frame: FaceFrame, otherwise: NDArray[np.float32]) -> NDArray[np.float32]:
+def skin_colour(face: FaceImage, otherwise: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean colour of the middle of the face, (3,).
 
     Args:
-        image: RGB, (H, W, 3).
-        frame: Where the face lies.
+        face: The face.
         otherwise: The colour of a face outside the image.
     """
-    reach = 0.4 * frame.size
-    cheeks = Window.around(np.stack([frame.centre - reach, frame.centre + reach]), image, 0)
+    cheeks = face_middle(face, 0.4)
     if cheeks.empty:
         return otherwise
-    return np.asarray(np.maximum(cheeks.crop(image)[::2, ::2].mean(axis=(0, 1)), 8.0), np.float32)
+    return np.asarray(np.maximum(cheeks.crop(face.image)[::2, ::2].mean(axis=(0, 1)), 8.0), np.float32)
 
 
 def hair_colour(rng: np.random.Generator) -> Colour:
@@ -219,8 +120,8 @@ class Lock:
     """A lock of hair: a curve with a width along it.
 
     Args:
-        curve: (K, 2) in face coordinates, from the root to the tip.
-        widths: Half the width at each point, (K,).
+        curve: (KNOTS, 2) in face coordinates, from the root to the tip.
+        widths: Half the width at each point, (KNOTS,).
     """
 
     curve: NDArray[np.float64]
@@ -234,7 +135,6 @@ class Lock:
         width: float,
         bend: NDArray[np.float64],
         rng: np.random.Generator,
-        points: int = 16,
         wave: float = 0.05,
     ) -> Self:
         """Return a lock that falls from a root to a tip and becomes narrower.
@@ -245,10 +145,9 @@ class Lock:
             width: Half the width at the root.
             bend: Offset (2,) of the curve's control point from the middle.
             rng: Draws the waves and the taper.
-            points: K.
             wave: The largest height of the waves.
         """
-        t = np.linspace(0, 1, points)[:, None]
+        t = np.linspace(0, 1, KNOTS)[:, None]
         control = (root + tip) / 2 + bend
         curve = (1 - t) ** 2 * root + 2 * t * (1 - t) * control + t**2 * tip
         waves, phase, height = rng.uniform(0.5, 2.5), rng.uniform(0, math.tau), rng.uniform(0, wave)
@@ -260,7 +159,7 @@ class Lock:
 
     @property
     def outline(self) -> NDArray[np.float64]:
-        """The closed outline, (2 K, 2)."""
+        """The closed outline, (2 KNOTS, 2)."""
         sides = self._normals * self.widths[:, None]
         return np.concatenate([self.curve + sides, (self.curve - sides)[::-1]])
 
@@ -271,7 +170,7 @@ class Lock:
         return np.stack([-along[:, 1], along[:, 0]], axis=1)
 
     def strands(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return single hairs, (count, K, 2); a few leave the lock.
+        """Return single hairs, (count, KNOTS, 2); a few leave the lock.
 
         Args:
             count: How many.
@@ -284,35 +183,20 @@ class Lock:
         return np.asarray(self.curve + offsets[..., None] * self._normals)
 
 
-def draw_hair(
-    image: Image,
-    locks: list[Lock],
-    frame: FaceFrame,
-    rng: np.random.Generator,
-    colour: Colour | None = None,
-    density: float = 1.0,
-) -> Occluded:
-    """Draw locks of hair over an image.
+def draw_hair(face: FaceImage, locks: list[Lock], rng: np.random.Generator) -> Occluded:
+    """Return a face under locks of hair.
 
     Args:
-        image: RGB, (H, W, 3).
+        face: The face.
         locks: The locks, the lowest first.
-        frame: Where the face lies.
         rng: The random generator.
-        colour: The hair's colour; None: `hair_colour`.
-        density: Factor of the number of strands.
-
-    Returns:
-        The occluded image.
     """
-    colour = hair_colour(rng) if colour is None else colour
+    image, frame, colour = face.image, face.frame, hair_colour(rng)
     outlines = [frame.to_px(lock.outline) for lock in locks]
     window = Window.around(np.concatenate(outlines), image, MARGIN)
     if window.empty:
         return unoccluded(image)
-    strands = np.concatenate(
-        [lock.strands(int(np.clip(density * 150 * lock.widths.max(), 5, 24)), rng) for lock in locks]
-    )
+    strands = np.concatenate([lock.strands(int(np.clip(150 * lock.widths.max(), 5, 24)), rng) for lock in locks])
     places = (frame.to_px(strands.reshape(-1, 2)) - (window.x0, window.y0) + 0.5) * FINE_HAIR - 0.5
     lines = np.clip(places * 16, -(2**19), 2**19).astype(np.int32).reshape(len(strands), -1, 1, 2)
     shape = (FINE_HAIR * window.height, FINE_HAIR * window.width)
@@ -330,4 +214,4 @@ def draw_hair(
     fine = cv2.resize(ink, window.size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     alpha = np.maximum(window.fill(*outlines) * rng.uniform(0.9, 1.0), np.minimum(fine * 1.3, 1))
     sheen = 1 + np.float32(rng.uniform(0.1, 0.6)) * (value_noise(rng, window.height, window.width, 4) - 0.4)
-    return photograph(image, window, np.asarray(small * sheen[..., None], np.float32), alpha, frame, rng)
+    return photograph(face, window, np.asarray(small * sheen[..., None], np.float32), alpha, rng)
