@@ -219,6 +219,7 @@ def test_an_orientation_beside_other_metadata_or_out_of_range_does_no_harm(ramp:
         ("WEBP", "frames", {"lossless": True}),
         ("PNG", "frames", {}),
         ("TIFF", "pages", {}),
+        ("AVIF", "frames", {"quality": 95}),
     ],
 )
 def test_the_first_frame_of_several_is_read_and_that_is_stated(

@@ -247,9 +247,11 @@ def _heif(data: bytes) -> ImageMetadata:
             mirror = data[body] & 1
         elif kind == b"pixi":
             bits = data[body + 5]
-    return ImageMetadata(
-        image_format(data), HEIF_ORIENTATION[mirror][quarters], None if bits is None else _max_value(bits)
-    )
+    frames = 1
+    if b"moov" in top and (sizes := data.find(b"stsz", *top[b"moov"])) > 0:  # of the samples of an image sequence
+        (frames,) = struct.unpack_from(">I", data, sizes + 12)
+    max_value = None if bits is None else _max_value(bits)
+    return ImageMetadata(image_format(data), HEIF_ORIENTATION[mirror][quarters], max_value, frames)
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
