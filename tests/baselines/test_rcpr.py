@@ -14,7 +14,9 @@ from unveil.baselines.rcpr_training import FeatureSelection, RcprTask, RcprTrain
 from unveil.cli import main
 from unveil.data.pack import read_faces
 from unveil.data.synthetic import write_drawn_faces
-from unveil.geometry import tight_box
+from unveil.export.deployed import deploy
+from unveil.export.onnx_export import float16_weights
+from unveil.geometry import Crop, tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.registry import load_network
 from unveil.schemes.scheme import COFW29, IBUG68
@@ -115,6 +117,24 @@ def test_the_exported_model_is_evaluated_by_the_command(run: Path, tmp_path: Pat
     arguments = ["--models", str(run / "model"), "--dataset", "folder", "--root", str(run / "faces")]
     assert main(["evaluate", *arguments, "--json", str(scores)]) == 0
     assert 0 < json.loads(scores.read_text())["nme_ocular"] < 40
+
+
+def test_onnx_and_torch_agree_on_faces_and_in_flat_areas(run: Path) -> None:
+    network, faces = load_network(run / "run/best.safetensors")[0], read_faces(run / "faces")
+    crops = [Crop.around(tight_box(points)).extract(faces.image(i), 64) for i, points in enumerate(faces.points_px[:4])]
+    images = np.concatenate([np.stack(crops), *(np.full((1, 64, 64, 3), grey, np.uint8) for grey in (0, 77, 200))])
+    inputs = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / 255
+    with torch.no_grad():
+        expected = deploy(float16_weights(network))[0](torch.from_numpy(inputs))
+    found = AlignmentModel.load(run / "model").session.run(("points_unit", "visibility"), {"images": inputs})
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(one.numpy(), other, atol=1e-5)
+
+
+def test_no_threshold_lies_where_the_difference_of_a_flat_area_does(run: Path) -> None:
+    task = RcprTask(read_faces(run / "faces"), config())
+    values = torch.tensor([-1.0, 0.0, 0.0, 0.0, 1.0])[:, None]
+    assert float(task._thresholds(values)) > 0
 
 
 def test_the_run_aligns_as_its_exported_model_does_and_goes_behind_a_restorer(run: Path) -> None:

@@ -36,6 +36,7 @@ from unveil.training.validation import calibrate_visibility, face_lengths, train
 CHUNK = 256
 AGREEING = 0.9  # share of the training views whose starts agree, by definition of the largest spread
 OCCLUSION_WEIGHT = 0.5  # of the occlusion beside the shape, where features are chosen
+MIN_THRESHOLD = 2.0**-20  # brightness; ten times a rounding error of float32
 REPORTS = 6  # lines about the progress of a run
 
 
@@ -255,11 +256,14 @@ class RcprTask:
         return projected
 
     def _thresholds(self, differences: Float[Tensor, "N D"]) -> Float[Tensor, "D"]:
-        """Draw a threshold between the quintiles of each difference, rounded to float16."""
+        """Draw a threshold between the quintiles of each difference, rounded to float16, but none near zero.
+
+        In flat areas a difference is zero, and at a threshold of zero a rounding error would decide the bit.
+        """
         low, high = differences[:: max(1, len(differences) // 2000)].quantile(torch.tensor([0.2, 0.8]), dim=0)
         share = torch.rand(differences.shape[1], generator=self.generator)
-        thresholds: Tensor = low + share * (high - low)
-        return thresholds.half().float()
+        thresholds = (low + share * (high - low)).half().float()
+        return torch.where(thresholds.abs() < MIN_THRESHOLD, MIN_THRESHOLD, thresholds)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
