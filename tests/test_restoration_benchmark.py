@@ -98,7 +98,7 @@ def test_the_faces_are_those_of_the_validation_split(drawn_folder: Path) -> None
 def test_masks_are_of_templates_that_no_training_uses_and_hands_of_hands() -> None:
     pixels = np.full((4, 4, 4), 255, np.uint8)
     templates = tuple(Template(name, pixels, np.zeros((6, 2), np.float32)) for name in ("own", "surgical_blue"))
-    library = Library(templates, tuple(Sprite(name, name, pixels) for name in ("hands", "objects")))
+    library = Library(templates, tuple(Sprite(name, pixels, name) for name in ("hands", "objects")))
     samplers = evaluation_samplers(library, TEST_TEMPLATES)
     assert {name: sampler.kinds for name, sampler in samplers.items()} == {
         "mask": ("template",),

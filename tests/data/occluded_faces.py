@@ -50,12 +50,12 @@ def drawn_library() -> Library:
     anchors = np.array([[8, 20], [60, 4], [112, 20], [12, 60], [60, 94], [108, 60]], np.float32)
     names = ("plain", "plain_left", "plain_right")
     templates = tuple(Template(name, cut_out(100, 120, (200, 220, 240)), anchors) for name in names)
-    hand = Sprite("palm", "hands", cut_out(80, 60, (220, 180, 150)))
+    hand = Sprite("palm", cut_out(80, 60, (220, 180, 150)), "hands")
     hair = cut_out(192, 192, (60, 40, 30))
     hair[90:] = 0
     return Library(
         templates,
-        (hand, Sprite("ball", "objects", cut_out(64, 64, (250, 30, 30)))),
+        (hand, Sprite("ball", cut_out(64, 64, (250, 30, 30)), "objects")),
         (HairCutout("long", hair, face_at((96, 110), 45)),),
     )
 

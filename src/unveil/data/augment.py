@@ -70,15 +70,12 @@ Transform: TypeAlias = Callable[[Example, np.random.Generator], Example]
 
 
 def random_crop(points_px: Points, config: AugmentConfig, rng: np.random.Generator) -> Crop:
-    """Draw a crop as a detector might return it: around the tight box of the rotated face, then shifted and scaled.
+    """Return a crop as a detector might: around the tight box of the rotated face, then shifted and scaled.
 
     Args:
         points_px: Landmarks (L, 2) in pixels.
         config: Ranges of rotation, shift and scale, and the share of mirrored crops.
         rng: Source of randomness.
-
-    Returns:
-        The crop.
     """
     angle = math.radians(config.rotation) * float(np.clip(rng.normal(), -2.5, 2.5))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -87,20 +84,6 @@ def random_crop(points_px: Points, config: AugmentConfig, rng: np.random.Generat
     shift = np.clip(rng.normal(size=2), -2.5, 2.5) * config.shift * upright.side
     x, y = turn @ (np.array(upright.centre) + shift)
     return Crop((float(x), float(y)), side, angle, mirrored=bool(rng.random() < config.flip))
-
-
-def shift_before_mirror(points_px: Points, offset: float) -> Points:
-    """Shift annotations that will be mirrored, so that they keep their offset to the right afterwards.
-
-    Args:
-        points_px: Landmarks (L, 2) in pixels.
-        offset: Their horizontal offset, in diagonals of the tight box.
-
-    Returns:
-        The shifted landmarks, (L, 2).
-    """
-    x0, y0, x1, y1 = tight_box(points_px)
-    return points_px - np.array([2 * offset * math.hypot(x1 - x0, y1 - y0), 0], np.float32)
 
 
 def extract_crop(image: Image, points_px: Points, crop: Crop, scheme: Scheme, size: int) -> tuple[Image, Points]:
@@ -131,7 +114,7 @@ def augment(
     shapes: ShapeSampler | None = None,
     annotated_visible: NDArray[np.bool_] | None = None,
 ) -> Example:
-    """Make a random view of a face.
+    """Return a random view of a face.
 
     Args:
         image: RGB, (H, W, 3).
@@ -143,13 +126,12 @@ def augment(
         rng: Source of randomness; the same state gives the same example.
         shapes: Shapes to warp towards.
         annotated_visible: (L,), False where something in the image itself occludes a landmark.
-
-    Returns:
-        The view.
     """
     crop = random_crop(points_px, config, rng)
     if crop.mirrored:
-        points_px = shift_before_mirror(points_px, config.annotation_offset)
+        # Shifted now, so that the annotations keep their offset to the right after the mirroring.
+        x0, y0, x1, y1 = tight_box(points_px)
+        points_px = points_px - np.array([2 * config.annotation_offset * math.hypot(x1 - x0, y1 - y0), 0], np.float32)
     picture, points_unit = extract_crop(image, points_px, crop, scheme, size)
     if shapes is not None and config.warp and rng.random() < config.warp:
         target_unit = interpolate_shape(shapes(rng), points_unit, rng.uniform(*WARP_RANGE))
@@ -167,8 +149,8 @@ def augment(
     changes: tuple[tuple[float, ImageChange], ...] = (
         (config.colour, jitter_colour),
         (config.shade, shade),
-        (config.grey, to_grey),
-        (config.blur, degrade),
+        (config.grey, _to_grey),
+        (config.blur, _degrade),
     )
     for share, change in changes:
         if rng.random() < share:
@@ -177,14 +159,11 @@ def augment(
 
 
 def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
-    """Change brightness, contrast, gamma and tint, with one lookup table per channel.
+    """Return an image with another brightness, contrast, gamma and tint, by one lookup table per channel.
 
     Args:
         image: RGB, (H, W, 3).
         rng: Source of randomness.
-
-    Returns:
-        The changed image.
     """
     levels = np.linspace(0, 1, 256)[:, None]
     tint = np.exp(rng.normal(0, 0.06, 3))
@@ -195,14 +174,11 @@ def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
 
 
 def shade(image: Image, rng: np.random.Generator) -> Image:
-    """Darken one side of the crop, with a soft or a sharp edge (hard light).
+    """Return a crop that is darker on one side, with a soft or a sharp edge (hard light).
 
     Args:
         image: RGB, (S, S, 3).
         rng: Source of randomness.
-
-    Returns:
-        The changed image.
     """
     size = image.shape[0]
     direction, place, width = rng.uniform(0, 2 * math.pi), rng.uniform(-0.5, 0.5), rng.uniform(0.02, 0.6)
@@ -212,42 +188,35 @@ def shade(image: Image, rng: np.random.Generator) -> Image:
     return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
 
 
-def to_grey(image: Image, _: np.random.Generator) -> Image:
-    """Remove the colour.
-
-    Args:
-        image: RGB, (H, W, 3).
-
-    Returns:
-        The grey image, (H, W, 3).
-    """
+def _to_grey(image: Image, _: np.random.Generator) -> Image:
     return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
 
 
-def degrade(image: Image, rng: np.random.Generator) -> Image:
-    """Blur the image, add motion blur, reduce its resolution, or add noise.
-
-    Args:
-        image: RGB, (S, S, 3).
-        rng: Source of randomness.
-
-    Returns:
-        The changed image.
-    """
+def _degrade(image: Image, rng: np.random.Generator) -> Image:
+    """Blur the image, add motion blur, reduce its resolution, or add noise."""
     kind = rng.integers(4)
     size = image.shape[0]
     if kind == 0:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)))
     if kind == 1:
-        length = int(rng.integers(3, 8))
-        kernel = np.zeros((length, length), np.float32)
-        dx, dy = (length - 1) / 2 * np.array([math.cos(a := rng.uniform(0, math.pi)), math.sin(a)])
-        centre = (length - 1) / 2
-        ends = [(round(centre + s * dx), round(centre + s * dy)) for s in (-1, 1)]
-        cv2.line(kernel, ends[0], ends[1], 1.0)
-        return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()))
+        return blur_along_line(image, int(rng.integers(3, 8)), rng.uniform(0, math.pi))
     if kind == 2:
         small = cv2.resize(image, None, fx=(f := rng.uniform(0.25, 0.7)), fy=f, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR))
     noise = rng.normal(0, rng.uniform(3, 14), image.shape).astype(np.float32)
     return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
+
+
+def blur_along_line(image: Image, length: int, angle: float) -> Image:
+    """Return an image with motion blur.
+
+    Args:
+        image: RGB, (H, W, 3).
+        length: Of the motion in pixels.
+        angle: Its direction in radians.
+    """
+    kernel, middle = np.zeros((length, length), np.float32), (length - 1) / 2
+    step = middle * np.array([math.cos(angle), math.sin(angle)])
+    first, last = (np.round(middle + sign * step).astype(int).tolist() for sign in (-1, 1))
+    cv2.line(kernel, first, last, 1.0)
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)

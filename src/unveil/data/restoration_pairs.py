@@ -3,6 +3,7 @@
 L landmarks, S pixels of a crop's side. Faces come from a pack (`unveil prepare faces`) or an annotated folder.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -12,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from unveil.data.augment import AugmentConfig, extract_crop, jitter_colour, random_crop, shade
-from unveil.data.distractors import cast_shadow, motion_blur
+from unveil.data.augment import AugmentConfig, blur_along_line, extract_crop, jitter_colour, random_crop, shade
 from unveil.data.occlusion import Occluder, OcclusionConfig, OcclusionSampler, coverage_of
 from unveil.geometry import Crop, unit_to_crop_px
 from unveil.schemes.hierarchy import Part
-from unveil.schemes.ibug68 import component_crop
-from unveil.schemes.landmark_map import draw_landmark_map, perturb_landmarks
+from unveil.schemes.ibug68 import BRIDGE, RIGHT_EAR, component_crop
+from unveil.schemes.landmark_map import SUBPIXEL_BITS, draw_landmark_map, perturb_landmarks
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image, Points
 
@@ -114,7 +114,7 @@ def restoration_pair(
     occlude: Occluder,
     rng: np.random.Generator,
 ) -> RestorationPair:
-    """Make a random view of a clean face and the same view with an occluder.
+    """Return a random view of a clean face and the same view with an occluder; without a landmark map.
 
     Args:
         image: RGB, (H, W, 3).
@@ -124,9 +124,6 @@ def restoration_pair(
         augment: How both images are framed and changed.
         occlude: Draws the occluder.
         rng: The same state gives the same pair.
-
-    Returns:
-        The pair, without a landmark map.
     """
     crop = random_crop(points_px, augment.crop, rng)
     clean, points_unit = extract_crop(image, points_px, crop, scheme, size)
@@ -183,10 +180,10 @@ def _change_both(
 ) -> tuple[Image, Image]:
     """Apply the same light, colour and blur to both images, so that they differ by the occluder alone."""
     changes: tuple[tuple[float, Change], ...] = (
-        (augment.shadow, lambda image, rng: cast_shadow(image, points_px, rng)),
+        (augment.shadow, lambda image, rng: _cast_shadow(image, points_px, rng)),
         (augment.colour, jitter_colour),
         (augment.shade, shade),
-        (augment.motion, lambda image, rng: motion_blur(image, points_px, rng)),
+        (augment.motion, lambda image, rng: _motion_blur(image, points_px, rng)),
         (augment.blur, _softened),
     )
     for share, change in changes:
@@ -201,3 +198,28 @@ def _change_both(
 
 def _softened(image: Image, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2)), np.uint8)
+
+
+def _cast_shadow(image: Image, points_px: Points, rng: np.random.Generator) -> Image:
+    """Darken a random polygon of the face, with a hard or a soft edge, as the shadow of an object outside the image."""
+    low, high = points_px.min(axis=0), points_px.max(axis=0)
+    size = float(np.linalg.norm(high - low))
+    count = int(rng.integers(3, 8))
+    angles = np.sort(rng.uniform(0, 2 * math.pi, count))
+    radii = size * rng.uniform(0.15, 0.7, count)
+    centre = rng.uniform(low - 0.2 * size, high + 0.2 * size)
+    corners = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    canvas = np.zeros(image.shape[:2], np.uint8)
+    fixed = np.round(np.clip(corners, -4096, 4096) * 2**SUBPIXEL_BITS).astype(np.int32)
+    cv2.fillPoly(canvas, [fixed], 255, cv2.LINE_AA, SUBPIXEL_BITS)
+    sigma = size * float(np.exp(rng.uniform(math.log(0.004), math.log(0.06))))
+    opacity = np.asarray(cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), sigma), np.float32)
+    light = 1 - opacity[..., None] * rng.uniform(0.25, 0.8) * (1 - rng.uniform(0, 0.12, 3))
+    return np.asarray(np.clip(image * light + 0.5, 0, 255), np.uint8)
+
+
+def _motion_blur(image: Image, points_px: Points, rng: np.random.Generator) -> Image:
+    """Blur along a line of up to an eighteenth of the face's width."""
+    size = float(np.linalg.norm(points_px[RIGHT_EAR] - points_px[BRIDGE]) + 1) * 2
+    length = int(np.clip(size * rng.uniform(0.015, 0.055), 3, 31)) | 1
+    return blur_along_line(image, length, rng.uniform(0, math.pi))

@@ -158,7 +158,7 @@ def unoccluded(image: Image) -> Occluded:
 
 
 def paste(image: Image, window: Window, paint: Paint, alpha: Alpha, shadow: float = 0.0) -> Occluded:
-    """Lay paint over an image.
+    """Return a new image with paint over it; its mask is true where the opacity is above one half.
 
     Args:
         image: RGB, (H, W, 3).
@@ -166,12 +166,7 @@ def paste(image: Image, window: Window, paint: Paint, alpha: Alpha, shadow: floa
         paint: (h, w, 3).
         alpha: (h, w).
         shadow: 0 to 1: how much the pixels around the paint are darkened.
-
-    Returns:
-        A new image; its mask is true where the opacity is above one half.
     """
-    if window.empty:
-        return unoccluded(image)
     result = image.copy()
     under = window.crop(result).astype(np.float32)
     if shadow > 0:
@@ -185,14 +180,11 @@ def paste(image: Image, window: Window, paint: Paint, alpha: Alpha, shadow: floa
 
 
 def is_occluded(points_px: Points, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which landmarks lie under a mask.
+    """Return which landmarks lie under a mask, (L,); false for a landmark outside the image.
 
     Args:
         points_px: Landmarks (L, 2) in pixels.
         mask: (H, W).
-
-    Returns:
-        (L,); false for a landmark outside the image.
     """
     height, width = mask.shape
     columns, rows = np.round(points_px).astype(np.int64).T
@@ -202,14 +194,11 @@ def is_occluded(points_px: Points, mask: NDArray[np.bool_]) -> NDArray[np.bool_]
 
 
 def soften(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Blur as a lens does, by two pixels at most.
+    """Return pixels blurred as by a lens, by two pixels at most.
 
     Args:
         pixels: (h, w) or (h, w, 3).
         sigma: Standard deviation in pixels.
-
-    Returns:
-        The blurred pixels, of the same shape.
     """
     return np.asarray(cv2.GaussianBlur(pixels, (5, 5), sigma), np.float32)
 
@@ -298,15 +287,12 @@ def warped_corners(pixels: NDArray[np.uint8], matrix: NDArray[np.float64]) -> ND
 
 
 def warp(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], window: Window) -> NDArray[np.uint8]:
-    """Resample a cut-out to a window; it is shrunk first where sampling would otherwise skip pixels.
+    """Return a cut-out resampled to a window, (h, w, 4); it is shrunk first where sampling would skip pixels.
 
     Args:
         pixels: RGBA with premultiplied colours, (h', w', 4).
         matrix: 3x3, from the cut-out's pixels to the image's.
         window: Where it lies in the image.
-
-    Returns:
-        RGBA with premultiplied colours, (h, w, 4).
     """
     shift = np.array([[1, 0, -window.x0], [0, 1, -window.y0], [0, 0, 1.0]])
     matrix = shift @ matrix
@@ -323,7 +309,7 @@ def warp(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], window: Window)
 def paste_cutout(
     image: Image, window: Window, rgba: NDArray[np.uint8], gain: NDArray[np.float32], shadow: float = 0.0
 ) -> Occluded:
-    """Lay a cut-out over an image.
+    """Return an image with a cut-out over it, as of `paste`.
 
     Args:
         image: RGB, (H, W, 3).
@@ -331,12 +317,7 @@ def paste_cutout(
         rgba: With premultiplied colours, (h, w, 4).
         gain: What its colours are multiplied by, (3,).
         shadow: 0 to 1, as for `paste`.
-
-    Returns:
-        As of `paste`.
     """
-    if window.empty:
-        return unoccluded(image)
     alpha = rgba[..., 3].astype(np.float32) / np.float32(255)
     paint = rgba[..., :3] * (gain / np.maximum(alpha, 1 / 255)[..., None])
     return paste(image, window, match_saturation(image, np.minimum(paint, 255)), alpha, shadow)

@@ -29,13 +29,10 @@ def _axes() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def fabric(rng: np.random.Generator) -> Paint:
-    """Draw cloth or paper with folds, seams, wrinkles and print, shaded as it curves around a face.
+    """Return cloth or paper with folds, seams, wrinkles and print, shaded as it curves around a face.
 
     Args:
-        rng: The same state gives the same fabric.
-
-    Returns:
-        RGB, (HEIGHT, WIDTH, 3), 0 to 255.
+        rng: The random generator.
     """
     patterned = rng.random() < 0.3
     paint = texture(rng, HEIGHT, WIDTH) if patterned else _plain(rng)

@@ -22,48 +22,49 @@ TEST_TEMPLATES = ("surgical", "N95", "cloth")
 
 
 @dataclass(frozen=True, eq=False)
-class Sprite:
+class Cutout:
     """A cut-out image.
 
     Args:
         name: The file's name without suffix.
-        group: The folder's name.
         pixels: RGBA with premultiplied colours, (h, w, 4).
     """
 
     name: str
-    group: str
     pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Template:
-    """A cut-out mask with six anchors.
+class Sprite(Cutout):
+    """A hand or an object.
 
     Args:
-        name: The file's name without suffix.
-        pixels: RGBA with premultiplied colours, (h, w, 4).
+        group: The folder's name.
+    """
+
+    group: str
+
+
+@dataclass(frozen=True, eq=False)
+class Template(Cutout):
+    """A mask with six anchors.
+
+    Args:
         anchors: a..f in the mask's pixels, (6, 2): a and c are laid on the jaw at the height of the nose tip, b on the
             nose bridge, d and f on the jaw at the height of the lower lip, e on the chin.
     """
 
-    name: str
-    pixels: NDArray[np.uint8]
     anchors: Points
 
 
 @dataclass(frozen=True, eq=False)
-class HairCutout:
-    """Hair that is cut out of a portrait.
+class HairCutout(Cutout):
+    """Hair of a portrait.
 
     Args:
-        name: The file's name without suffix.
-        pixels: RGBA with premultiplied colours, (h, w, 4).
         points: The 68 landmarks of the face below it, (68, 2), in the cut-out's pixels.
     """
 
-    name: str
-    pixels: NDArray[np.uint8]
     points: Points
 
 
@@ -83,15 +84,12 @@ class Library:
 
     @classmethod
     def read(cls, folder: Path | str | None, exclude: Collection[str] = ()) -> Self:
-        """Read a folder of images.
+        """Return the images of a folder.
 
         Args:
             folder: A folder with an `anchors.json` (`masks/` or the folder itself) holds templates, one with a
                 `landmarks.json` hair, every other one sprites. None gives an empty library.
             exclude: Templates whose name starts with one of these are left out.
-
-        Returns:
-            The library.
 
         Raises:
             FileNotFoundError: There is no such folder.
@@ -112,7 +110,7 @@ class Library:
             elif (place / HAIR_LANDMARKS).is_file():
                 hair += _hair(place)
             elif place.name != "masks":
-                sprites += [Sprite(path.stem, place.name, _shrink(_read(path))) for path in _image_files(place)]
+                sprites += [Sprite(path.stem, _shrink(_read(path)), place.name) for path in _image_files(place)]
         return cls(tuple(templates), tuple(sprites), tuple(hair))
 
     def has(self, images: str | None) -> bool:
@@ -128,9 +126,6 @@ class Library:
 
         Args:
             names: Beginnings of names; none keeps all templates.
-
-        Returns:
-            The library.
 
         Raises:
             ValueError: No template's name starts with one of them.

@@ -138,13 +138,10 @@ class MaskFit:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "MaskFit":
-        """Draw a fit: mostly correct; sometimes slipped to the nose tip, or below the nose over the mouth alone.
+        """Return a fit: mostly correct; sometimes slipped to the nose tip, or below the nose over the mouth alone.
 
         Args:
-            rng: The same state gives the same fit.
-
-        Returns:
-            The fit.
+            rng: The random generator.
         """
         style = rng.random()
         slipped, mouth_only, gaiter = style > 0.8, style > 0.92, style < 0.06

@@ -59,8 +59,12 @@ def _rotated_grid(rng: np.random.Generator, height: int, width: int) -> tuple[ND
     return cos * x + sin * y, cos * y - sin * x
 
 
-def _between(first: Colour, second: Colour, weight: NDArray[np.float32]) -> Paint:
+def _between(first: Colour | Paint, second: Colour | Paint, weight: NDArray[np.float32]) -> Paint:
     return first + weight[..., None] * (second - first)
+
+
+def _two_colours(rng: np.random.Generator, weight: NDArray[np.float32]) -> Paint:
+    return _between(random_colour(rng), random_colour(rng), weight)
 
 
 def value_noise(
@@ -79,110 +83,63 @@ def value_noise(
     return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
-def plain(rng: np.random.Generator, height: int, width: int) -> Paint:
-    """Return one colour.
-
-    Args:
-        rng: The random generator.
-        height: Rows.
-        width: Columns.
-    """
+def _plain(rng: np.random.Generator, height: int, width: int) -> Paint:
+    """Return one colour."""
     paint = np.empty((height, width, 3), np.float32)
     paint[:] = random_colour(rng)
     return paint
 
 
-def gradient(rng: np.random.Generator, height: int, width: int) -> Paint:
-    """Return a linear transition between two colours.
-
-    Args:
-        rng: The random generator.
-        height: Rows.
-        width: Columns.
-    """
+def _gradient(rng: np.random.Generator, height: int, width: int) -> Paint:
+    """Return a linear transition between two colours."""
     along, _ = _rotated_grid(rng, height, width)
     low = along.min()
-    return _between(random_colour(rng), random_colour(rng), (along - low) / max(float(along.max() - low), 1e-6))
+    return _two_colours(rng, (along - low) / max(float(along.max() - low), 1e-6))
 
 
-def stripes(rng: np.random.Generator, height: int, width: int) -> Paint:
-    """Return stripes of two colours.
-
-    Args:
-        rng: The random generator.
-        height: Rows.
-        width: Columns.
-    """
+def _stripes(rng: np.random.Generator, height: int, width: int) -> Paint:
+    """Return stripes of two colours."""
     along, _ = _rotated_grid(rng, height, width)
     wave = np.sin(along * np.float32(math.tau * rng.uniform(3, 16)) + np.float32(rng.uniform(0, math.tau)))
     sharp = np.float32(rng.uniform(1, 8))
-    return _between(
-        random_colour(rng),
-        random_colour(rng),
-        np.clip(0.5 + sharp * (wave - rng.uniform(-0.6, 0.6)), 0, 1, dtype=np.float32),
-    )
+    first, second = random_colour(rng), random_colour(rng)
+    return _between(first, second, np.clip(0.5 + sharp * (wave - rng.uniform(-0.6, 0.6)), 0, 1, dtype=np.float32))
 
 
-def checks(rng: np.random.Generator, height: int, width: int) -> Paint:
-    """Return a chessboard, or gingham where the overlap of the bands is darker.
-
-    Args:
-        rng: The random generator.
-        height: Rows.
-        width: Columns.
-    """
+def _checks(rng: np.random.Generator, height: int, width: int) -> Paint:
+    """Return a chessboard, or gingham where the overlap of the bands is darker."""
     along, across = _rotated_grid(rng, height, width)
     step = np.float32(math.tau * rng.uniform(2, 9))
     first = np.clip(0.5 + 5 * np.sin(along * step), 0, 1)
     second = np.clip(0.5 + 5 * np.sin(across * step), 0, 1)
     weight = (first + second) / 2 if rng.random() < 0.6 else first + second - 2 * first * second
-    return _between(random_colour(rng), random_colour(rng), weight)
+    return _two_colours(rng, weight)
 
 
-def dots(rng: np.random.Generator, height: int, width: int) -> Paint:
-    """Return dots of one colour on another.
-
-    Args:
-        rng: The random generator.
-        height: Rows.
-        width: Columns.
-    """
+def _dots(rng: np.random.Generator, height: int, width: int) -> Paint:
+    """Return dots of one colour on another."""
     along, across = _rotated_grid(rng, height, width)
     step = np.float32(rng.uniform(4, 14))
     row = np.floor(across * step)
     x = (along * step + 0.5 * (row % 2)) % 1 - 0.5
     y = (across * step) % 1 - 0.5
     weight = np.clip((rng.uniform(0.15, 0.42) - np.hypot(x, y)) * 12 + 0.5, 0, 1).astype(np.float32)
-    return _between(random_colour(rng), random_colour(rng), weight)
+    return _two_colours(rng, weight)
 
 
-def blotches(rng: np.random.Generator, height: int, width: int) -> Paint:
-    """Return coloured clouds, or two or three flat colours as in camouflage.
-
-    Args:
-        rng: The random generator.
-        height: Rows.
-        width: Columns.
-    """
+def _blotches(rng: np.random.Generator, height: int, width: int) -> Paint:
+    """Return coloured clouds, or two or three flat colours as in camouflage."""
     cells = int(rng.integers(3, 14))
     if rng.random() < 0.4:
         return 255 * value_noise(rng, height, width, cells, 3)
     noise = value_noise(rng, height, width, cells)
-    paint = _between(random_colour(rng), random_colour(rng), np.clip((noise - 0.5) * 12 + 0.5, 0, 1))
-    return _between(
-        random_colour(rng), paint, np.clip((value_noise(rng, height, width, cells)[..., None] - 0.4) * 12, 0, 1)[..., 0]
-    )
+    paint, ground = _two_colours(rng, np.clip((noise - 0.5) * 12 + 0.5, 0, 1)), random_colour(rng)
+    return _between(ground, paint, np.clip((value_noise(rng, height, width, cells) - 0.4) * 12, 0, 1))
 
 
-def floral(rng: np.random.Generator, height: int, width: int) -> Paint:
-    """Return flowers and spots scattered over a ground colour.
-
-    Args:
-        rng: The random generator.
-        height: Rows.
-        width: Columns.
-    """
-    canvas = plain(rng, height, width)
+def _floral(rng: np.random.Generator, height: int, width: int) -> Paint:
+    """Return flowers and spots scattered over a ground colour."""
+    canvas = _plain(rng, height, width)
     span = max(height, width)
     colours = [random_colour(rng).tolist() for _ in range(4)]
     size = span * rng.uniform(0.02, 0.06)
@@ -229,7 +186,7 @@ def image_patch(rng: np.random.Generator, height: int, width: int, image: Image)
 
 
 Pattern: TypeAlias = Callable[[np.random.Generator, int, int], Paint]
-PATTERNS: tuple[Pattern, ...] = (gradient, stripes, checks, dots, blotches, floral)
+PATTERNS: tuple[Pattern, ...] = (_gradient, _stripes, _checks, _dots, _blotches, _floral)
 
 
 def texture(rng: np.random.Generator, height: int, width: int, image: Image | None = None) -> Paint:
@@ -245,5 +202,5 @@ def texture(rng: np.random.Generator, height: int, width: int, image: Image | No
     if image is not None and draw < 0.25:
         return image_patch(rng, height, width, image)
     if draw < 0.45:
-        return plain(rng, height, width)
+        return _plain(rng, height, width)
     return PATTERNS[rng.integers(len(PATTERNS))](rng, height, width)
