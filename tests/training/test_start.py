@@ -1,5 +1,6 @@
 """Starting from weights that are there: what fits is taken over, what does not is named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from unveil.data.pack import read_faces
 from unveil.models.checkpoints import load_matching
 from unveil.models.generator import GeneratorConfig
 from unveil.registry import load_network
+from unveil.schemes.scheme import IBUG68
 from unveil.training.config import ScheduleConfig
 from unveil.training.gan import GanTask
 from unveil.training.gan_config import DiscriminatorConfig, GanTrainConfig
@@ -45,12 +47,25 @@ def test_a_wider_network_takes_over_what_fits_and_names_the_rest(
     drawn_folder: Path, trained: tuple[LandmarkTask, Path]
 ) -> None:
     task, path = trained
-    config = CONFIG.model_copy(update={"init_from": path, "model": TINY.model_copy(update={"memory_dim": 32})})
+    config = CONFIG.model_copy(
+        update={"init_from": path, "model": TINY.model_copy(update={"memory_dim": 32, "dim": 24})}
+    )
     started = LandmarkTask(read_faces(drawn_folder), config)
     name = "backbone.trunk.stem.weight"
     assert torch.equal(started.model.state_dict()[name], task.model.state_dict()[name])
-    assert "; new: " in started.notes[0]
-    assert "memory.cell.weight_ih" in started.notes[0]
+    note = started.notes[0].removeprefix(f"weights from {path}")
+    assert re.fullmatch(r"; \d+ new: (\S+ \(\d+\), ){6}…", note)
+    assert "memory.cell (4)" in note
+
+
+def test_new_weights_are_summed_up_by_the_largest_modules_that_are_new(tmp_path: Path) -> None:
+    path, larger = tmp_path / "trained.safetensors", TINY.model_copy(update={"refined": 4, "passes": 2})
+    save_weights(TINY.build(IBUG68), TINY.spec(IBUG68), path)
+    note = load_matching(larger.build(IBUG68), path)
+    modules = (
+        "second_pass (48), backbone.trunk.stages.5 (36), backbone.pyramid.blocks (18), backbone.pyramid.deepest (3)"
+    )
+    assert note == f"weights from {path}; 105 new: {modules}"
 
 
 def test_a_restorer_starts_from_one_without_a_map_of_places(drawn_folder: Path, tmp_path: Path) -> None:
@@ -72,7 +87,7 @@ def test_a_restorer_starts_from_one_without_a_map_of_places(drawn_folder: Path, 
     after = GanTask(faces, config.model_copy(update=changes))
     name = "generator.head.weight"
     assert torch.equal(after.model.state_dict()[name], before.model.state_dict()[name])
-    assert after.notes[-1] == f"weights from {path}; new: position.map"
+    assert after.notes[-1] == f"weights from {path}; 1 new: position (1)"
 
 
 def test_pfld_starts_from_a_run_of_its_own_and_not_from_the_mean_shape(drawn_folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ Names of tensors and sizes in files of earlier versions are converted by `RENAME
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -121,6 +122,8 @@ RENAMED_KEYS: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType(
 )
 """Network to (pattern, replacement) of tensor names in files of earlier versions, applied in this order."""
 
+MOST_GROUPS = 6  # modules that a note on new tensors names
+
 _LIGHT_SIZES = {"whole": "memory_dim", "part_widths": "part_dims", "spacings_unit": "patch_spacings_unit"}
 
 RENAMED_SIZES: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -217,7 +220,7 @@ def load_matching(model: nn.Module, path: Path) -> str:
         path: A `.safetensors` file that training or export wrote.
 
     Returns:
-        One line that names the file, and the tensors of the model that the file lacks.
+        One line that names the file, and the modules of the model whose tensors the file lacks, with their number.
 
     Raises:
         ValueError: The file is not a weights file of unveil, or none of its tensors matches.
@@ -228,8 +231,20 @@ def load_matching(model: nn.Module, path: Path) -> str:
     if not matching:
         raise ValueError(f"{path}: none of its weights fits this network; pass weights of the same network")
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in matching.items()}, strict=False)
-    missing = [name for name in own if name not in matching]
-    return f"weights from {path}" + (f"; new: {', '.join(missing)}" if missing else "")
+    return f"weights from {path}{_new_tensors(own, own.keys() - matching)}"
+
+
+def _new_tensors(own: Mapping[str, Tensor], new: Set[str]) -> str:
+    """Return `; 5 new: head (4), position (1)`: the largest modules of which all tensors are new; "" for none."""
+    loaded = {name[:end] for name in own if name not in new for end in _prefix_ends(name)}
+    counts = Counter(next(name[:end] for end in _prefix_ends(name) if name[:end] not in loaded) for name in new)
+    groups = [f"{module} ({count})" for module, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    rest = ", …" if len(groups) > MOST_GROUPS else ""
+    return f"; {len(new)} new: {', '.join(groups[:MOST_GROUPS])}{rest}" if new else ""
+
+
+def _prefix_ends(name: str) -> list[int]:
+    return [*(index for index, letter in enumerate(name) if letter == "."), len(name)]
 
 
 def load_network(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, NetworkSpec]:
