@@ -105,14 +105,14 @@ def markdown(rows: Sequence[Row], bare: Sequence[BareResult] = ()) -> str:
         )
         for row in rows
     ]
-    text = markdown_table(("under a", "coverage", "restored by", "faces", *metrics), restored)
+    text = markdown_table(("under a", "coverage", "restored by", "faces", *metrics), restored) + "\n" if rows else ""
     if bare:
         kept = [
             (one.way, one.faces, one.unchanged, f"{one.unchanged / max(one.faces, 1):.1%}", f"{one.changed_share:.2%}")
             for one in bare
         ]
         header = ("bare faces, restored by", "faces", "unchanged", "share", "pixels changed")
-        text += "\n" + markdown_table(header, kept)
+        text += markdown_table(header, kept)
     return text
 
 
