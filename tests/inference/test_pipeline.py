@@ -1,9 +1,13 @@
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from unveil.inference.pipeline import Pipeline
+from unveil.inference.tracking import Tracker
+from unveil.schemes.scheme_file import scheme_from_dict
 from unveil.types import Box, Detection, Image
 
 GREY = np.full((100, 120, 3), 128, np.uint8)
@@ -81,3 +85,24 @@ def test_one_box_instead_of_a_list_is_named(model_dir: Path) -> None:
         Pipeline(model_dir, detector=None)(GREY, boxes=(10, 10, 50, 60))  # type: ignore[arg-type]
     (face,) = Pipeline(model_dir, detector=None)(GREY, boxes=np.array([[10, 10, 50, 60]]))  # type: ignore[arg-type]
     assert face.box == Box(10, 10, 50, 60)
+
+
+@pytest.mark.parametrize("five_points", [None, [[0], [1], [2], [3], [4]]])
+@pytest.mark.parametrize("has_points", [False, True])
+def test_detected_boxes_fit_the_landmarks_of_a_scheme_or_are_refused_by_pipeline_and_tracker(
+    model_dir: Path, five_points: list[list[int]] | None, has_points: bool
+) -> None:
+    points_px = np.array([[20, 20], [40, 20], [30, 30], [22, 40], [38, 40]], np.float32)
+    detection = Detection(Box(10, 10, 50, 60), 0.9, points_px if has_points else None)
+    pipeline = Pipeline(model_dir, lambda _: [detection])
+    description = {"name": "own", "points": list("abcde"), "flip": [1, 0, 2, 4, 3], "five_points": five_points}
+    scheme = scheme_from_dict({key: value for key, value in description.items() if value is not None})
+    own: Any = SimpleNamespace(scheme=scheme, config=pipeline.model.config)
+    pipeline.model = own
+    if five_points and has_points:
+        assert [found.box for found in pipeline.detect(GREY)] == [Box(20, 20, 40, 40)]
+    else:
+        with pytest.raises(ValueError, match="do not fit scheme 'own'; give boxes"):
+            pipeline.detect(GREY)
+        with pytest.raises(ValueError, match="do not fit scheme 'own'; give boxes"):
+            Tracker(pipeline)(GREY, 0.0)

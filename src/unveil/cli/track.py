@@ -101,8 +101,9 @@ def _track(options: Options, pipeline: "Pipeline", source: str, video: "Video", 
 
     tracker = Tracker(pipeline, options.smooth, carry_occluded=options.carry_occluded)
     cv2.setNumThreads(options.threads)
-    frames = iter(video)
-    first = next(frames, None)  # before any file is created
+    started_s = time.perf_counter()
+    tracked = ((frame, tracker(frame.image_rgb, frame.time_s, flip_average=options.flip_average)) for frame in video)
+    first = next(tracked, None)  # before any file is created
     if first is None:
         raise VideoError(f"{video.name}: no frame can be read; convert it to .mp4, or try another source")
     paths = track_paths(video_path, options.save)
@@ -110,11 +111,9 @@ def _track(options: Options, pipeline: "Pipeline", source: str, video: "Video", 
         job.warn(f"{video_path}: written slowly and without sound; {install_command('video')}, or --out NAME.webm")
     path = Path(source)
     ids: set[int] = set()
-    started_s = time.perf_counter()
     sound_from = path if path.is_file() else None
     with track_files(paths, video.fps, pipeline.model.scheme, sound_from) as add:
-        for frame in chain([first], frames):
-            faces = tracker(frame.image_rgb, frame.time_s, flip_average=options.flip_average)
+        for frame, faces in chain([first], tracked):
             add(frame, faces)
             ids.update(face.id for face in faces)
             job.succeed()

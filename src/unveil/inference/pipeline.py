@@ -122,13 +122,27 @@ class Pipeline:
     def _detections(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None) -> list[Detection]:
         check_image(image_rgb)
         if boxes is None:
-            if self.detector is None:
-                raise ValueError("this pipeline has no detector; give boxes, or build it with detector='unveil'")
-            return [self._fitted(detection) for detection in self.detector(image_rgb)]
+            return self.detect(image_rgb)
         detections = [Detection(box, 1.0) for box in as_boxes(boxes)]
         for detection in detections:
             check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
         return detections
+
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        """Detect the faces of an image, with boxes that fit the model's landmarks.
+
+        Args:
+            image_rgb: RGB image (H, W, 3) of uint8.
+
+        Returns:
+            The faces, best score first, in pixels of the image.
+
+        Raises:
+            ValueError: The pipeline has no detector, or its boxes do not fit the model's landmarks.
+        """
+        if self.detector is None:
+            raise ValueError("this pipeline has no detector; give boxes, or build it with detector='unveil'")
+        return [self._fitted(detection) for detection in self.detector(image_rgb)]
 
     def _fitted(self, detection: Detection) -> Detection:
         """Return a detection whose box fits the model's landmarks: detectors return the box of the 68 points."""

@@ -115,7 +115,7 @@ class Tracker:
         self.pipeline = pipeline
         self.smooth = OneEuroConfig() if smooth is True else smooth or None
         self.carry_occluded, self.search_s = carry_occluded, search_s
-        self._search = FaceSearch(pipeline.detector, search_side, background)
+        self._search = FaceSearch(pipeline.detect, search_side, background)
         self._tracks: list[_Track] = []
         self._thumbnails: dict[int, NDArray[np.float32]] = {}
         self._scene: Scene | None = None

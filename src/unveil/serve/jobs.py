@@ -244,10 +244,12 @@ def _faces(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> list[
     pipeline, boxes = job.pipeline, decoded.boxes_here()
     if boxes is not None:
         detections = [Detection(box, 1.0) for box in boxes]
-    elif pipeline.detector is None:
-        raise RequestError(422, "no_detector", "the service has no detector; give boxes")
     else:
-        detections = [each for each in pipeline.detector(decoded.image_rgb) if each.score >= job.options.min_score]
+        try:
+            found = pipeline.detect(decoded.image_rgb)
+        except ValueError as error:  # there is no detector, or its boxes do not fit the model's landmarks
+            raise RequestError(422, "no_detector", str(error)) from error
+        detections = [detection for detection in found if detection.score >= job.options.min_score]
     return pipeline.align(decoded.image_rgb, detections, job.options.flip_average, cancellation.check)
 
 
