@@ -18,6 +18,7 @@ from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Detection, Image, Points
 
 MARK = (255, 0, 255)
+RNG = np.random.default_rng(0)
 
 
 def marked_face() -> tuple[Image, Points]:
@@ -32,12 +33,12 @@ def marked_face() -> tuple[Image, Points]:
 @pytest.mark.parametrize(
     "example",
     [
-        detection.turned(*marked_face(), 37.0),
-        detection.turned(*marked_face(), 180.0),
-        detection.filling(*marked_face(), 1.0, 300),
-        detection.cut_off(*marked_face(), "left"),
-        detection.cut_off(*marked_face(), "bottom"),
-        detection.placed(*marked_face(), np.zeros((50, 70, 3), np.uint8), 90, np.random.default_rng(0)),
+        detection.turned(*marked_face(), RNG, 37.0),
+        detection.turned(*marked_face(), RNG, 180.0),
+        detection.filling(*marked_face(), RNG, 1.0, 300),
+        detection.cut_off(*marked_face(), RNG, "left"),
+        detection.cut_off(*marked_face(), RNG, "bottom"),
+        detection.placed(*marked_face(), RNG, [np.zeros((50, 70, 3), np.uint8)], 90),
     ],
 )
 def test_landmarks_follow_the_image(example: DetectionExample) -> None:
@@ -53,12 +54,12 @@ def test_landmarks_follow_the_image(example: DetectionExample) -> None:
 def test_half_of_the_box_lies_beyond_the_border() -> None:
     image, points = marked_face()
     for border, axis in (("left", 0), ("top", 1)):
-        (cut,) = detection.cut_off(image, points, border).faces
+        (cut,) = detection.cut_off(image, points, RNG, border).faces
         assert (cut[:, axis].min() + cut[:, axis].max()) / 2 == pytest.approx(0, abs=1)
 
 
 def test_a_face_that_fills_the_image_has_a_box_of_that_size() -> None:
-    (points,) = detection.filling(*marked_face(), 1.15, 200).faces
+    (points,) = detection.filling(*marked_face(), RNG, 1.15, 200).faces
     assert np.ptp(points, axis=0).max() == pytest.approx(230, abs=0.5)
 
 

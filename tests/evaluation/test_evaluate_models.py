@@ -15,8 +15,8 @@ import pytest
 from unveil import evaluation
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import write_drawn_faces
-from unveil.evaluation import box_iou, ground_truth_box, headline_normaliser, noisy_box, result_of, run_model
-from unveil.geometry import Crop, tight_box
+from unveil.evaluation import ground_truth_box, headline_normaliser, noisy_box, result_of, run_model
+from unveil.geometry import Crop, box_iou, tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.installation import install_command
 from unveil.io.annotations import read_pts, write_pts

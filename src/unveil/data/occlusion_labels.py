@@ -46,14 +46,11 @@ def label_regions(scheme: Scheme) -> dict[str, Indices]:
 
 
 def read_occlusion_labels(path: Path, scheme: Scheme) -> dict[str, NDArray[np.bool_]]:
-    """Read the labels of a file.
+    """Return which landmarks are visible, (L,), by the name in a file of labels.
 
     Args:
         path: The CSV file.
         scheme: The landmark scheme of the faces.
-
-    Returns:
-        By name, which landmarks are visible, (L,).
 
     Raises:
         DataError: The file cannot be read, a column is missing, a name is given twice, or a region is unknown; the
@@ -90,16 +87,13 @@ def read_occlusion_labels(path: Path, scheme: Scheme) -> dict[str, NDArray[np.bo
 
 
 def with_occlusion_labels(faces: Faces, path: Path, *, only_labelled: bool = False) -> Faces:
-    """Return faces with the visibility that a file of labels gives them.
+    """Return faces, of the same type, with the visibility that a file of labels gives them.
 
     Args:
         faces: A pack or a data set.
         path: The CSV file.
         only_labelled: Leave out the faces without a label, as for evaluation; otherwise they keep their own visibility,
             or count as visible.
-
-    Returns:
-        The faces, of the same type.
 
     Raises:
         DataError: See `read_occlusion_labels`; or no face has a label.

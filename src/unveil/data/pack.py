@@ -67,14 +67,11 @@ class Pack:
 
     @classmethod
     def read(cls, path: Path, scheme: Scheme | None = None) -> "Pack":
-        """Read a pack.
+        """Return the pack in a file.
 
         Args:
             path: The file.
             scheme: A scheme to use instead of the one in the pack; it must have the same name.
-
-        Returns:
-            The pack.
 
         Raises:
             DataError: The file is damaged, not a pack, or of another scheme.
@@ -125,14 +122,11 @@ class Pack:
 
 
 def read_faces(path: Path, scheme: Scheme | None = None) -> Faces:
-    """Read the faces of a pack, or of a folder of images with `.pts` files.
+    """Return the faces of a pack, or of a folder of images with `.pts` files.
 
     Args:
         path: The pack or folder.
         scheme: The scheme of a folder, ibug68 by default; a pack contains its own.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: The file or folder cannot be used, or is a whole 300W release with its test faces.

@@ -22,28 +22,22 @@ class Split:
 
 
 def split_by_name(names: Sequence[str], val_share: float) -> Split:
-    """Split faces by the hash of their names.
+    """Return the split of faces by the hash of their names.
 
     A face stays in its split in every run, whatever other faces are in the set.
 
     Args:
         names: The faces' names.
         val_share: Expected share of validation faces, 0 to 1.
-
-    Returns:
-        The indices of both splits.
     """
     is_val = np.array([name_hash(name) < val_share for name in names], np.bool_)
     return Split(np.flatnonzero(~is_val), np.flatnonzero(is_val))
 
 
 def name_hash(name: str) -> float:
-    """Return the share of all names whose hash is smaller: a face validates if this is below `val_share`.
+    """Return the share of all names whose hash is smaller, from 0: a face validates if it is below `val_share`.
 
     Args:
         name: The face's name.
-
-    Returns:
-        A number from 0 to 1, without 1.
     """
     return int(hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) / 2**32

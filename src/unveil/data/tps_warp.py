@@ -33,13 +33,10 @@ class ShapeSampler:
     weights: NDArray[np.float64] | None = None
 
     def __call__(self, rng: np.random.Generator) -> Points:
-        """Draw one face.
+        """Return the landmarks of one face, (L, 2) in pixels.
 
         Args:
             rng: Source of randomness.
-
-        Returns:
-            Its landmarks, (L, 2) in pixels.
         """
         points: Points = self.points_px[rng.choice(len(self.points_px), p=self.weights)]
         return points

@@ -1,12 +1,8 @@
 """Evaluate models on data sets, or predictions against their ground truth: metrics, plots and reports."""
 
 from unveil.evaluation.boxes import (
-    FALLBACK,
     BoxSource,
-    best_box,
-    box_iou,
     detected_box,
-    fallback_box,
     ground_truth_box,
     listed_box,
     noisy_box,
@@ -19,18 +15,15 @@ from unveil.evaluation.results import (
     Rows,
     Sweep,
     headline_normaliser,
-    is_partial,
     markdown_table,
     metric_rows,
     print_table,
     result_of,
-    summary_of,
 )
 from unveil.evaluation.runner import Predictions, Run, run_model, run_models
 from unveil.evaluation.schemes import aligner_in, common_scheme, faces_in, scheme_of_folder
 
 __all__ = [
-    "FALLBACK",
     "BoxSource",
     "Comparison",
     "EvaluationConfig",
@@ -42,19 +35,15 @@ __all__ = [
     "Run",
     "Sweep",
     "aligner_in",
-    "best_box",
-    "box_iou",
     "check_coverage",
     "common_scheme",
     "compare",
     "detected_box",
     "evaluate_predictions",
     "faces_in",
-    "fallback_box",
     "file_name",
     "ground_truth_box",
     "headline_normaliser",
-    "is_partial",
     "listed_box",
     "markdown_table",
     "metric_rows",
@@ -67,7 +56,6 @@ __all__ = [
     "run_model",
     "run_models",
     "scheme_of_folder",
-    "summary_of",
     "write_landmarks",
     "write_report",
 ]

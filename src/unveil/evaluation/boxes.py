@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from unveil.data.datasets.registry import DataSet
 from unveil.data.occluded_set import face_rng
-from unveil.geometry import tight_box
+from unveil.geometry import box_iou, tight_box
 from unveil.inference.detector import Detector
 from unveil.io.boxes import BoxFile, check_box
 from unveil.io.files import DataError
@@ -125,15 +125,3 @@ def fallback_box(image: Image) -> Box:
     """
     height, width = image.shape[:2]
     return Box(0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height)
-
-
-def box_iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes, 0 to 1.
-
-    Args:
-        a: One box.
-        b: The other.
-    """
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    shared = max(width, 0) * max(height, 0)
-    return shared / ((a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared)

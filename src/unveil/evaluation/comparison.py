@@ -178,7 +178,7 @@ def compare(
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """Evaluate models on a data set.
+    """Return the metrics of every model on a data set.
 
     Args:
         models: By name.
@@ -186,9 +186,6 @@ def compare(
         config: How the models get the faces.
         strict: Raise the first problem instead of leaving the face out.
         progress: Called with the number of faces that are done and their total.
-
-    Returns:
-        The metrics of every model.
 
     Raises:
         ValueError: Models and faces have no common scheme, or see `run_models`.

@@ -82,16 +82,13 @@ Change: TypeAlias = Callable[[Image, Points, np.random.Generator], DetectionExam
 def evaluate_detector(
     detector: Detector, examples: Iterable[DetectionExample], scheme: Scheme, min_iou: float = MIN_IOU
 ) -> DetectionResult:
-    """Run a detector on images with known faces.
+    """Return the figures of a detector on images with known faces.
 
     Args:
         detector: The detector, at its own threshold.
         examples: Images and their faces.
         scheme: Scheme of the faces' landmarks.
         min_iou: Overlap (IoU) with the tight landmark box from which a face counts as found.
-
-    Returns:
-        The figures.
     """
     faces = found = false_positives = images = 0
     errors: list[float] = []
@@ -144,12 +141,12 @@ def conditions(
     changes: dict[str, Change] = {"as they are": _unchanged}
     if templates is not None:
         changes["occluded"] = partial(_occluded, sampler=templates)
-    changes |= {f"turned {degrees}": partial(_turned, degrees=degrees) for degrees in TURNS_DEG[1:]}
+    changes |= {f"turned {degrees}": partial(turned, degrees=degrees) for degrees in TURNS_DEG[1:]}
     if scenes:
-        changes |= {f"{size} px": partial(_in_scene, scenes=scenes, size_px=size) for size in SIZES_PX}
+        changes |= {f"{size} px": partial(placed, scenes=scenes, size_px=size) for size in SIZES_PX}
     for fill, side in product(FILLS, FILLED_SIDES_PX):
-        changes[f"fills {fill:g} of {side} px"] = partial(_filling, fill=fill, side_px=side)
-    changes |= {f"half cut {border}": partial(_cut_off, border=border) for border in BORDERS}
+        changes[f"fills {fill:g} of {side} px"] = partial(filling, fill=fill, side_px=side)
+    changes |= {f"half cut {border}": partial(cut_off, border=border) for border in BORDERS}
     changes |= {f"brightness {value:g}": partial(darkened, brightness=value) for value in BRIGHTNESS}
     changes |= {f"noise {sigma:g}": partial(noisy, sigma=sigma) for sigma in NOISE}
     return {name: each(change) for name, change in changes.items()}
@@ -163,34 +160,13 @@ def _occluded(image: Image, points_px: Points, rng: np.random.Generator, sampler
     return DetectionExample(sampler.cover(image, points_px, rng).image, (points_px,))
 
 
-def _turned(image: Image, points_px: Points, _: np.random.Generator, degrees: float) -> DetectionExample:
-    return turned(image, points_px, degrees)
-
-
-def _in_scene(
-    image: Image, points_px: Points, rng: np.random.Generator, scenes: Sequence[Image], size_px: float
-) -> DetectionExample:
-    return placed(image, points_px, scenes[int(rng.integers(len(scenes)))], size_px, rng)
-
-
-def _filling(image: Image, points_px: Points, _: np.random.Generator, fill: float, side_px: int) -> DetectionExample:
-    return filling(image, points_px, fill, side_px)
-
-
-def _cut_off(image: Image, points_px: Points, _: np.random.Generator, border: str) -> DetectionExample:
-    return cut_off(image, points_px, border)
-
-
-def turned(image: Image, points_px: Points, degrees: float) -> DetectionExample:
-    """Rotate an image clockwise about its centre; the result is large enough for all of it.
+def turned(image: Image, points_px: Points, _: np.random.Generator, degrees: float) -> DetectionExample:
+    """Return a face in its image rotated clockwise about the centre; the image is large enough for all of it.
 
     Args:
         image: RGB image (H, W, 3).
         points_px: Landmarks (L, 2) in pixels.
         degrees: The angle.
-
-    Returns:
-        The rotated image and its face.
     """
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
@@ -200,19 +176,19 @@ def turned(image: Image, points_px: Points, degrees: float) -> DetectionExample:
     return _warped(image, points_px, np.asarray(matrix, np.float64), size)
 
 
-def placed(image: Image, points_px: Points, scene: Image, size_px: float, rng: np.random.Generator) -> DetectionExample:
-    """Place a face with its surroundings in a scene of 640 x 480 px.
+def placed(
+    image: Image, points_px: Points, rng: np.random.Generator, scenes: Sequence[Image], size_px: float
+) -> DetectionExample:
+    """Return a scene of 640 x 480 px with a face and its surroundings placed in it.
 
     Args:
         image: RGB image (H, W, 3).
         points_px: Landmarks (L, 2) in pixels.
-        scene: An image without a face.
+        rng: Draws the scene and the position.
+        scenes: Images without a face.
         size_px: Longer side of the tight box in the result.
-        rng: Draws the position.
-
-    Returns:
-        The scene and its face.
     """
+    scene = scenes[int(rng.integers(len(scenes)))]
     height, width = SCENE
     canvas = np.asarray(cv2.resize(scene, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     scale = size_px / float(np.ptp(points_px, axis=0).max())
@@ -224,33 +200,29 @@ def placed(image: Image, points_px: Points, scene: Image, size_px: float, rng: n
     return DetectionExample(canvas, (points.astype(np.float32),))
 
 
-def filling(image: Image, points_px: Points, fill: float, side_px: int) -> DetectionExample:
-    """Crop an image around a face.
+def filling(image: Image, points_px: Points, _: np.random.Generator, fill: float, side_px: int) -> DetectionExample:
+    """Return a crop around a face.
 
     Args:
         image: RGB image (H, W, 3).
         points_px: Landmarks (L, 2) in pixels.
         fill: Longer side of the tight box in sides of the result.
         side_px: Side of the result in pixels.
-
-    Returns:
-        The crop and its face.
     """
     box = tight_box(points_px)
     scale = fill * side_px / max(box.x1 - box.x0, box.y1 - box.y0)
-    return _centred(image, points_px, scale, side_px)
+    x, y, middle = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, (side_px - 1) / 2
+    matrix = np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y]])
+    return _warped(image, points_px, matrix, (side_px, side_px))
 
 
-def cut_off(image: Image, points_px: Points, border: str) -> DetectionExample:
-    """Crop an image so that half of the tight box lies beyond one border.
+def cut_off(image: Image, points_px: Points, _: np.random.Generator, border: str) -> DetectionExample:
+    """Return an image cropped so that half of the face's tight box lies beyond one border.
 
     Args:
         image: RGB image (H, W, 3).
         points_px: Landmarks (L, 2) in pixels.
         border: `left`, `top`, `right` or `bottom`.
-
-    Returns:
-        The crop and its face.
     """
     box, (height, width) = tight_box(points_px), image.shape[:2]
     x, y = round((box.x0 + box.x1) / 2), round((box.y0 + box.y1) / 2)
@@ -261,32 +233,26 @@ def cut_off(image: Image, points_px: Points, border: str) -> DetectionExample:
 
 
 def darkened(image: Image, points_px: Points, rng: np.random.Generator, brightness: float) -> DetectionExample:
-    """Scale the brightness of an image and add the noise of a sensor at that light (sigma 3).
+    """Return a face in another brightness, with the noise of a sensor at that light (sigma 3).
 
     Args:
         image: RGB image (H, W, 3).
         points_px: Landmarks (L, 2) in pixels.
         rng: Draws the noise.
         brightness: Factor of the brightness, 0 to 1.
-
-    Returns:
-        The darker image and its face.
     """
     dark = image.astype(np.float32) * brightness + rng.normal(0, 3, image.shape)
     return DetectionExample(np.clip(dark, 0, 255).astype(np.uint8), (points_px,))
 
 
 def noisy(image: Image, points_px: Points, rng: np.random.Generator, sigma: float) -> DetectionExample:
-    """Add grey Gaussian noise to the grey image, as of an infrared camera.
+    """Return a face in a grey image with grey Gaussian noise, as of an infrared camera.
 
     Args:
         image: RGB image (H, W, 3).
         points_px: Landmarks (L, 2) in pixels.
         rng: Draws the noise.
         sigma: Standard deviation in grey levels.
-
-    Returns:
-        The noisy image and its face.
     """
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     grey += rng.normal(0, sigma, (*image.shape[:2], 1))
@@ -302,15 +268,6 @@ def without_faces(folder: Path, count: int | None = None) -> Iterator[DetectionE
     """
     for path in list_images(folder)[:count]:
         yield DetectionExample(read_image(path))
-
-
-def _centred(image: Image, points_px: Points, scale: float, side_px: int) -> DetectionExample:
-    box = tight_box(points_px)
-    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    middle = (side_px - 1) / 2
-    return _warped(
-        image, points_px, np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y]]), (side_px,) * 2
-    )
 
 
 def _warped(image: Image, points_px: Points, matrix: NDArray[np.float64], size: tuple[int, int]) -> DetectionExample:

@@ -34,16 +34,13 @@ class SheetRow(NamedTuple):
 def sheet_rows(
     images: Sequence[Image], models: Sequence[AlignmentModel], detector: Detector, flip_average: bool = False
 ) -> list[SheetRow]:
-    """Align the best face of each image with every model; images without a face are left out.
+    """Return the best face of each image aligned by every model; images without a face are left out.
 
     Args:
         images: RGB, (H, W, 3) each.
         models: The models.
         detector: Finds the faces; all models get the same boxes.
         flip_average: Average with the mirrored face.
-
-    Returns:
-        A row for each image with a face.
     """
     rows = []
     for image in images:
@@ -56,14 +53,11 @@ def sheet_rows(
 
 
 def qualitative_sheet(rows: Sequence[SheetRow], models: Mapping[str, Scheme]) -> Image:
-    """Draw a sheet; landmarks that a model predicts to be occluded are orange.
+    """Return a sheet; landmarks that a model predicts to be occluded are orange.
 
     Args:
         rows: Of `sheet_rows`.
         models: The scheme of each model, by its name.
-
-    Returns:
-        The sheet.
 
     Raises:
         ValueError: There are no rows.
@@ -76,14 +70,11 @@ def qualitative_sheet(rows: Sequence[SheetRow], models: Mapping[str, Scheme]) ->
 
 
 def tile_grid(rows: Sequence[Sequence[Image]], titles: Sequence[str]) -> Image:
-    """Arrange tiles in rows, with titles above the first columns.
+    """Return tiles in rows, with titles above the first columns.
 
     Args:
         rows: RGB tiles, (SIDE, SIDE, 3) each; the first row is the longest.
         titles: Of the columns.
-
-    Returns:
-        The sheet.
     """
     pitch = SIDE + GAP
     sheet = np.full((TITLE + len(rows) * pitch - GAP, len(rows[0]) * pitch - GAP, 3), 255, np.uint8)
@@ -97,15 +88,12 @@ def tile_grid(rows: Sequence[Sequence[Image]], titles: Sequence[str]) -> Image:
 
 
 def tile(row: SheetRow, scheme: Scheme, result: AlignResult) -> Image:
-    """Draw the landmarks of one model on a face.
+    """Return a face with the landmarks of one model, (SIDE, SIDE, 3).
 
     Args:
         row: The face.
         scheme: The model's scheme.
         result: Its landmarks.
-
-    Returns:
-        The tile, (SIDE, SIDE, 3).
     """
     size = SUPERSAMPLING * SIDE
     image = row.crop.extract(row.image, size)

@@ -213,7 +213,7 @@ def evaluate_bare(
     *,
     only_visible: bool = True,
 ) -> list[BareResult]:
-    """Count the bare faces that stay unchanged.
+    """Return how many bare faces each restorer leaves unchanged.
 
     Args:
         faces: The faces.
@@ -222,9 +222,6 @@ def evaluate_bare(
         model: Predicts the landmarks.
         only_visible: Count only faces whose landmarks are all predicted to be visible, except those that the head
             occludes.
-
-    Returns:
-        The counts of each restorer.
     """
     counts = {name: [0, 0, 0.0] for name in restorers}
     for index in indices:

@@ -144,27 +144,6 @@ def headline_normaliser(scheme: Scheme) -> str:
     return next(name for name in wanted if name in names)
 
 
-def summary_of(predictions: Predictions, faces: DataSet, thresholds: Sequence[float] = THRESHOLDS) -> Summary:
-    """Return all metrics of predictions, with bootstrap intervals.
-
-    Args:
-        predictions: The predictions.
-        faces: The data set.
-        thresholds: Of failure rates and AUC, as fractions.
-    """
-    return summarise(
-        predictions.predicted_px,
-        predictions.ground_truth_px,
-        faces.scheme,
-        thresholds=thresholds,
-        visible=predictions.visible,
-        visibility=None if predictions.visible is None else predictions.visibility,
-        names=predictions.names,
-        rng=np.random.default_rng(RESAMPLING_SEED),
-        repeats=RESAMPLES,
-    )
-
-
 def result_of(
     name: str,
     predictions: Predictions,
@@ -173,7 +152,7 @@ def result_of(
     can_miss: bool = False,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> ModelResult:
-    """Compute the metrics of one model.
+    """Return the metrics of one model.
 
     Args:
         name: The model's name.
@@ -182,14 +161,21 @@ def result_of(
         can_miss: The boxes are from a detector, which may miss faces.
         thresholds: Of failure rates and AUC, as fractions.
 
-    Returns:
-        The metrics.
-
     Raises:
         ValueError: A prediction is not a finite number; the message names the model and the face.
     """
     try:
-        summary = summary_of(predictions, faces, thresholds)
+        summary = summarise(
+            predictions.predicted_px,
+            predictions.ground_truth_px,
+            faces.scheme,
+            thresholds=thresholds,
+            visible=predictions.visible,
+            visibility=None if predictions.visible is None else predictions.visibility,
+            names=predictions.names,
+            rng=np.random.default_rng(RESAMPLING_SEED),
+            repeats=RESAMPLES,
+        )
     except ValueError as error:
         raise ValueError(f"model {name!r}: {error}") from None
     normaliser = headline_normaliser(faces.scheme)

@@ -97,7 +97,7 @@ def run_model(
     flip_average: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
-    """Align every face of a data set with one model.
+    """Return the predictions of one model for every face of a data set.
 
     Args:
         model: The model.
@@ -107,9 +107,6 @@ def run_model(
         seed: Of the occluder.
         flip_average: Average with the mirrored face.
         progress: Called with the number of faces that are done and their total.
-
-    Returns:
-        The predictions.
 
     Raises:
         DataError: A face cannot be used.

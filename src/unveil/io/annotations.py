@@ -20,16 +20,13 @@ OUTLIER = 10.0  # median distances from the median landmark; the largest in 300W
 
 
 def read_pts(path: Path, scheme: Scheme | None = None) -> Points:
-    """Read the landmarks of a `.pts` file.
+    """Return the landmarks of a `.pts` file, (L, 2) in pixels counted from 0.
 
     The header and the braces may be missing; `#` and `//` start a comment.
 
     Args:
         path: The file.
         scheme: The scheme whose number of landmarks the file must have; None accepts any number.
-
-    Returns:
-        The landmarks in pixels counted from 0, (L, 2).
 
     Raises:
         DataError: If a line is not two finite numbers, or the number of points is not that of the header or the
@@ -60,13 +57,10 @@ def read_pts(path: Path, scheme: Scheme | None = None) -> Points:
 
 
 def pts_text(points_px: Points) -> str:
-    """Return the content of a `.pts` file, with three decimals.
+    """Return the content of a `.pts` file, ASCII, with three decimals.
 
     Args:
         points_px: The landmarks in pixels counted from 0, (L, 2).
-
-    Returns:
-        The file as text, ASCII.
 
     Raises:
         ValueError: If a coordinate is not finite or the shape is not (L, 2).

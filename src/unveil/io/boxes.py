@@ -27,13 +27,10 @@ class BoxFile:
 
     @classmethod
     def read(cls, path: Path) -> "BoxFile":
-        """Read a file.
+        """Return the entries of a file.
 
         Args:
             path: A JSON file; image paths in it are relative to the current folder.
-
-        Returns:
-            Its entries.
 
         Raises:
             ValueError: If the file cannot be read or holds no JSON object.

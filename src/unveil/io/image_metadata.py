@@ -74,13 +74,10 @@ def image_format(data: bytes) -> str | None:
 
 
 def read_metadata(data: bytes) -> ImageMetadata:
-    """Read the header of an image file. A damaged header is read as an empty one.
+    """Return what the header of an image file states; a damaged header is read as an empty one.
 
     Args:
         data: The content of the file.
-
-    Returns:
-        The properties that the header states.
     """
     name = image_format(data)
     readers = {

@@ -45,7 +45,7 @@ class Sources:
 
 
 def find_sources(arguments: Sequence[str], out: Path) -> Sources:
-    """Find the images that files, globs and folders name.
+    """Return the images that files, globs and folders name, sorted within each argument.
 
     Below a folder, or below the fixed part of a glob, the outputs have the same folder structure as the images.
     Folders are searched recursively, without hidden files and without `out` if it lies inside.
@@ -53,9 +53,6 @@ def find_sources(arguments: Sequence[str], out: Path) -> Sources:
     Args:
         arguments: Files, globs and folders.
         out: The output folder.
-
-    Returns:
-        The images, sorted within each argument.
     """
     found: dict[Path, Source] = {}
     problems: list[str] = []

@@ -48,7 +48,7 @@ class ImageWarning(UserWarning):
 
 
 def read_image(path: str | Path, warn: Warn | None = None) -> Image:
-    """Read an image file as upright RGB of 8 bits.
+    """Return the image of a file as upright RGB of 8 bits, (H, W, 3).
 
     The EXIF orientation is applied. Grey, palette and CMYK images become RGB, an alpha channel is dropped. Of an
     animation or a file of several pages, the first is read. Values of more than 8 bits are scaled to 0 to 255.
@@ -57,9 +57,6 @@ def read_image(path: str | Path, warn: Warn | None = None) -> Image:
         path: The file.
         warn: Called with one line if the values had to be scaled by a guess or there are several frames. Without it
             the line is issued as an `ImageWarning`.
-
-    Returns:
-        The image, RGB, (H, W, 3).
 
     Raises:
         ImageError: If the file cannot be read.
@@ -76,15 +73,12 @@ def read_image(path: str | Path, warn: Warn | None = None) -> Image:
 
 
 def decode_image(data: bytes | NDArray[np.uint8], name: str = "image", warn: Warn | None = None) -> Image:
-    """Decode the content of an image file as `read_image` does.
+    """Return the image in the content of a file, (H, W, 3), as `read_image` does.
 
     Args:
         data: The content of the file.
         name: The name of the image in messages.
         warn: As in `read_image`.
-
-    Returns:
-        The image, RGB, (H, W, 3).
 
     Raises:
         ImageError: If the data cannot be decoded.
@@ -259,14 +253,11 @@ class PngError(OSError):
 
 
 def encode_png(pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
-    """Encode an image as PNG, without loss.
+    """Return an image as the content of a PNG file, without loss.
 
     Args:
         pixels: RGB (H, W, 3) or grey (H, W).
         text: Keywords and texts, in ASCII, for the file's text chunks.
-
-    Returns:
-        The content of the file.
 
     Raises:
         PngError: If OpenCV cannot encode it.

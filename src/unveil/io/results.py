@@ -42,7 +42,7 @@ def face_json(face: Face) -> dict[str, object]:
 
 
 def image_json(name: str, image_rgb: Image, model: str, scheme: str, faces: Sequence[Face]) -> str:
-    """Return the JSON file of one image.
+    """Return the JSON file of one image: an object with a final newline.
 
     Args:
         name: The path of the image, as the user gave it.
@@ -50,9 +50,6 @@ def image_json(name: str, image_rgb: Image, model: str, scheme: str, faces: Sequ
         model: The name of the model.
         scheme: The name of the landmark scheme.
         faces: The faces in the image.
-
-    Returns:
-        One JSON object with a final newline.
 
     Raises:
         ValueError: If a number is not finite.

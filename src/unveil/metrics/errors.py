@@ -26,7 +26,7 @@ MIN_LENGTH = 1e-6  # of the box's diagonal: below it, points that coincide diffe
 def point_errors(
     predicted_px: AnyFloats, ground_truth_px: AnyFloats, scheme: Scheme, normaliser: str = "ocular", names: Names = None
 ) -> Floats:
-    """Compute the distance of each landmark from its ground truth, divided by the face's length.
+    """Return the distance of each landmark from its ground truth, divided by the face's length, (N, L); 0.01 is 1 %.
 
     Args:
         predicted_px: (N, L, 2).
@@ -34,9 +34,6 @@ def point_errors(
         scheme: The landmark scheme of both.
         normaliser: One of `normaliser_names(scheme)`.
         names: The faces' names.
-
-    Returns:
-        (N, L); 0.01 is 1 %.
 
     Raises:
         ValueError: A coordinate is not finite or a length is zero (the message names the face); the shapes differ from

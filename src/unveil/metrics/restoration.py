@@ -35,7 +35,7 @@ class HoleMetrics:
 
 
 def hole_metrics(clean: Pixels, restored: Pixels, hole: Hole) -> HoleMetrics:
-    """Compare a restored image with the clean one inside the hole.
+    """Return the error of a restored image inside the hole.
 
     The windows of SSIM, 11 pixels wide, extend over the rim of the hole; the mean is over the pixels of the hole.
 
@@ -43,9 +43,6 @@ def hole_metrics(clean: Pixels, restored: Pixels, hole: Hole) -> HoleMetrics:
         clean: The face without its occluder.
         restored: The restored face.
         hole: The occluded pixels.
-
-    Returns:
-        The means over the hole.
 
     Raises:
         ValueError: If the hole is empty.

@@ -78,7 +78,7 @@ def summarise(
     rng: np.random.Generator | None = None,
     repeats: int = 1000,
 ) -> Summary:
-    """Compute all metrics.
+    """Return all metrics.
 
     Args:
         predicted_px: (N, L, 2).
@@ -93,9 +93,6 @@ def summarise(
         names: The faces' names for messages.
         rng: Adds bootstrap intervals.
         repeats: R.
-
-    Returns:
-        The metrics.
 
     Raises:
         ValueError: As for `point_errors`, or the shape of a visibility is wrong.

@@ -9,15 +9,12 @@ LAGS = np.arange(-1.0, 4.01, 0.1)  # frames
 def jitter(
     points_px: NDArray[np.floating], length_px: float, ground_truth_px: NDArray[np.floating] | None = None
 ) -> float:
-    """Return how much landmarks move from frame to frame beyond their true motion.
+    """Return the motion of landmarks from frame to frame beyond their true one: its RMS in percent of the length.
 
     Args:
         points_px: Landmarks (N, L, 2) in pixels.
         length_px: Normalising length in pixels, for example the inter-ocular distance.
         ground_truth_px: True landmarks (N, L, 2); None for a face at rest.
-
-    Returns:
-        The root mean square of the steps, in percent of the length.
     """
     errors = points_px if ground_truth_px is None else points_px - ground_truth_px
     return 100 * float(np.sqrt((np.diff(errors, axis=0) ** 2).sum(axis=2).mean()) / length_px)

@@ -11,16 +11,13 @@ def median_milliseconds(
     warmup: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Return the median time of each call.
+    """Return the median time of each call in milliseconds.
 
     Args:
         calls: What is timed; in each run every call runs once.
         runs: Number of timed runs.
         warmup: Number of runs before them that do not count.
         clock: Returns seconds; `time.thread_time` leaves out what other processes do.
-
-    Returns:
-        Milliseconds, one number for each call.
     """
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(warmup + runs):

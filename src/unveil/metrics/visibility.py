@@ -29,15 +29,12 @@ class Reliability:
 
 
 def reliability(true: Flags, probability: AnyFloats, bins: int = 10) -> Reliability:
-    """Compare probabilities with what is true.
+    """Return probabilities in bins, with what is true.
 
     Args:
         true: Of any shape.
         probability: Of the same shape, 0 to 1.
         bins: K.
-
-    Returns:
-        The comparison.
 
     Raises:
         ValueError: The shapes differ, a probability is outside 0 to 1, or there are no bins.
@@ -139,15 +136,12 @@ class Deciles:
 
 
 def error_deciles(predicted: AnyFloats, actual: AnyFloats, groups: int = 10) -> Deciles:
-    """Compare predicted errors with actual ones.
+    """Return the means of predicted and actual errors in each group.
 
     Args:
         predicted: Of any shape, for example (N, L), as fractions of the normaliser.
         actual: Of the same shape.
         groups: K.
-
-    Returns:
-        The means of each group.
 
     Raises:
         ValueError: The shapes differ, a value is not finite, or there are fewer values than groups.

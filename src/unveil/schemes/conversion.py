@@ -29,13 +29,10 @@ COFW29_TO_IBUG68: Mapping[str, int] = MappingProxyType(
 
 
 def halfway(line: Points) -> NDArray[np.float64]:
-    """Return the points midway between neighbours on the cubic spline through a line.
+    """Return the points midway between neighbours on the cubic spline through a line, (N - 1, 2).
 
     Args:
         line: (N, 2).
-
-    Returns:
-        (N - 1, 2).
     """
     from scipy.interpolate import CubicSpline
 
@@ -44,13 +41,10 @@ def halfway(line: Points) -> NDArray[np.float64]:
 
 
 def to_wflw98(points: Points) -> Points:
-    """Convert landmarks to WFLW's 98, which contain the 68 unchanged.
+    """Return landmarks as WFLW's 98, which contain the 68 unchanged, (98, 2).
 
     Args:
         points: (68, 2).
-
-    Returns:
-        (98, 2).
     """
     parts = WFLW98.hierarchy.parts
     converted = np.full((WFLW98.points, 2), np.nan, np.float32)
@@ -69,13 +63,10 @@ def to_wflw98(points: Points) -> Points:
 
 
 def to_cofw29(points: Points) -> Points:
-    """Convert landmarks to COFW's 29.
+    """Return landmarks as COFW's 29, (29, 2).
 
     Args:
         points: (68, 2).
-
-    Returns:
-        (29, 2).
     """
     named = {name: points[index] for name, index in COFW29_TO_IBUG68.items()}
     for side, brow, eye in (

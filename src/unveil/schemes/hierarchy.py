@@ -23,14 +23,11 @@ class Part:
 
     @classmethod
     def of(cls, name: str, *pieces: Iterable[int]) -> "Part":
-        """Build a part from several index ranges.
+        """Return a part of several index ranges.
 
         Args:
             name: Name of the part.
             pieces: Landmark indices; the ranges are concatenated.
-
-        Returns:
-            The part.
         """
         return cls(name, tuple(index for piece in pieces for index in piece))
 

@@ -54,8 +54,5 @@ def component_crop(points_px: Points, component: Part, margin: float = COMPONENT
         points_px: Landmarks of the whole face, (68, 2), in pixels.
         component: One of `COMPONENTS`.
         margin: Side of the crop in diagonals of the component's tight box.
-
-    Returns:
-        The crop.
     """
     return Crop.around(tight_box(points_px[list(component.points)]), margin)

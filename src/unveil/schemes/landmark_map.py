@@ -18,15 +18,12 @@ MAX_UNIT = 8.0  # coordinates are clipped to this distance from the crop's centr
 
 
 def draw_landmark_map(points_unit: Points, contours: Sequence[Contour], size: int) -> NDArray[np.uint8]:
-    """Draw the contours as antialiased white lines, one pixel wide, on black.
+    """Return the contours as antialiased white lines on black, one pixel wide, (S, S).
 
     Args:
         points_unit: Landmarks (L, 2) in the crop's unit coordinates.
         contours: Lines to draw; without contours the map is black.
         size: Side of the map in pixels.
-
-    Returns:
-        The map, (S, S).
     """
     drawn = np.zeros((size, size), np.uint8)
     pixels = (np.clip(points_unit, -MAX_UNIT, MAX_UNIT) + 1) * (size / 2) - 0.5
@@ -40,7 +37,7 @@ def draw_landmark_map(points_unit: Points, contours: Sequence[Contour], size: in
 def perturb_landmarks(
     points_unit: Points, contours: Sequence[Contour], sigma_unit: float, rng: np.random.Generator
 ) -> Points:
-    """Perturb landmarks as a model's errors under an occluder do.
+    """Return landmarks, (L, 2), with errors as a model makes under an occluder.
 
     One random affine transform moves all landmarks, one shift each contour, and a smaller shift each landmark.
 
@@ -49,9 +46,6 @@ def perturb_landmarks(
         contours: Contours that move as a whole.
         sigma_unit: Mean standard deviation; each face draws its own between 0 and twice this value.
         rng: Source of randomness.
-
-    Returns:
-        The perturbed landmarks, (L, 2).
     """
     sigma = sigma_unit * rng.uniform(0, 2)
     affine = np.eye(2) + rng.normal(0, sigma, (2, 2))

@@ -31,14 +31,11 @@ def _generic_points() -> NDArray[np.float64]:
 
 
 def five_points(scheme: Scheme, points_px: Points) -> Points:
-    """Return left eye, right eye, nose tip, left and right mouth corner.
+    """Return left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
 
     Args:
         scheme: Scheme of the landmarks.
         points_px: Landmarks (L, 2) in pixels.
-
-    Returns:
-        The five points, (5, 2), in pixels.
 
     Raises:
         ValueError: The scheme does not define its five points.
@@ -78,15 +75,12 @@ def in_plane_angle(five_points_px: Points) -> float:
 
 
 def upright_crop(points_px: Points, scheme: Scheme, margin: float = 1.0) -> Crop:
-    """Return the crop in which a face appears upright.
+    """Return the crop in which a face appears upright, rotated by the roll of its landmarks.
 
     Args:
         points_px: Landmarks (L, 2) in pixels.
         scheme: Scheme of the landmarks. Without five points, the crop is not rotated.
         margin: Side of the crop in diagonals of the tight box of the upright landmarks.
-
-    Returns:
-        The crop, rotated by the roll of the landmarks.
     """
     angle = 0.0 if scheme.five_points is None else in_plane_angle(five_points(scheme, points_px))
     return Crop.around_points(points_px, angle, margin)
@@ -112,13 +106,10 @@ def head_pose(five_points_px: Points) -> Pose:
 
 
 def upright_yaw(five_points_px: Points) -> float:
-    """Estimate the yaw of a face whatever its roll.
+    """Return the yaw in degrees of a face after it is turned upright.
 
     Args:
         five_points_px: Left eye, right eye, nose tip, left and right mouth corner, (5, 2), in pixels.
-
-    Returns:
-        The yaw in degrees of the face after it is turned upright.
     """
     rotation, _ = _upright_rotation(five_points_px)
     return 0.0 if rotation is None else _yaw(rotation)

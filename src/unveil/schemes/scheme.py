@@ -272,9 +272,6 @@ def get_scheme(name: str) -> Scheme:
     Args:
         name: `ibug68`, `wflw98` or `cofw29`.
 
-    Returns:
-        The scheme.
-
     Raises:
         ValueError: There is no such scheme. The message has the nearest name.
     """

@@ -67,9 +67,6 @@ def load_scheme(name_or_path: str) -> Scheme:
     Args:
         name_or_path: `ibug68`, `wflw98`, `cofw29`, or the path of a scheme file.
 
-    Returns:
-        The scheme.
-
     Raises:
         ValueError: It is neither; the message has one line.
     """
@@ -83,13 +80,10 @@ def load_scheme(name_or_path: str) -> Scheme:
 
 
 def read_scheme(path: Path) -> Scheme:
-    """Read a scheme from a TOML file.
+    """Return the scheme of a TOML file.
 
     Args:
         path: The scheme file.
-
-    Returns:
-        The scheme.
 
     Raises:
         ValueError: The file is wrong. The message, one line, names the file, the key and the fix.
@@ -107,13 +101,10 @@ def read_scheme(path: Path) -> Scheme:
 
 
 def scheme_from_dict(description: Mapping[str, Any]) -> Scheme:
-    """Build a scheme from the keys of a scheme file.
+    """Return the scheme of the keys of a scheme file.
 
     Args:
         description: The keys of a scheme file.
-
-    Returns:
-        The scheme.
 
     Raises:
         ValueError: A key is wrong. The message, one line, names the key and the fix.
@@ -129,9 +120,6 @@ def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
 
     Args:
         scheme: The scheme.
-
-    Returns:
-        The keys of a scheme file.
     """
     description: dict[str, Any] = {
         "name": scheme.name,
@@ -176,9 +164,6 @@ def resolve_scheme(name: str, description: Mapping[str, Any] | None) -> Scheme:
     Args:
         name: The stored scheme name.
         description: What `scheme_record` returned when the file was written.
-
-    Returns:
-        The scheme.
 
     Raises:
         ValueError: The description is wrong, or belongs to another name.

@@ -31,15 +31,12 @@ ANNOTATION_68 = re.compile(r"(\d+)_points\.mat")
 
 
 def cofw29(root: Path, split: str, partial: bool = False) -> DataSet:
-    """Read COFW with 29 landmarks from `COFW_train_color.mat` or `COFW_test_color.mat`.
+    """Return COFW with 29 landmarks, from `COFW_train_color.mat` or `COFW_test_color.mat`.
 
     Args:
         root: The folder of the files, or one above it.
         split: `train` (1345 faces) or `test` (507).
         partial: Whether fewer faces are accepted.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: Faces are missing, a file is damaged, or h5py is not installed.
@@ -64,7 +61,7 @@ def cofw29(root: Path, split: str, partial: bool = False) -> DataSet:
 
 
 def cofw68(root: Path, split: str, partial: bool = False) -> DataSet:
-    """Read the test faces of COFW with 68 landmarks: `1_points.mat` and so on, and `COFW_test_color.mat`.
+    """Return the test faces of COFW with 68 landmarks, of `1_points.mat` and so on and `COFW_test_color.mat`.
 
     Without `cofw68_test_bboxes.mat` the faces have no box.
 
@@ -72,9 +69,6 @@ def cofw68(root: Path, split: str, partial: bool = False) -> DataSet:
         root: The folder of the files, or one above it.
         split: `test` (507 faces).
         partial: Whether fewer faces are accepted.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: Faces are missing, a file is damaged, or h5py or scipy is not installed.

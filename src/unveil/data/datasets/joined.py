@@ -65,13 +65,10 @@ class JoinedFaces:
         return len(self.first) + len(self.more)
 
     def image(self, index: int) -> Image:
-        """Return the image of one face.
+        """Return the image of one face, RGB (H, W, 3).
 
         Args:
             index: The number of the face.
-
-        Returns:
-            RGB image (H, W, 3).
         """
         return self.first.image(index) if index < len(self.first) else self.more.image(index - len(self.first))
 

@@ -56,15 +56,12 @@ Reader: TypeAlias = Callable[[Path, str, bool], DataSet]
 
 
 def three_hundred_w(root: Path, split: str, partial: bool = False) -> DataSet:
-    """Read 300W in iBUG's folders.
+    """Return 300W, read from iBUG's folders.
 
     Args:
         root: The folder of 300W.
         split: `train` (3148 faces), `common` (554), `challenging` (135) or `full` (689).
         partial: Whether fewer faces are accepted; the label of the set states how many there are.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: Faces are missing. The message names the folder.
@@ -73,16 +70,13 @@ def three_hundred_w(root: Path, split: str, partial: bool = False) -> DataSet:
 
 
 def masked_300w(root: Path, split: str, partial: bool = False) -> DataSet:
-    """Read Masked 300W: the test faces of 300W under synthetic masks, with 300W's folders and names.
+    """Return Masked 300W: the test faces of 300W under synthetic masks, with 300W's folders and names.
 
     Args:
         root: The folder of the set.
         split: `common`, `challenging` or `full`. Of the 135 `challenging` faces 50 are public, so that this split and
             `full` need `partial`.
         partial: Whether fewer faces are accepted.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: Faces are missing. The message names the folder.
@@ -94,7 +88,7 @@ def masked_300w(root: Path, split: str, partial: bool = False) -> DataSet:
 
 
 def ocfw(root: Path, split: str, partial: bool = False) -> DataSet:
-    """Read OCFW: the faces of 300W that a list names.
+    """Return OCFW: the faces of 300W that a list names.
 
     The authors' lists (2591 faces without occlusion to train on, 1246 occluded ones to test on) are not public, so the
     expected number of faces is the length of the list.
@@ -103,9 +97,6 @@ def ocfw(root: Path, split: str, partial: bool = False) -> DataSet:
         root: The folder of 300W.
         split: The path of the list, one image path per line; relative to the current folder or to `root`.
         partial: Whether fewer faces are accepted.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: There is no list, or a face of it is missing.
@@ -131,14 +122,11 @@ def ocfw(root: Path, split: str, partial: bool = False) -> DataSet:
 
 
 def folder(root: Path, scheme: Scheme = IBUG68) -> DataSet:
-    """Read a folder of images with `.pts` files beside them. Folders below it are read as well.
+    """Return the images with `.pts` files beside them in a folder and below.
 
     Args:
         root: The folder.
         scheme: Scheme of the landmarks.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: An image has no `.pts` file or the reverse, or a file cannot be read.
@@ -179,15 +167,12 @@ TEST_SPLITS: Mapping[str, str] = MappingProxyType(
 
 
 def read_data_set(name: str, root: Path, *, partial: bool = False) -> DataSet:
-    """Read a data set by name.
+    """Return a data set by name.
 
     Args:
         name: `NAME/SPLIT`, as in `300w/train`. `READERS` has the names.
         root: The folder of the release.
         partial: Whether fewer faces than in the official release are accepted.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: There is no such set, or it cannot be read.

@@ -36,10 +36,7 @@ class Sample:
     read: Callable[[Path], Image] = field(default=read_image, repr=False)
 
     def load(self) -> Image:
-        """Read the image.
-
-        Returns:
-            RGB image (H, W, 3).
+        """Return the image, RGB (H, W, 3).
 
         Raises:
             DataError: The file is missing or not an image.
@@ -74,13 +71,10 @@ class Faces(Protocol):
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image:
-        """Return the image of one face.
+        """Return the image of one face, RGB (H, W, 3).
 
         Args:
             index: The number of the face.
-
-        Returns:
-            RGB image (H, W, 3).
         """
 
 
@@ -141,13 +135,10 @@ class DataSet:
         return replace(self, samples=tuple(self.samples[index] for index in chosen))
 
     def image(self, index: int) -> Image:
-        """Return the image of one face.
+        """Return the image of one face, RGB (H, W, 3).
 
         Args:
             index: The number of the face.
-
-        Returns:
-            RGB image (H, W, 3).
         """
         return self.samples[index].load()
 
@@ -182,16 +173,13 @@ def require_split(name: str, split: str, splits: Sequence[str]) -> None:
 
 
 def require_complete(data_set: DataSet, root: Path, short: Sequence[str], *, partial: bool) -> DataSet:
-    """Check that a set is complete.
+    """Return a set after a check that it is complete.
 
     Args:
         data_set: The set, with the expected number of faces.
         root: The folder that it was read from.
         short: Where faces are missing, for the message.
         partial: Whether fewer faces are accepted, but at least one.
-
-    Returns:
-        The set.
 
     Raises:
         DataError: Faces are missing, or there are more than in the release.

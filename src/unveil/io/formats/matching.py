@@ -46,14 +46,11 @@ class ImageIndex:
             self._by_stem[_stem(relative)].append(relative)
 
     def find(self, image: str) -> Path | None:
-        """Find an image by its path in an annotation file.
+        """Return the image that a path in an annotation file means; None if no image matches.
 
         Args:
             image: The path, with or without suffix, absolute or relative to any folder. It matches the image whose path
                 below the root ends with it, or is the end of it.
-
-        Returns:
-            The file; None if no image matches.
 
         Raises:
             DataError: If several images match.

@@ -21,15 +21,12 @@ PREFERRED: Mapping[Role, tuple[str, ...]] = MappingProxyType(
 
 
 def read(path: Path, array: str | None, role: Role) -> Faces:
-    """Read `names` and one array of landmarks.
+    """Yield the faces of `names` and one array of landmarks, in its order.
 
     Args:
         path: The file.
         array: The name of the array; None takes the one that the role implies.
         role: What the landmarks are.
-
-    Returns:
-        The faces, in the order of the array.
 
     Raises:
         DataError: If the file is damaged, or has no such array.

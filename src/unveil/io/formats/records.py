@@ -82,14 +82,11 @@ class InvalidFace:
 
     @classmethod
     def of(cls, image: str, problem: object) -> "InvalidFace":
-        """Describe the problem with a face of an image.
+        """Return a face of an image with its problem.
 
         Args:
             image: The path of the image.
             problem: The error, or its message.
-
-        Returns:
-            The invalid face.
         """
         return cls(image_name(image), str(problem))
 
@@ -175,7 +172,7 @@ def face_annotation(
 
 
 def annotate(face: Face, image: str, number: int, scheme: str, image_size: tuple[int, int]) -> FaceAnnotation:
-    """Turn an aligned face into an annotation.
+    """Return an aligned face as an annotation, with the predicted visibility and uncertainty.
 
     Args:
         face: The face.
@@ -183,9 +180,6 @@ def annotate(face: Face, image: str, number: int, scheme: str, image_size: tuple
         number: The number of the face in the image.
         scheme: The name of the landmark scheme.
         image_size: Width and height of the image in pixels.
-
-    Returns:
-        The annotation, with the predicted visibility and uncertainty.
     """
     return FaceAnnotation(
         image,
@@ -224,13 +218,10 @@ def image_name(path: str) -> str:
 
 
 def by_image(faces: Iterable[FaceAnnotation]) -> list[ImageAnnotation]:
-    """Group faces by image.
+    """Return the images of faces, in the order of their first faces.
 
     Args:
         faces: The faces.
-
-    Returns:
-        The images, in the order of their first faces.
     """
     groups: dict[str, list[FaceAnnotation]] = {}
     for face in faces:

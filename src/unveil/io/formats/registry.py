@@ -86,7 +86,7 @@ class Annotations:
 def read_annotations(
     source: Path | str, role: Role = "ground truth", scheme: Scheme | None = None, *, allow_missing: bool = False
 ) -> Annotations:
-    """Read every face of a file or folder, whatever its format.
+    """Return every face of a file or folder, whatever its format.
 
     Args:
         source: A file; a folder with `.pts` files, or without any, with the JSON files of `unveil align`, or with one
@@ -94,9 +94,6 @@ def read_annotations(
         role: Which array of an `.npz` to take.
         scheme: The scheme, for formats that name landmarks.
         allow_missing: Whether a face may lack landmarks, which are NaN then. Otherwise it counts as invalid.
-
-    Returns:
-        The faces.
 
     Raises:
         DataError: If the source cannot be read at all or holds no face.
