@@ -66,7 +66,7 @@ RULES = (
     Rule(r"unveil .*(wflw|cofw29).*", "the data set may not ship; tests/data/test_prepare.py runs all of it"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(
-        r"unveil export runs/((restorer|gan\S*|longer|glomface\S*|rcpr)/|(light|pfld)/last).*",
+        r"unveil export runs/((restorer|gan\S*|longer|glomface\S*|rcpr|detector|after)/|(light|pfld)/last).*",
         "its training is not run",
     ),
     Rule(r"unveil export runs/(late|slow|last|dark)-.*", "its training is not run"),
@@ -90,7 +90,7 @@ RULES = (
     Rule(r"unveil (align|restore|track|convert|prepare|export|occlude|evaluate|batch|doctor)\b.*"),
     Rule(r"python examples/.*"),
 )
-PLACES = {"DIR": "data", "LIBRARY": "library", "FILE": "file.json"}
+PLACES = {"DIR": "data", "LIBRARY": "library", "FILE": "file.json", "GROUPS": "photos", "IMAGES": "photos"}
 
 
 def commands(document: Path) -> Iterator[str]:
@@ -152,7 +152,8 @@ def write_data(folder: Path) -> None:
     shutil.copytree(folder / "photos", folder / "more")
     sprite = np.dstack([np.full((40, 40, 3), 90, np.uint8), np.full((40, 40), 255, np.uint8)])
     cv2.imwrite(str(folder / "library/objects/cup.png"), sprite)
-    shutil.copytree(ROOT / "src/unveil/weights/glomface-light", folder / "models/mine")
+    for shipped, name in (("glomface-light", "mine"), ("detector", "detector")):
+        shutil.copytree(ROOT / "src/unveil/weights" / shipped, folder / "models" / name)
     faces = {path.stem: read_pts(path, SCHEMES["ibug68"]) for path in sorted((folder / "data/folder").glob("*.pts"))}
     for name in ("found.npz", "truth.npz"):
         np.savez(folder / name, names=np.array([*faces]), points=np.stack([*faces.values()]))
