@@ -15,7 +15,7 @@ import pytest
 from unveil import evaluation
 from unveil.data.datasets.registry import folder
 from unveil.data.synthetic import write_drawn_faces
-from unveil.evaluation import ground_truth_box, headline_normaliser, noisy_box, result_of, run_model
+from unveil.evaluation import ground_truth_box, headline_normaliser, noisy_box, result_of, run_models
 from unveil.geometry import Crop, box_iou, tight_box
 from unveil.inference.aligner import AlignmentModel
 from unveil.installation import install_command
@@ -46,7 +46,8 @@ def test_one_model_gives_one_flat_object_with_what_the_functions_give(
     assert "12, gt boxes, mirror averaging off" in captured.out
     found, faces = written(tmp_path / "out/a.json"), folder(drawn_folder)
     assert all(isinstance(value, int | float) for value in found.values())
-    figures = result_of("mean", run_model(AlignmentModel.load(model_dir), faces), faces)
+    run = run_models({"mean": AlignmentModel.load(model_dir)}, faces)
+    figures = result_of("mean", run.predictions["mean"][0], faces)
     for name, value in found.items():
         assert name == "ms_per_face" or value == pytest.approx(figures.flat()[name]), name
     assert found["n"] == 12
@@ -187,7 +188,7 @@ def test_a_model_of_98_points_is_measured_on_68_and_one_of_68_on_98(
     evaluate: Evaluate, model_dir: Path, make_model: MakeModel, drawn_folder: Path, tmp_path: Path, capsys: Any
 ) -> None:
     model = AlignmentModel.load(model_dir)
-    plain = run_model(model, folder(drawn_folder)).predicted_px
+    plain = run_models({"mean": model}, folder(drawn_folder)).predictions["mean"][0].predicted_px
     box = Box(0, 0, 16, 16)
     unit = Crop.around(box).to_unit(model(np.zeros((16, 16, 3), np.uint8), [box])[0].points_px)
     wide = make_model("wide", points_98(unit), WFLW98)

@@ -20,7 +20,7 @@ from unveil.evaluation.results import (
     print_table,
     result_of,
 )
-from unveil.evaluation.runner import Predictions, Run, run_model, run_models
+from unveil.evaluation.runner import Predictions, Run, run_models
 from unveil.evaluation.schemes import aligner_in, common_scheme, faces_in, scheme_of_folder
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
     "report_of",
     "require_report_packages",
     "result_of",
-    "run_model",
     "run_models",
     "scheme_of_folder",
     "write_landmarks",

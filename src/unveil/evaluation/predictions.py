@@ -12,7 +12,7 @@ from unveil.evaluation.report import Report
 from unveil.evaluation.results import INTERVALS, RESAMPLES, RESAMPLING_SEED, ModelResult, headline_normaliser
 from unveil.io.files import DataError
 from unveil.io.predictions import Pairs, read_pairs
-from unveil.metrics import THRESHOLDS, degenerate_faces, metric_key, nme, normaliser_names, point_errors, summarise
+from unveil.metrics import THRESHOLDS, degenerate_faces, metric_key, nme, point_errors, summarise
 from unveil.schemes.scheme import Scheme
 
 
@@ -64,10 +64,7 @@ def evaluate_predictions(
         DataError: Nothing can be measured, or there is a problem and `strict` is set.
     """
     pairs = read_pairs(predictions, ground_truth, scheme, rows=rows, strict=strict)
-    degenerate: dict[int, str] = {}
-    for normaliser in normaliser_names(pairs.scheme):
-        degenerate = degenerate_faces(pairs.ground_truth_px, pairs.scheme, normaliser, pairs.names) | degenerate
-    if degenerate:
+    if degenerate := degenerate_faces(pairs.ground_truth_px, pairs.scheme, names=pairs.names):
         if strict:
             first = min(degenerate)
             raise DataError(f"{pairs.places[first]}: {degenerate[first]}")

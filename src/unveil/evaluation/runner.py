@@ -16,7 +16,7 @@ from unveil.data.self_occlusion import self_occluded
 from unveil.evaluation.boxes import BoxSource, fallback_box, ground_truth_box
 from unveil.inference.aligner import Aligner, AlignResult
 from unveil.io.files import DataError
-from unveil.metrics import degenerate_faces, normaliser_names
+from unveil.metrics import degenerate_faces
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image
 
@@ -85,43 +85,6 @@ class _Condition(NamedTuple):
     visible: NDArray[np.bool_] | None
     coverage: float | None
     missed: bool
-
-
-def run_model(
-    model: Aligner,
-    faces: DataSet,
-    *,
-    box_source: BoxSource = ground_truth_box,
-    occlude: Occluder | None = None,
-    seed: int = 0,
-    flip_average: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Predictions:
-    """Return the predictions of one model for every face of a data set.
-
-    Args:
-        model: The model.
-        faces: The data set, in the model's scheme.
-        box_source: Gives each face its box.
-        occlude: Covers the faces first.
-        seed: Of the occluder.
-        flip_average: Average with the mirrored face.
-        progress: Called with the number of faces that are done and their total.
-
-    Raises:
-        DataError: A face cannot be used.
-    """
-    run = run_models(
-        {"": model},
-        faces,
-        box_source=box_source,
-        occluders=(occlude,),
-        seed=seed,
-        flip_average=flip_average,
-        strict=True,
-        progress=progress,
-    )
-    return run.predictions[""][0]
 
 
 def run_models(
@@ -211,9 +174,7 @@ def scene_of(sample: Sample, scheme: Scheme, image: Image, occlude: Occluder | N
 
 def _usable(faces: DataSet) -> tuple[list[Sample], list[str]]:
     """Return the faces that every normaliser can measure, and the problems of the others."""
-    degenerate: dict[int, str] = {}
-    for normaliser in normaliser_names(faces.scheme):
-        degenerate = degenerate_faces(faces.points_px, faces.scheme, normaliser, faces.names) | degenerate
+    degenerate = degenerate_faces(faces.points_px, faces.scheme, names=faces.names)
     problems = [f"{faces.samples[i].image}: {faces.names[i]}: {why}" for i, why in sorted(degenerate.items())]
     return [sample for i, sample in enumerate(faces.samples) if i not in degenerate], problems
 

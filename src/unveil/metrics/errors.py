@@ -178,14 +178,14 @@ def normaliser_lengths(ground_truth_px: AnyFloats, scheme: Scheme, normaliser: s
 
 
 def degenerate_faces(
-    ground_truth_px: AnyFloats, scheme: Scheme, normaliser: str, names: Names = None
+    ground_truth_px: AnyFloats, scheme: Scheme, normaliser: str | None = None, names: Names = None
 ) -> dict[int, str]:
     """Return the faces whose length is zero, by index, with the problem.
 
     Args:
         ground_truth_px: (N, L, 2).
         scheme: The landmark scheme.
-        normaliser: One of `normaliser_names(scheme)`.
+        normaliser: One of `normaliser_names(scheme)`; None: all of them.
         names: The faces' names.
 
     Raises:
@@ -196,14 +196,18 @@ def degenerate_faces(
         raise ValueError(f"landmarks of shape {shape}, but scheme {scheme.name!r} takes (N, {scheme.points}, 2)")
     if names is not None and len(names) != len(ground_truth_px):
         raise ValueError(f"{len(names)} names for {len(ground_truth_px)} faces")
-    if normaliser not in normaliser_names(scheme):
+    if normaliser is not None and normaliser not in normaliser_names(scheme):
         has = ", ".join(normaliser_names(scheme))
         raise ValueError(f"unknown normaliser {normaliser!r}: scheme {scheme.name!r} has {has}")
     _require_finite(ground_truth_px, "ground truth", names)
-    diagonals = np.linalg.norm(np.ptp(ground_truth_px.astype(np.float64), axis=1), axis=-1)
-    degenerate = _lengths(ground_truth_px.astype(np.float64), scheme, normaliser) <= MIN_LENGTH * diagonals
-    problem = f"the {normaliser} length of its ground truth is zero; fix the landmarks or leave the face out"
-    return {int(face): problem for face in np.flatnonzero(degenerate)}
+    points_px = ground_truth_px.astype(np.float64)
+    diagonals = np.linalg.norm(np.ptp(points_px, axis=1), axis=-1)
+    found: dict[int, str] = {}
+    for name in normaliser_names(scheme) if normaliser is None else (normaliser,):
+        zero = np.flatnonzero(_lengths(points_px, scheme, name) <= MIN_LENGTH * diagonals).tolist()
+        problem = f"the {name} length of its ground truth is zero; fix the landmarks or leave the face out"
+        found = dict.fromkeys(zero, problem) | found
+    return found
 
 
 def _lengths(ground_truth_px: Floats, scheme: Scheme, normaliser: str) -> Floats:

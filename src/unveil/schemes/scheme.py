@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from unveil.schemes.hierarchy import Hierarchy, Level, Part
 
 Indices: TypeAlias = tuple[int, ...]
+PartNames: TypeAlias = Mapping[str, tuple[str, ...]]
+"""By the name of a part, the parts of the level below that form it."""
 
 
 @dataclass(frozen=True)
@@ -86,32 +88,48 @@ def _names(parts: tuple[Part, ...]) -> tuple[str, ...]:
     return tuple(names[i] for i in range(len(names)))
 
 
-def _hierarchy(neighbourhoods: tuple[Part, ...], regions: tuple[Part, ...], groups: tuple[Part, ...]) -> Hierarchy:
-    whole = Part.of("face", range(sum(len(part.points) for part in groups)))
-    return Hierarchy(
-        (
-            Level("neighbourhoods", neighbourhoods),
-            Level("regions", regions),
-            Level("groups", groups),
-            Level("whole", (whole,)),
-        )
-    )
+def _hierarchy(neighbourhoods: tuple[Part, ...], regions: PartNames, groups: PartNames) -> Hierarchy:
+    """Return the hierarchy whose higher parts are unions of the parts below them, by name."""
+    levels = [Level("neighbourhoods", neighbourhoods)]
+    for level, unions in (("regions", regions), ("groups", groups), ("whole", {"face": tuple(groups)})):
+        below = {part.name: part.points for part in levels[-1].parts}
+        points = {name: sorted(i for part in parts for i in below[part]) for name, parts in unions.items()}
+        levels.append(Level(level, tuple(Part.of(name, found) for name, found in points.items())))
+    return Hierarchy(tuple(levels))
 
 
-IBUG68_NEIGHBOURHOODS = (
-    Part.of("left jaw", _span(0, 3)),
-    Part.of("left chin", _span(4, 8)),
-    Part.of("right chin", _span(9, 12)),
-    Part.of("right jaw", _span(13, 16)),
-    Part.of("left brow", _span(17, 21)),
-    Part.of("right brow", _span(22, 26)),
-    Part.of("nose bridge", _span(27, 30)),
-    Part.of("nostrils", _span(31, 35)),
-    Part.of("left eye", _span(36, 41)),
-    Part.of("right eye", _span(42, 47)),
-    Part.of("outer lips", _span(48, 59)),
-    Part.of("inner lips", _span(60, 67)),
+def _contours(*ends: Indices, closed: bool = False) -> tuple[Contour, ...]:
+    """Return contours through consecutive landmarks, each given by its first and its last one."""
+    return tuple(Contour(tuple(_span(first, last)), closed) for first, last in ends)
+
+
+OUTLINED_PARTS = (
+    *("left jaw", "left chin", "right chin", "right jaw", "left brow", "right brow"),
+    *("nose bridge", "nostrils", "left eye", "right eye", "outer lips", "inner lips"),
 )
+OUTLINED_REGIONS: PartNames = {
+    "left cheek": ("left jaw", "left chin"),
+    "right cheek": ("right chin", "right jaw"),
+    "brows": ("left brow", "right brow"),
+    "nose": ("nose bridge", "nostrils"),
+    "eyes": ("left eye", "right eye"),
+    "mouth": ("outer lips", "inner lips"),
+}
+OUTLINED_GROUPS: PartNames = {
+    "cheeks": ("left cheek", "right cheek"),
+    "brows and eyes": ("brows", "eyes"),
+    "nose and mouth": ("nose", "mouth"),
+}
+
+
+def _outlined(last: Indices, pupils: Indices = ()) -> tuple[Part, ...]:
+    """Return the neighbourhoods of a scheme with outlines, whose landmarks follow one another, by the last of each."""
+    first, more = (0, *(i + 1 for i in last[:-1])), {"left eye": pupils[:1], "right eye": pupils[1:]}
+    ends = zip(OUTLINED_PARTS, first, last, strict=True)
+    return tuple(Part.of(name, _span(low, high), more.get(name, ())) for name, low, high in ends)
+
+
+IBUG68_NEIGHBOURHOODS = _outlined((3, 8, 12, 16, 21, 26, 30, 35, 41, 47, 59, 67))
 
 IBUG68 = Scheme(
     name="ibug68",
@@ -120,51 +138,16 @@ IBUG68 = Scheme(
         *(_span(16, 0), _span(26, 17), _span(27, 30), _span(35, 31), _span(45, 42), 47, 46),
         *(_span(39, 36), 41, 40, _span(54, 48), _span(59, 55), _span(64, 60), _span(67, 65)),
     ),
-    hierarchy=_hierarchy(
-        IBUG68_NEIGHBOURHOODS,
-        regions=(
-            Part.of("left cheek", _span(0, 8)),
-            Part.of("right cheek", _span(9, 16)),
-            Part.of("brows", _span(17, 26)),
-            Part.of("nose", _span(27, 35)),
-            Part.of("eyes", _span(36, 47)),
-            Part.of("mouth", _span(48, 67)),
-        ),
-        groups=(
-            Part.of("cheeks", _span(0, 16)),
-            Part.of("brows and eyes", _span(17, 26), _span(36, 47)),
-            Part.of("nose and mouth", _span(27, 35), _span(48, 67)),
-        ),
-    ),
+    hierarchy=_hierarchy(IBUG68_NEIGHBOURHOODS, OUTLINED_REGIONS, OUTLINED_GROUPS),
     normalisers={"ocular": ((36,), (45,)), "pupil": (tuple(_span(36, 41)), tuple(_span(42, 47)))},
     contours=(
-        Contour(tuple(_span(0, 16))),
-        Contour(tuple(_span(17, 21))),
-        Contour(tuple(_span(22, 26))),
-        Contour(tuple(_span(27, 30))),
-        Contour(tuple(_span(31, 35))),
-        Contour(tuple(_span(36, 41)), closed=True),
-        Contour(tuple(_span(42, 47)), closed=True),
-        Contour(tuple(_span(48, 59)), closed=True),
-        Contour(tuple(_span(60, 67)), closed=True),
+        *_contours((0, 16), (17, 21), (22, 26), (27, 30), (31, 35)),
+        *_contours((36, 41), (42, 47), (48, 59), (60, 67), closed=True),
     ),
     five_points=(tuple(_span(36, 41)), tuple(_span(42, 47)), (30,), (48,), (54,)),
 )
 
-WFLW98_NEIGHBOURHOODS = (
-    Part.of("left jaw", _span(0, 7)),
-    Part.of("left chin", _span(8, 16)),
-    Part.of("right chin", _span(17, 24)),
-    Part.of("right jaw", _span(25, 32)),
-    Part.of("left brow", _span(33, 41)),
-    Part.of("right brow", _span(42, 50)),
-    Part.of("nose bridge", _span(51, 54)),
-    Part.of("nostrils", _span(55, 59)),
-    Part.of("left eye", _span(60, 67), (96,)),
-    Part.of("right eye", _span(68, 75), (97,)),
-    Part.of("outer lips", _span(76, 87)),
-    Part.of("inner lips", _span(88, 95)),
-)
+WFLW98_NEIGHBOURHOODS = _outlined((7, 16, 24, 32, 41, 50, 54, 59, 67, 75, 87, 95), pupils=(96, 97))
 
 WFLW98 = Scheme(
     name="wflw98",
@@ -174,33 +157,13 @@ WFLW98 = Scheme(
         *(_span(72, 68), _span(75, 73), _span(64, 60), _span(67, 65)),
         *(_span(82, 76), _span(87, 83), _span(92, 88), _span(95, 93), 97, 96),
     ),
-    hierarchy=_hierarchy(
-        WFLW98_NEIGHBOURHOODS,
-        regions=(
-            Part.of("left cheek", _span(0, 16)),
-            Part.of("right cheek", _span(17, 32)),
-            Part.of("brows", _span(33, 50)),
-            Part.of("nose", _span(51, 59)),
-            Part.of("eyes", _span(60, 75), (96, 97)),
-            Part.of("mouth", _span(76, 95)),
-        ),
-        groups=(
-            Part.of("cheeks", _span(0, 32)),
-            Part.of("brows and eyes", _span(33, 50), _span(60, 75), (96, 97)),
-            Part.of("nose and mouth", _span(51, 59), _span(76, 95)),
-        ),
-    ),
+    hierarchy=_hierarchy(WFLW98_NEIGHBOURHOODS, OUTLINED_REGIONS, OUTLINED_GROUPS),
     normalisers={"ocular": ((60,), (72,)), "pupil": ((96,), (97,))},
     contours=(
-        Contour(tuple(_span(0, 32))),
-        Contour(tuple(_span(33, 41)), closed=True),
-        Contour(tuple(_span(42, 50)), closed=True),
-        Contour(tuple(_span(51, 54))),
-        Contour(tuple(_span(55, 59))),
-        Contour(tuple(_span(60, 67)), closed=True),
-        Contour(tuple(_span(68, 75)), closed=True),
-        Contour(tuple(_span(76, 87)), closed=True),
-        Contour(tuple(_span(88, 95)), closed=True),
+        *_contours((0, 32)),
+        *_contours((33, 41), (42, 50), closed=True),
+        *_contours((51, 54), (55, 59)),
+        *_contours((60, 67), (68, 75), (76, 87), (88, 95), closed=True),
     ),
     five_points=((96,), (97,), (54,), (76,), (82,)),
 )
@@ -233,17 +196,14 @@ COFW29 = Scheme(
             Part("lower lip", (26, 27)),
             Part("chin", (28,)),
         ),
-        regions=(
-            Part.of("brows", _span(0, 7)),
-            Part.of("eyes", _span(8, 17)),
-            Part.of("nose", _span(18, 21)),
-            Part.of("mouth", _span(22, 27)),
-            Part("chin", (28,)),
-        ),
-        groups=(
-            Part.of("brows and eyes", _span(0, 17)),
-            Part.of("nose, mouth and chin", _span(18, 28)),
-        ),
+        regions={
+            "brows": ("left brow", "right brow"),
+            "eyes": ("left eye", "right eye"),
+            "nose": ("nostrils", "nose tip"),
+            "mouth": ("upper lip", "lower lip"),
+            "chin": ("chin",),
+        },
+        groups={"brows and eyes": ("brows", "eyes"), "nose, mouth and chin": ("nose", "mouth", "chin")},
     ),
     normalisers={"ocular": ((8,), (9,)), "pupil": ((16,), (17,))},
     contours=(
