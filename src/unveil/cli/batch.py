@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unveil.cli.images import PipelineOptions, check_writable
+from unveil.cli.images import PipelineOptions, check_writable, counted
 from unveil.cli.progress import Job, error_message
 from unveil.installation import install_command
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
-    from unveil.batch.shards import BatchJob, Summary
+    from unveil.batch.shards import BatchJob
 
 MAX_NAMED_FAILURES = 20
 FAILURES = "_failed.txt"
@@ -122,15 +122,9 @@ def _finish(options: Options, paths: list[Path]) -> int:
             print(f"error: and {len(failures) - MAX_NAMED_FAILURES} more; {report} has all names", file=sys.stderr)
     else:
         report.unlink(missing_ok=True)
-    print(f"{_counts(total)}: {len(finished)} of {len(paths)} shards in {options.out}")
+    faces = f"{counted(total.images, 'image')}, {counted(total.faces, 'face')}"
+    print(f"{faces}, {total.failed} failed: {len(finished)} of {len(paths)} shards in {options.out}")
     return 2 if not finished else 1 if total.failed or len(finished) < len(paths) else 0
-
-
-def _counts(total: "Summary") -> str:
-    images, faces = (
-        f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in ((total.images, "image"), (total.faces, "face"))
-    )
-    return f"{images}, {faces}, {total.failed} failed"
 
 
 def _job(options: Options) -> "BatchJob":

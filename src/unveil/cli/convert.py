@@ -121,11 +121,10 @@ def _with_image_files(options: Options, faces: "tuple[FaceAnnotation, ...]", job
     matched, problems = match_faces(others, index)
     for problem in problems:
         job.fail(problem)
-    return [*named, *(replace(face.annotation, image=_below(face.image, index.root)) for face in matched)]
-
-
-def _below(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+    return [
+        *named,
+        *(replace(face.annotation, image=face.image.relative_to(index.root).as_posix()) for face in matched),
+    ]
 
 
 def _with_sizes(options: Options, images: "list[ImageAnnotation]", job: Job) -> "list[ImageAnnotation]":

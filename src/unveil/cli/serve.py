@@ -72,7 +72,10 @@ def run(options: Options) -> int:
         limits = _limits(options)
         # OpenCV reads this once, when it is imported: a second guard behind the header's.
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(limits.max_pixels)
-        _bind_and_serve(options, limits)
+        from unveil.serve.server import bind
+
+        with bind(options.host, options.port) as bound:  # first, so that a port in use is reported at once
+            _serve(options, limits, bound)
     except ModuleNotFoundError as error:
         print(f"error: serving needs {error.name}: {install_command('serve')}", file=sys.stderr)
         return 2
@@ -80,13 +83,6 @@ def run(options: Options) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _bind_and_serve(options: Options, limits: "Limits") -> None:
-    from unveil.serve.server import bind
-
-    with bind(options.host, options.port) as bound:  # first, so that a port in use is reported at once
-        _serve(options, limits, bound)
 
 
 def _serve(options: Options, limits: "Limits", bound: "socket") -> None:

@@ -221,14 +221,7 @@ def build_app(
             api_key=api_key is not None,
             slots=pool.slots,
             slots_in_use=pool.slots_in_use,
-            limits=LimitsResponse(
-                upload_bytes=limits.upload_bytes,
-                images=limits.images,
-                boxes=limits.boxes,
-                pixels=limits.pixels,
-                max_pixels=limits.max_pixels,
-                timeout_s=limits.timeout_s,
-            ),
+            limits=LimitsResponse.model_validate(limits, from_attributes=True),
         )
 
     @app.get("/ready", summary="That a request would be accepted now", responses=error_responses(*PLAIN, 503))
