@@ -4,13 +4,13 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from unveil.data.datasets.registry import DataSet
 from unveil.data.occlusion import Occluder
 from unveil.io.annotations import write_pts
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_file
+from unveil.io.images import encode_png
 
 
 def face_rng(name: str, seed: int) -> np.random.Generator:
@@ -53,10 +53,7 @@ def occlude_data_set(
     for done, sample in enumerate(faces.samples, start=1):
         occluded = occlude(sample.load(), sample.points_px, face_rng(sample.name, seed))
         target = out / f"{sample.name}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        content = cv2.imencode(".png", cv2.cvtColor(occluded.image, cv2.COLOR_RGB2BGR))[1]
-        with atomic_write(target) as temporary:
-            temporary.write_bytes(content.tobytes())
+        write_file(target, encode_png(occluded.image))
         write_pts(target.with_suffix(".pts"), sample.points_px)
         if progress is not None:
             progress(done, len(faces.samples))

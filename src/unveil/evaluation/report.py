@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from unveil.evaluation.plots import ced_png, reliability_png, sweep_png, uncerta
 from unveil.evaluation.results import ModelResult, Rows, Sweep, cell, metric_rows
 from unveil.evaluation.runner import Predictions
 from unveil.installation import install_command
-from unveil.io.files import atomic_write
+from unveil.io.files import atomic_write, write_file
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
@@ -83,7 +83,6 @@ def write_report(folder: Path, report: Report) -> list[Path]:
     Returns:
         The files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     plots = {"ced.png": ced_png(report.results, report.title, report.published)}
     if report.sweep is not None:
         plots["sweep.png"] = sweep_png(report.sweep, report.title)
@@ -92,7 +91,9 @@ def write_report(folder: Path, report: Report) -> list[Path]:
     if any(result.uncertainty is not None for result in report.results):
         plots["uncertainty.png"] = uncertainty_png(report.results, report.title)
     content = {"report.html": report_html(report, plots).encode(), **plots}
-    return [_written(folder / name, _writer(data)) for name, data in content.items()]
+    for name, data in content.items():
+        write_file(folder / name, data)
+    return [folder / name for name in content]
 
 
 def report_html(report: Report, plots: Mapping[str, bytes]) -> str:
@@ -137,7 +138,10 @@ def write_landmarks(folder: Path, model: str, faces: DataSet, predictions: Predi
         arrays["visible"] = predictions.visible
         if predictions.visibility is not None:
             arrays["visibility"] = predictions.visibility
-    return _written(folder / f"{file_name(model)}.npz", lambda path: _save(path, arrays))
+    path = folder / f"{file_name(model)}.npz"
+    with atomic_write(path) as temporary, temporary.open("wb") as file:  # given a name, numpy would add a suffix to it
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return path
 
 
 def file_name(model: str) -> str:
@@ -183,18 +187,3 @@ def _regions(report: Report) -> Rows:
     names = [name for name in report.results[0].summary.percent if re.match(rf"{start}(region|outline|yaw)_", name)]
     plain = [name.removeprefix(start).removeprefix("region_").replace("_", " ") for name in names]
     return [(text, [cell(one, name) for one in report.results]) for text, name in zip(plain, names, strict=True)]
-
-
-def _writer(content: bytes) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(content)
-
-
-def _written(path: Path, write: Callable[[Path], object]) -> Path:
-    with atomic_write(path) as temporary:
-        write(temporary)
-    return path
-
-
-def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    with path.open("wb") as file:  # given a name, numpy would add a suffix to it
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

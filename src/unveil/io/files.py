@@ -1,9 +1,11 @@
 """Files on disk: atomic writes, and the error for input data that cannot be used."""
 
+import csv
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 Writer: TypeAlias = Callable[[Path], None]
@@ -44,3 +46,47 @@ def atomic_write_all(writers: Mapping[Path, Writer]) -> None:
         for path, write in writers.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write(stack.enter_context(atomic_write(path)))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically.
+
+    Args:
+        path: The file. Missing folders are created.
+        content: Its content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file atomically.
+
+    Args:
+        path: The file. Missing folders are created.
+        content: Its content.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    write_file(path, (json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+@contextmanager
+def write_csv(path: Path, **options: Any) -> Iterator[Any]:
+    """Write a CSV file, which appears when the block ends without an exception.
+
+    Args:
+        path: The file. Missing folders are created.
+        options: Of `csv.writer`.
+
+    Yields:
+        The writer.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        yield csv.writer(file, **options)

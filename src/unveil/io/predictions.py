@@ -3,7 +3,6 @@
 A pair has the same file stem. If a stem occurs twice, in `helen/1` and `lfpw/1`, the folders decide.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +14,11 @@ from numpy.typing import NDArray
 
 from unveil.io.files import DataError
 from unveil.io.formats import Annotations, FaceAnnotation, InvalidFace, read_annotations
+from unveil.io.formats.matching import NUMBERED, same_end
 from unveil.schemes.scheme import SCHEMES, Scheme
 
 Pair: TypeAlias = tuple[FaceAnnotation, FaceAnnotation]
 """A prediction and its ground truth."""
-
-NUMBERED = re.compile(r"(.+)\.(\d+)")  # `unveil align --save pts` writes `a.0.pts`, `a.1.pts`: the faces of `a`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,19 +126,17 @@ def _pair_up(
         candidates = plain.get(stem) or numbered.get(stem, [])
         used.update(candidate.where for candidate in candidates)
         for face in (face for face in faces if face in chosen):
-            matching = [
-                candidate for candidate in candidates if len(faces) == 1 or _same_name(candidate.name, face.name)
-            ]
-            matching = [candidate for candidate in matching if _same_name(candidate.name, face.name)] or matching
+            matching = [candidate for candidate in candidates if len(faces) == 1 or same_end(candidate.name, face.name)]
+            matching = [candidate for candidate in matching if same_end(candidate.name, face.name)] or matching
             if not matching:
-                if not any(_same_name(name, face.name) for name in broken):
+                if not any(same_end(name, face.name) for name in broken):
                     problems.append(f"{predicted.source}: no prediction for {face.where}; add one named {stem!r}")
             elif reason := _ambiguous(matching, face, faces):
                 problems.append(reason)
             else:
                 pairs.append((_most_similar(matching, face), face))
     unused = (face for face in predicted.valid if face.where not in used)
-    extra = [face for face in unused if not any(_same_name(name, face.name) for name in broken)]
+    extra = [face for face in unused if not any(same_end(name, face.name) for name in broken)]
     if extra:
         others = f" and {len(extra) - 1} more have" if len(extra) > 1 else " has"
         problems.append(f"{extra[0].where}{others} no ground truth in {true.source}; add it or take the prediction out")
@@ -149,7 +145,7 @@ def _pair_up(
 
 def _ambiguous(matching: Sequence[FaceAnnotation], face: FaceAnnotation, faces: Sequence[FaceAnnotation]) -> str | None:
     """Return why it is not clear which prediction belongs to which ground truth; None if it is clear."""
-    twin = next((other for other in faces if other is not face and _same_name(matching[0].name, other.name)), None)
+    twin = next((other for other in faces if other is not face and same_end(matching[0].name, other.name)), None)
     if twin is not None:
         return f"{matching[0].where}: two ground truths, in {face.where} and {twin.where}; name folders or take one out"
     if len(matching) > 1 and (
@@ -188,9 +184,7 @@ def _scheme(true: Annotations) -> Scheme:
     raise DataError(f"{true.source}: faces of {count} points, which no built-in scheme has; name its scheme file")
 
 
-def _stacked(
-    scheme: Scheme, pairs: Sequence[tuple[FaceAnnotation, FaceAnnotation]], problems: tuple[str, ...]
-) -> Pairs:
+def _stacked(scheme: Scheme, pairs: Sequence[Pair], problems: tuple[str, ...]) -> Pairs:
     predicted, true = zip(*pairs, strict=True)
     visible = [face.visible for face in true if face.visible is not None]
     visibility = [face.visibility for face in predicted if face.visibility is not None]
@@ -209,7 +203,7 @@ def _stacked(
 def _by_stem(faces: Iterable[FaceAnnotation]) -> dict[str, list[FaceAnnotation]]:
     found: dict[str, list[FaceAnnotation]] = defaultdict(list)
     for face in faces:
-        found[_stem(face.name)].append(face)
+        found[face.name.rpartition("/")[2]].append(face)
     return found
 
 
@@ -217,12 +211,3 @@ def _as_faces(faces: Iterable[FaceAnnotation]) -> list[FaceAnnotation]:
     """Return the faces whose names end in a number, as those of one image."""
     matches = [(face, NUMBERED.fullmatch(face.name)) for face in faces]
     return [replace(face, image=match[1], face=int(match[2])) for face, match in matches if match]
-
-
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _same_name(one: str, other: str) -> bool:
-    """Return whether two names are the same except for folders that only one of them has."""
-    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")

@@ -1,6 +1,5 @@
 """JSON and CSV of aligned faces, as `unveil align` writes them."""
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.files import atomic_write
+from unveil.io.files import write_csv
 from unveil.types import Face, Image
 
 AddRows: TypeAlias = Callable[[str, Sequence[Face]], None]
@@ -114,12 +113,7 @@ def csv_table(path: Path, points: int) -> Iterator[AddRows]:
     Yields:
         A function that adds the faces of one image.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        table = csv.writer(file)
+    with write_csv(path) as table:
         table.writerow(csv_header(points))
 
         def add(name: str, faces: Sequence[Face]) -> None:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 
 from unveil.data.datasets.registry import three_hundred_w
 from unveil.data.datasets.samples import DataSet, Sample
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_csv
 from unveil.types import Image, Points
 
 Kind: TypeAlias = Literal["clean", "unsure", "occluded"]
@@ -114,9 +114,7 @@ def write_list(path: Path, entries: Sequence[Entry]) -> None:
         path: The CSV file. Missing folders are created.
         entries: The lines, in order.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file, lineterminator="\n")
+    with write_csv(path, lineterminator="\n") as lines:
         lines.writerow(FIELDS)
         for entry in entries:
             values = (entry.coverage.total, entry.coverage.landmarks, entry.coverage.masked)

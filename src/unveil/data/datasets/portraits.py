@@ -18,7 +18,7 @@ from unveil.data.datasets.samples import DataSet, Sample, require_folder
 from unveil.data.pack import PackResult, Progress, write_pack
 from unveil.geometry import tight_box
 from unveil.installation import install_command
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_file
 from unveil.io.images import IMAGE_SUFFIXES, read_image
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Face, Image, Points
@@ -147,14 +147,12 @@ def prepare_celebamask_hq(
     if count != CELEBAMASK_HQ and not (partial and 0 < count < CELEBAMASK_HQ):
         fix = "complete it" + (" or pass --partial to take what there is" if 0 < count < CELEBAMASK_HQ else "")
         raise DataError(f"celebamask-hq: expected {CELEBAMASK_HQ} faces, found {count} in {root}; {fix}")
-    out.mkdir(parents=True, exist_ok=True)
     for done, (name, image) in enumerate(images, start=1):
         how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
         small = image if image.shape[:2] == (size, size) else cv2.resize(image, (size, size), interpolation=how)
         bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        with atomic_write(out / f"{name}.jpg") as temporary:
-            temporary.write_bytes(content.tobytes())
+        write_file(out / f"{name}.jpg", content.tobytes())
         if progress is not None:
             progress(done, count)
     return count

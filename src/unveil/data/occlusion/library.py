@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.files import atomic_write
+from unveil.io.files import write_file, write_json
 from unveil.types import Points
 
 SUFFIXES = (".png", ".webp")
@@ -179,17 +179,13 @@ def write_hair(folder: Path, hair: Sequence[HairCutout]) -> None:
         folder: Created if it is missing.
         hair: The cut-outs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for cutout in hair:
         alpha = cutout.pixels[..., 3:].astype(np.float32) / 255
         rgb = np.clip(cutout.pixels[..., :3] / np.maximum(alpha, 1 / 255), 0, 255)
         bgra = np.concatenate([rgb[..., ::-1], cutout.pixels[..., 3:]], axis=2).astype(np.uint8)
         content = cv2.imencode(".webp", bgra, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
-        with atomic_write(folder / f"{cutout.name}.webp") as temporary:
-            temporary.write_bytes(content)
-    places = {cutout.name: np.round(cutout.points, 2).tolist() for cutout in hair}
-    with atomic_write(folder / HAIR_LANDMARKS) as temporary:
-        temporary.write_text(json.dumps(places) + "\n")
+        write_file(folder / f"{cutout.name}.webp", content)
+    write_json(folder / HAIR_LANDMARKS, {cutout.name: np.round(cutout.points, 2).tolist() for cutout in hair})
 
 
 def _shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

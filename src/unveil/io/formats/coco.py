@@ -4,7 +4,6 @@
 if it is visible. A file without any 1 does not distinguish, so its faces have no visibility.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_json
 from unveil.io.formats.records import (
     FaceAnnotation,
     Faces,
@@ -111,9 +110,7 @@ def write(path: Path, images: Sequence[ImageAnnotation], scheme: Scheme | None) 
         "skeleton": _skeleton(count, scheme),
     }
     content = {"images": records, "annotations": annotations, "categories": [category]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def _annotation(face: FaceAnnotation) -> dict[str, object]:

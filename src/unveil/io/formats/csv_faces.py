@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_csv
 from unveil.io.formats.records import FaceAnnotation, Faces, ImageAnnotation, InvalidFace, face_annotation
 from unveil.io.results import csv_header, escape_cell, rounded, unescape_cell
 from unveil.types import Pose
@@ -113,12 +113,7 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
     count = max((len(face.points_px) for _, _, face in faces), default=0)
     if any(len(face.points_px) != count for _, _, face in faces):
         raise ValueError(f"{path}: faces of different schemes cannot share a table; convert each scheme on its own")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        table = csv.writer(file)
+    with write_csv(path) as table:
         table.writerow(csv_header(count))
         table.writerows(_row(image.image, i, face) for image, i, face in faces)
 

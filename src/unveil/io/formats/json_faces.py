@@ -1,13 +1,12 @@
 """The JSON of `unveil align`: one object per image, or a list of them; and `{name: [[x, y], …]}`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_json
 from unveil.io.formats.pts import relative_name
 from unveil.io.formats.records import FaceAnnotation, Faces, ImageAnnotation, InvalidFace, face_annotation
 from unveil.types import Pose
@@ -77,20 +76,16 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
         images: The images and their faces.
     """
     if path.suffix.lower() == ".json":
-        records = [image_record(image) for image in images]
-        _write(path, records[0] if len(records) == 1 else records)
+        records = [_image_record(image) for image in images]
+        write_json(path, records[0] if len(records) == 1 else records)
         return
     for image in images:
         base = path / relative_name(image.image)
-        _write(base.with_name(base.name + ".json"), image_record(image))
+        write_json(base.with_name(base.name + ".json"), _image_record(image))
 
 
-def image_record(image: ImageAnnotation) -> dict[str, object]:
-    """Return the JSON object of one image, with the keys that `unveil align` writes.
-
-    Args:
-        image: The image and its faces.
-    """
+def _image_record(image: ImageAnnotation) -> dict[str, object]:
+    """Return the JSON object of one image, with the keys that `unveil align` writes."""
     width, height = image.size or (None, None)
     scheme = next((face.scheme for face in image.faces if face.scheme), None)
     record = {"image": image.image, "width": width, "height": height, "model": image.model, "scheme": scheme}
@@ -115,9 +110,3 @@ def _rounded(values: Any, digits: int) -> Any:
     objects = numbers.astype(object)
     objects[~np.isfinite(numbers)] = None
     return objects.tolist()
-
-
-def _write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")

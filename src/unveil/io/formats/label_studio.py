@@ -5,7 +5,6 @@ The label of a keypoint is the landmark's number or its name in the scheme. The 
 text "occluded" in its `meta`.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
 
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_json
 from unveil.io.formats.records import (
     FaceAnnotation,
     Faces,
@@ -171,9 +170,7 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
         url = LOCAL_FILES + quote(image.image, errors="surrogateescape")
         kind = "predictions" if predicted else "annotations"
         tasks.append({"data": {TO: url}, kind: [{**entry, "result": regions}] if image.faces else []})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(tasks, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, tasks)
 
 
 def _face_regions(face: FaceAnnotation, number: int, image: ImageAnnotation) -> Iterator[dict[str, object]]:

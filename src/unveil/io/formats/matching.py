@@ -57,8 +57,8 @@ class ImageIndex:
         """
         wanted = image.strip().replace("\\", "/").removeprefix("./")
         candidates = self._by_stem.get(_stem(wanted), [])
-        exact = [path for path in candidates if _same_end(path, wanted)]
-        matches = exact or [path for path in candidates if _same_end(image_name(path), image_name(wanted))]
+        exact = [path for path in candidates if same_end(path, wanted)]
+        matches = exact or [path for path in candidates if same_end(image_name(path), image_name(wanted))]
         full = [path for path in matches if wanted in (path, image_name(path))]
         if len(matches) > 1 and len(full) != 1:
             raise DataError(f"{image!r} may be {matches[0]} or {matches[1]} below {self.root}; give it with its folder")
@@ -101,5 +101,11 @@ def _stem(path: str) -> str:
     return image_name(path).rpartition("/")[2]
 
 
-def _same_end(one: str, other: str) -> bool:
+def same_end(one: str, other: str) -> bool:
+    """Return whether two paths are the same except for folders that only one of them has.
+
+    Args:
+        one: A path with `/` between folders.
+        other: The other.
+    """
     return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")

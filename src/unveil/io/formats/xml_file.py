@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from xml.etree import ElementTree
 
-from unveil.io.files import DataError, atomic_write
+from unveil.io.files import DataError, write_file
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -61,6 +61,4 @@ def write_xml(path: Path, root: ElementTree.Element) -> None:
     except UnicodeEncodeError as error:
         name = error.object[error.start - 20 : error.end + 20].encode("ascii", "backslashreplace").decode()
         raise ValueError(f"{path}: XML takes UTF-8 only, which {name!r} is not; rename the file") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(b'<?xml version="1.0" encoding="utf-8"?>\n' + text + b"\n")
+    write_file(path, b'<?xml version="1.0" encoding="utf-8"?>\n' + text + b"\n")
