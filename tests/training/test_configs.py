@@ -199,7 +199,8 @@ def test_the_papers_batches_come_from_50_of_60_clusters_drawn_uniformly() -> Non
     clusters = np.concatenate([np.arange(60), np.zeros(540, np.int64)])  # one cluster holds nine tenths of the faces
     rng.shuffle(clusters)
     weights = np.full(600, 1 / 600)
-    order = iter(BatchSampler(np.arange(600), weights, 64, 1, 0, clusters=clusters, per_batch=50))
+    schedule = ScheduleConfig(batch=64)
+    order = iter(BatchSampler(np.arange(600), schedule, 0, weights=weights, clusters=clusters, per_batch=50))
     counts = np.zeros(60)
     for _ in range(50):
         drawn = clusters[[index for _, index in next(order)]]

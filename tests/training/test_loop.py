@@ -48,8 +48,7 @@ def test_the_held_out_slice_does_not_depend_on_the_other_faces() -> None:
 
 
 def test_draws_go_on_where_they_stopped() -> None:
-    indices, weights = np.arange(10), np.full(10, 0.1)
-    whole, resumed = iter(BatchSampler(indices, weights, 4, 1, 0)), iter(BatchSampler(indices, weights, 4, 1, 3))
+    whole, resumed = (iter(BatchSampler(np.arange(10), ScheduleConfig(batch=4), start)) for start in (0, 3))
     expected = [next(whole) for _ in range(6)][3:]
     assert [next(resumed) for _ in range(3)] == expected
 

@@ -22,7 +22,7 @@ from unveil.data.synthetic import write_drawn_faces
 from unveil.registry import load_network
 from unveil.schemes.scheme import SCHEMES
 from unveil.training.batches import BatchSampler, check_more
-from unveil.training.config import LandmarkTrainConfig
+from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.detection import DetectionTask, DetectorTrainConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.losses import visibility_loss
@@ -50,7 +50,8 @@ def test_more_faces_are_drawn_as_often_as_requested(drawn_folder: Path, more_fol
     added = task.split.train >= len(read_faces(drawn_folder))
     assert task.weights.sum() == pytest.approx(1)
     assert task.weights[added].sum() == pytest.approx(0.75)
-    drawn = [item for batch in islice(BatchSampler(task.split.train, task.weights, 2, 1, 0), 400) for _, item in batch]
+    order = BatchSampler(task.split.train, ScheduleConfig(batch=2), 0, weights=task.weights)
+    drawn = [item for batch in islice(order, 400) for _, item in batch]
     assert np.mean(np.array(drawn) >= len(read_faces(drawn_folder))) == pytest.approx(0.75, abs=0.1)
 
 

@@ -86,7 +86,7 @@ def test_every_stage_sees_the_faces_restored_round_its_own_shape(
     network, _ = load_network(tmp_path / "run/best.safetensors")
     moved = views.after(lambda features: np.full((len(features), 68, 2), 5, np.float32), last=False)
     assert (moved.crops != views.crops).any()  # the window has gone with the shape
-    found = cascade(views.images, views.shapes, network.as_stages(), task.restore)  # type: ignore[operator]
+    found = cascade(views.images, views.shapes, network.as_stages(), task.restored.restorers)  # type: ignore[operator, union-attr]
     walked = views
     for number, stage in enumerate(network.as_stages(), start=1):  # type: ignore[operator]
         walked = walked.after(stage, last=number == 2)

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, cast
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,36 +19,29 @@ from rich.console import Console
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unveil.baselines.drda import DrdaConfig
 from unveil.baselines.drn import Drn, DrnConfig
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import Crops, Shapes, Stage, sift_at
-from unveil.data.augment import AugmentConfig, Example, Transform, augment
+from unveil.data.augment import AugmentConfig
 from unveil.data.datasets.samples import Faces
-from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
-from unveil.data.shape_balance import mean_shape
-from unveil.data.splits import split_by_name
-from unveil.data.tps_warp import ShapeSampler
 from unveil.io.files import atomic_write
-from unveil.models.checkpoints import NETWORKS, Networks, from_config, load_network
-from unveil.training.batches import BatchSampler, Rank, refuse_more, unsupported_note
-from unveil.training.config import Count, OpenShare, ScheduleConfig, TrainConfig
-from unveil.training.restored_views import CHUNK, ROOM, RestoreCrops, load_stage_restorers, of_stage, restore_with
+from unveil.models.checkpoints import from_config, load_network
+from unveil.training.batches import BatchSampler, Rank, as_tensors
+from unveil.training.config import Count, FaceTrainConfig, ScheduleConfig
+from unveil.training.faces import FacesTask, with_score
+from unveil.training.restored_views import CHUNK, ROOM, RestoreCrops, of_stage
 from unveil.training.state import CHECKPOINT
 from unveil.training.task import Batch, FitResult, Losses, Task
 from unveil.training.trainer import fit, save_weights
-from unveil.training.validation import draw_landmarks, face_lengths, training_normaliser, val_examples
-
-RESTORERS: Networks = MappingProxyType({**NETWORKS, "drda": from_config(DrdaConfig)})
+from unveil.training.validation import draw_landmarks, face_lengths, val_examples
 
 
-class CascadeTrainConfig(TrainConfig):
+class CascadeTrainConfig(FaceTrainConfig):
     """One run that trains DRN, or SDM in closed form. The schedule is that of each stage."""
 
     model: DrnConfig = DrnConfig()
     schedule: ScheduleConfig = ScheduleConfig(steps=3000, batch=64, lr=3e-4, warmup=0.034, decay=0.5, ema=0.99)
     augment: AugmentConfig = AugmentConfig(rotation=10.0)
-    occlusion: OcclusionConfig = OcclusionConfig()
     views: Count = 6
     """Views of each face, made once before the first stage."""
     closed_form: bool = False
@@ -59,8 +51,6 @@ class CascadeTrainConfig(TrainConfig):
     restorer: Path | None = None
     """Train on restored faces: a restorer's weights, its run, a folder of seven, or a folder with one of these in
     `stage-1`, `stage-2` and so on for each stage."""
-    val_share: OpenShare = 0.05
-    """Share of the faces, chosen by the hash of their names, that only validates."""
 
 
 CASCADE_PRESETS: Mapping[str, CascadeTrainConfig] = MappingProxyType(
@@ -90,11 +80,13 @@ class _Views:
 
     @classmethod
     def of(
-        cls, examples: Sequence[Example], start: NDArray[np.float32], restore: Sequence[RestoreCrops] = ()
+        cls, examples: Sequence[Batch], start: NDArray[np.float32], restore: Sequence[RestoreCrops] = ()
     ) -> "_Views":
         """Return the views of examples with the crop, or with `ROOM` times its side if `restore` is given."""
-        images = np.stack([example.image for example in examples])
-        ground_truth = np.stack([example.points_unit for example in examples]) * np.float32(ROOM if restore else 1)
+        images = np.stack([example["images"].numpy() for example in examples])
+        ground_truth = np.stack([example["points_unit"].numpy() for example in examples]) * np.float32(
+            ROOM if restore else 1
+        )
         shapes = np.repeat(start[None], len(images), axis=0)
         crops = restore[0](images, shapes) if restore else images
         return cls(images, restore, crops, ground_truth, shapes, _features(crops, shapes))
@@ -129,13 +121,13 @@ class StageTask(Task):
         self.faces, self.split, self.spec = task.faces, task.split, network.spec(task.faces.scheme)
         torch.manual_seed(task.config.schedule.seed + number)
         self.model = network.build(task.faces.scheme)
-        self.model.set_mean_shape(torch.from_numpy(task.start))
+        self.model.set_mean_shape(torch.from_numpy(task.mean_shape))
         self.model.stage(0).standardise(torch.from_numpy(views.features).float())
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         every, rank = np.arange(len(self.views.crops)), Rank(process, processes)
-        for items in BatchSampler.of(self.faces, every, self.config.schedule, start, rank):
+        for items in BatchSampler(every, self.config.schedule, start, rank):
             indices = [index for _, index in items]
             yield {
                 "features": torch.from_numpy(self.views.features[indices]),
@@ -170,57 +162,22 @@ class StageTask(Task):
         return draw_landmarks(batch["images"][:8], ground_truth, predicted)
 
 
-class CascadeTask:
-    """Train the stages of DRN or SDM, one after the other.
+class CascadeTask(FacesTask[CascadeTrainConfig]):
+    """Train the stages of DRN or SDM, one after the other. The constructor is that of `FacesTask`."""
 
-    Args:
-        faces: The faces; a share of them validates.
-        config: The settings. The task's own `config` lacks the occluders that the faces' scheme does not allow.
-        more: Must be empty.
-        transform: A user's own augmentation, applied last to every training view.
-        networks: The builders of restorers.
+    model: Drn
 
-    Raises:
-        ValueError: The faces are too few, a stage with hidden layers has no closed form, or several processes run.
-    """
+    @property
+    @override
+    def views_per_face(self) -> int:
+        return self.config.views
 
-    def __init__(
-        self,
-        faces: Faces,
-        config: CascadeTrainConfig,
-        more: Sequence[Faces] = (),
-        *,
-        transform: Transform | None = None,
-        networks: Networks = RESTORERS,
-    ) -> None:
-        cv2.setNumThreads(1)
-        refuse_more(more, config.model.network)
-        if config.closed_form and config.model.hidden:
+    @override
+    def setup(self, more: Sequence[Faces]) -> None:
+        if self.config.closed_form and self.config.model.hidden:
             raise ValueError("--closed-form solves linear stages; leave it out or give --hidden without a number")
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise ValueError("a cascade is trained in one process; start it without a launcher")
-        self.notes = unsupported_note(config.occlusion, faces.scheme)
-        self.split = split_by_name(faces.names, config.val_share)
-        count = len(self.split.train) * config.views
-        if count < config.schedule.batch or not len(self.split.val):
-            sizes = f"{count} views to train on and {len(self.split.val)} faces to validate"
-            raise ValueError(f"{faces.label}: {sizes}, for a batch of {config.schedule.batch}; lower --batch")
-        occlusion, schedule = config.occlusion.for_scheme(faces.scheme), config.schedule.for_faces(count)
-        config = config.model_copy(update={"occlusion": occlusion, "schedule": schedule})
-        self.faces, self.config, self.transform = faces, config, transform
-        self.normaliser = training_normaliser(faces.scheme)
-        self.sampler = OcclusionSampler(config.occlusion)
-        size = config.model.input_size
-        self.restore: tuple[RestoreCrops, ...] = ()
-        self.room, self.wide = 1.0, size
-        if config.restorer is not None:
-            restorers = load_stage_restorers(config.restorer, networks)
-            self.restore = tuple(restore_with(restorer, size) for restorer in restorers)
-            self.room, self.wide = ROOM, round(ROOM * size)
-        self.start = mean_shape(faces.points_px[self.split.train], faces.scheme)
-        self.spec = config.model.spec(faces.scheme)
-        self.model = config.model.build(faces.scheme)
-        self.model.set_mean_shape(torch.from_numpy(self.start))
 
     def fit(self, out: Path, *, resume: bool = False, console: Console | None = None) -> FitResult:
         """Train every stage in a folder of its own, then write all of them as one network with metrics and settings.
@@ -272,30 +229,16 @@ class CascadeTask:
 
     def training_views(self) -> _Views:
         """Return several random views of every training face, the same ones in every run."""
-        config, examples = self.config, []
-        low, high = config.augment.scale
-        augmentation = config.augment.model_copy(update={"scale": (self.room * low, self.room * high)})
-        shapes = ShapeSampler(self.faces.points_px[self.split.train])
-        for draw in range(config.views * len(self.split.train)):
-            index = int(self.split.train[draw % len(self.split.train)])
-            rng = np.random.default_rng((config.schedule.seed, draw))
-            example = augment(
-                self.faces.image(index),
-                self.faces.points_px[index],
-                scheme=self.faces.scheme,
-                size=self.wide,
-                config=augmentation,
-                occlude=self.sampler,
-                rng=rng,
-                shapes=shapes,
-            )
-            examples.append(example if self.transform is None else self.transform(example, rng))
-        return _Views.of(examples, self.start, self.restore)
+        return self._views(self.first_views(self.config.views * len(self.split.train)))
 
     def val_views(self) -> dict[str, _Views]:
         """Return the views of the validation split, for each condition."""
-        examples_of = val_examples(self.faces, self.split.val, self.wide, self.sampler, self.room)
-        return {kind: _Views.of(examples, self.start, self.restore) for kind, examples in examples_of.items()}
+        size, room = (self.restored.size, ROOM) if self.restored else (self.config.model.input_size, 1.0)
+        examples_of = val_examples(self.faces, self.split.val, size, self.sampler, room)
+        return {kind: self._views([as_tensors(one) for one in examples]) for kind, examples in examples_of.items()}
+
+    def _views(self, examples: Sequence[Batch]) -> _Views:
+        return _Views.of(examples, self.mean_shape, self.restored.restorers if self.restored else ())
 
     def metrics(self, val_views: dict[str, _Views]) -> dict[str, float]:
         """Return the NME of the current shapes in percent of the normaliser; `score` is the mean over conditions.
@@ -309,7 +252,7 @@ class CascadeTask:
             distance = (torch.from_numpy(views.shapes) - ground_truth).norm(dim=-1).mean(dim=1)
             nme = float((distance / face_lengths(ground_truth, self.faces.scheme, self.normaliser)).mean())
             metrics[f"nme_{self.normaliser}_{condition}"] = 100 * nme
-        return {**metrics, "score": sum(metrics.values()) / len(metrics)}
+        return with_score(metrics)
 
 
 def _features(crops: Crops, shapes: Shapes) -> NDArray[np.float16]:

@@ -121,14 +121,6 @@ class Drn(Network):
         self.register_buffer("mean_shape", torch.zeros(scheme.points, 2))
         self.stages = nn.ModuleList(RegressionStage(scheme.points, config.hidden) for _ in range(config.stages))
 
-    def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
-        """Set the shape that the first stage starts from.
-
-        Args:
-            mean_shape: The shape in unit coordinates.
-        """
-        self.mean_shape.copy_(mean_shape)
-
     def forward(self, features: Float[Tensor, "T B L 128"]) -> Float[Tensor, "T B L 2"]:
         """Return the offsets of every stage, in unit coordinates.
 

@@ -116,12 +116,8 @@ class Pfld(Network):
         nn.init.normal_(self.points.weight, std=1e-3)
         nn.init.zeros_(self.points.bias)
 
+    @override
     def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
-        """Set the shape that a fresh network predicts.
-
-        Args:
-            mean_shape: The shape in unit coordinates.
-        """
         with torch.no_grad():
             self.points.bias.copy_(mean_shape.flatten())
 

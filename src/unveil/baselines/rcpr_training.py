@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, NamedTuple, cast
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -18,20 +17,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 from torch import Tensor
+from typing_extensions import override
 
 from unveil.baselines.rcpr import GRID, FernStage, Rcpr, RcprConfig, interpolate, pixels_at, spread_of, to_grey
-from unveil.data.augment import AugmentConfig, Example, Transform
+from unveil.data.augment import AugmentConfig
 from unveil.data.datasets.samples import Faces
-from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
-from unveil.data.shape_balance import mean_shape, unit_shapes
-from unveil.data.splits import split_by_name
-from unveil.data.tps_warp import ShapeSampler
+from unveil.data.shape_balance import unit_shapes
 from unveil.io.files import atomic_write
-from unveil.training.batches import TrainingFaces, check_enough_faces, refuse_more, unsupported_note
-from unveil.training.config import Count, OpenShare, ScheduleConfig, TrainConfig
-from unveil.training.task import FitResult
+from unveil.models.network import Prediction
+from unveil.training.config import Count, FaceTrainConfig, ScheduleConfig
+from unveil.training.faces import FacesTask, with_score
+from unveil.training.task import Batch, FitResult
 from unveil.training.trainer import save_weights
-from unveil.training.validation import calibrate_visibility, face_lengths, training_normaliser, val_examples
+from unveil.training.validation import calibrate_visibility, face_lengths
 
 CHUNK = 256
 AGREEING = 0.9  # share of the training views whose starts agree, by definition of the largest spread
@@ -40,13 +38,12 @@ MIN_THRESHOLD = 2.0**-20  # brightness; ten times a rounding error of float32
 REPORTS = 6  # lines about the progress of a run
 
 
-class RcprTrainConfig(TrainConfig):
+class RcprTrainConfig(FaceTrainConfig):
     """One run that trains RCPR. It has no learning rate; of the schedule only the seed counts."""
 
     model: RcprConfig = RcprConfig()
     schedule: ScheduleConfig = ScheduleConfig(batch=1)
     augment: AugmentConfig = AugmentConfig(rotation=10.0, shift=0.03, scale=(0.9, 1.12))
-    occlusion: OcclusionConfig = OcclusionConfig()
     views: Count = 2
     """Views of each face, made once before the first stage."""
     view_starts: Count = 6
@@ -55,8 +52,6 @@ class RcprTrainConfig(TrainConfig):
     """Pixels of each zone to choose pairs from, drawn anew for each stage."""
     shrinkage: Annotated[float, Field(ge=0)] = 300.0
     """Samples without movement that are added to each bin of a fern."""
-    val_share: OpenShare = 0.05
-    """Share of the faces, chosen by the hash of their names, that only validates."""
 
 
 RCPR_PRESETS: Mapping[str, RcprTrainConfig] = MappingProxyType({"rcpr": RcprTrainConfig()})
@@ -84,42 +79,20 @@ class Samples(NamedTuple):
         return to_grey(torch.from_numpy(self.images[start : start + CHUNK]).permute(0, 3, 1, 2).float() / 255)
 
 
-class RcprTask:
-    """Train RCPR.
+class RcprTask(FacesTask[RcprTrainConfig]):
+    """Train RCPR. The constructor is that of `FacesTask`."""
 
-    Args:
-        faces: The faces to train on and to validate on.
-        config: The settings.
-        more: Must be empty.
-        transform: A user's own augmentation, applied last to every training view.
+    model: Rcpr
 
-    Raises:
-        ValueError: The faces are too few, or there are more sets of them.
-    """
+    @property
+    @override
+    def views_per_face(self) -> int:
+        return self.config.views
 
-    def __init__(
-        self,
-        faces: Faces,
-        config: RcprTrainConfig,
-        more: Sequence[Faces] = (),
-        *,
-        transform: Transform | None = None,
-    ) -> None:
-        cv2.setNumThreads(1)
-        refuse_more(more, config.model.network)
-        self.notes = unsupported_note(config.occlusion, faces.scheme)
-        self.split = split_by_name(faces.names, config.val_share)
-        check_enough_faces(faces, self.split, 1)
-        self.config = config.model_copy(update={"occlusion": config.occlusion.for_scheme(faces.scheme)})
-        self.faces, self.transform = faces, transform
-        self.normaliser = training_normaliser(faces.scheme)
-        self.sampler = OcclusionSampler(self.config.occlusion)
-        self.spec = config.model.spec(faces.scheme)
-        self.model: Rcpr = config.model.build(faces.scheme)
-        self.mean_shape = torch.from_numpy(mean_shape(faces.points_px[self.split.train], faces.scheme))
-        self.model.set_mean_shape(self.mean_shape)
-        self.shapes = torch.from_numpy(unit_shapes(faces.points_px[self.split.train]))
-        self.generator = torch.Generator().manual_seed(config.schedule.seed)
+    @override
+    def setup(self, more: Sequence[Faces]) -> None:
+        self.shapes = torch.from_numpy(unit_shapes(self.faces.points_px[self.split.train]))
+        self.generator = torch.Generator().manual_seed(self.config.schedule.seed)
 
     @torch.no_grad()
     def fit(self, out: Path, *, resume: bool = False, console: Console | None = None) -> FitResult:
@@ -163,23 +136,14 @@ class RcprTask:
 
     def training_samples(self) -> Samples:
         """Return several random views of every training face, each with random training shapes to start from."""
-        config, training = self.config, self.split.train
-        views = TrainingFaces(
-            self.faces,
-            config.model.input_size,
-            config.augment,
-            self.sampler,
-            config.schedule.seed,
-            ShapeSampler(self.faces.points_px[training]),
-            self.transform,
-        )
-        items = [views[draw, int(training[draw % len(training)])] for draw in range(config.views * len(training))]
+        config = self.config
+        items = self.first_views(config.views * len(self.split.train))
         images = np.stack([item["images"].numpy() for item in items])
         occluded = torch.stack([~item["visible"] for item in items])[..., None].float()
         target = torch.cat([torch.stack([item["points_unit"] for item in items]), occluded], dim=-1)[:, None]
         rate = occluded.mean(dim=0)  # (L, 1), what is occluded on average
         starts = self._states(len(self.model.starts), rate)
-        starts[0, :, :2] = self.mean_shape
+        starts[0, :, :2] = torch.from_numpy(self.mean_shape)
         self.model.starts.copy_(starts.half())  # as a file with float16 has them
         state = torch.unflatten(self._states(len(items) * config.view_starts, rate), 0, (len(items), -1))
         return Samples(images, target, state)
@@ -228,14 +192,15 @@ class RcprTask:
 
     def _pools(self, count: int) -> list["_Pool"]:
         """Draw zones, and points between two landmarks in each; a zone without such points is not drawn."""
-        zones = zone_of(self.mean_shape, self.mean_shape)
-        landmarks, wanted = len(self.mean_shape), self.config.pool
+        mean = torch.from_numpy(self.mean_shape)
+        zones = zone_of(mean, mean)
+        landmarks, wanted = len(mean), self.config.pool
         found: list[_Pool] = []
         for zone in torch.randperm(GRID**2, generator=self.generator).tolist():
             ends = torch.randint(landmarks, (wanted * 60, 2), generator=self.generator)
             # Rounded, so that a file with float16 has the same points.
             place = torch.rand(len(ends), generator=self.generator).half().float()
-            inside = zone_of(interpolate(self.mean_shape, ends, place), self.mean_shape) == zone
+            inside = zone_of(interpolate(mean, ends, place), mean) == zone
             chosen = inside.nonzero()[:wanted, 0]
             if len(chosen) < 4:
                 continue
@@ -271,24 +236,19 @@ class RcprTask:
 
         Calibrates the visibility on the same faces.
         """
-        metrics, logits, visible = {}, [], []
-        held_out = val_examples(self.faces, self.split.val, self.config.model.input_size, self.sampler)
-        for condition, examples in held_out.items():
-            errors = []
-            for start in range(0, len(examples), CHUNK):
-                chunk: Sequence[Example] = examples[start : start + CHUNK]
-                images = torch.from_numpy(np.stack([example.image for example in chunk])).permute(0, 3, 1, 2)
-                truth = torch.from_numpy(np.stack([example.points_unit for example in chunk]))
-                found = self.model(images.float() / 255)
-                distance = (found.points_unit - truth).norm(dim=-1).mean(dim=1)
-                errors.append(distance / face_lengths(truth, self.faces.scheme, self.normaliser))
-                logits.append(found.visibility_logit.flatten())
-                visible += [torch.from_numpy(example.visible) for example in chunk]
-            metrics[f"nme_{self.normaliser}_{condition}"] = 100 * float(torch.cat(errors).mean())
+        logits: list[Tensor] = []
+        visible: list[Tensor] = []
+
+        def collect(prediction: Prediction, batch: Batch, _: Tensor) -> None:
+            assert prediction.visibility_logit is not None
+            logits.append(prediction.visibility_logit.flatten())
+            visible.append(batch["visible"].flatten())
+
+        metrics = self.mean_errors(self.model, torch.device("cpu"), CHUNK, collect)
         with torch.enable_grad():
             visibility = calibrate_visibility(torch.cat(logits), torch.cat(visible))
         self.model.set_calibration(visibility, 1.0)
-        return {**metrics, "score": sum(metrics.values()) / len(metrics)}
+        return with_score(metrics)
 
 
 class _Pool(NamedTuple):

@@ -102,12 +102,12 @@ class FaceDetectorNetwork(Network):
         """Predict all cells, those of stride 8 first, row by row.
 
         Args:
-            images: RGB in [0, 1]; H and W are multiples of 32.
+            images: RGB in [-1, 1]; H and W are multiples of 32.
 
         Returns:
             The raw predictions; `decode` converts them to pixels.
         """
-        x = self.stem(images * 2 - 1)
+        x = self.stem(images)
         maps = []
         for stage in self.stages:
             x = stage(x)

@@ -153,6 +153,14 @@ class Prediction(NamedTuple):
 class Network(nn.Module):
     """Base of all networks."""
 
+    def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
+        """Set the shape that a network of landmarks starts from.
+
+        Args:
+            mean_shape: The shape in unit coordinates.
+        """
+        self.get_buffer("mean_shape").copy_(mean_shape)
+
     def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
         """Return the parameters in groups that train alike; by default all in one group.
 
@@ -192,14 +200,6 @@ class LandmarkNetwork(Network):
         """
         prediction: Prediction = self(images)
         return prediction.points_unit
-
-    def set_mean_shape(self, mean_shape: Float[Tensor, "L 2"]) -> None:
-        """Set the shape that refinement starts from.
-
-        Args:
-            mean_shape: The shape in unit coordinates.
-        """
-        self.mean_shape.copy_(mean_shape)
 
     def set_calibration(self, visibility: tuple[float, float], scale: float) -> None:
         """Set the calibration of the auxiliary outputs.

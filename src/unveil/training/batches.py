@@ -4,7 +4,6 @@ import math
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -105,13 +104,14 @@ class Rank:
     processes: int = 1
 
 
-def check_enough_faces(faces: Faces, split: Split, batch: int) -> None:
+def check_enough_faces(faces: Faces, split: Split, batch: int, views: int = 1) -> None:
     """Check that there is a batch of training faces and a face to validate.
 
     Args:
         faces: The faces.
         split: Their split.
         batch: Faces of a step.
+        views: Views of each training face.
 
     Raises:
         ValueError: There are too few.
@@ -121,8 +121,8 @@ def check_enough_faces(faces: Faces, split: Split, batch: int) -> None:
         enough = math.floor(100 * min(map(name_hash, faces.names), default=1.0) + 1) / 100
         fix = f"raise --val-share to {min(enough, 0.99):g} or add faces"
         raise ValueError(f"{faces.label}: {train} faces to train, but the validation split is empty; {fix}")
-    if train < batch:
-        fix = f"lower --batch to {max(train, 1)} or less, lower --val-share, or add faces"
+    if train * views < batch:
+        fix = f"lower --batch to {max(train * views, 1)} or less, lower --val-share, or add faces"
         raise ValueError(f"{faces.label}: {train} faces to train and {val} to validate, for a batch of {batch}; {fix}")
 
 
@@ -148,20 +148,6 @@ def check_more(
         raise ValueError(f"{given}: together {limit:g} or more, so no face of --data would train; give less")
 
 
-def refuse_more(more: Sequence[Faces], network: str) -> None:
-    """Check that there are no sets of --more, for a network that trains on one set alone.
-
-    Args:
-        more: Must be empty.
-        network: Name of the network, for the message.
-
-    Raises:
-        ValueError: There are such sets.
-    """
-    if more:
-        raise ValueError(f"--more {more[0].label}: {network} trains on one set of faces; leave it out")
-
-
 class BatchSampler(Sampler[list[tuple[int, int]]]):
     """An endless order of batches that depends on the seed alone, so that a resumed run continues where it stopped.
 
@@ -169,63 +155,35 @@ class BatchSampler(Sampler[list[tuple[int, int]]]):
 
     Args:
         indices: The faces to draw from.
-        weights: The probability of each, which sum to 1.
-        batch: Faces of a step, for each process.
-        seed: Seed of the order.
+        schedule: Batch size and seed.
         start: The first step.
         rank: Which process this is.
+        weights: The probability of each face, which sum to 1; None for the same.
         clusters: Cluster of each face; with `per_batch` that many clusters are drawn uniformly for each batch, and each
             of its faces from one of them by weight.
         per_batch: Clusters of a batch; None draws the faces by weight alone.
+
+    Raises:
+        ValueError: The faces are too few for the batches of all processes.
     """
 
     def __init__(
         self,
         indices: NDArray[np.int64],
-        weights: NDArray[np.float64],
-        batch: int,
-        seed: int,
-        start: int,
-        rank: Rank = Rank(),
-        clusters: NDArray[np.int64] | None = None,
-        per_batch: int | None = None,
-    ) -> None:
-        self.indices, self.weights, self.batch, self.seed, self.start = indices, weights, batch, seed, start
-        self.rank, self.clusters, self.per_batch = rank, clusters, per_batch
-
-    @classmethod
-    def of(
-        cls,
-        faces: Faces,
-        indices: NDArray[np.int64],
         schedule: ScheduleConfig,
         start: int,
-        rank: Rank,
+        rank: Rank = Rank(),
         weights: NDArray[np.float64] | None = None,
         clusters: NDArray[np.int64] | None = None,
         per_batch: int | None = None,
-    ) -> Self:
-        """Return the order of a set of faces.
-
-        Args:
-            faces: The faces.
-            indices: Which of them to draw from.
-            schedule: Batch size and seed.
-            start: The first step.
-            rank: Which process this is.
-            weights: The probability of each face; None for the same.
-            clusters: Cluster of each face.
-            per_batch: Clusters of a batch; see the class.
-
-        Raises:
-            ValueError: The faces are too few for the batches of all processes.
-        """
-        if len(indices) < schedule.batch * rank.processes:
-            sizes = f"{len(indices)} faces to train for {rank.processes} batches of {schedule.batch}"
-            raise ValueError(f"{faces.label}: {sizes}; lower --batch or start fewer processes")
-        equal = np.full(len(indices), 1 / len(indices))
-        weights = equal if weights is None else weights
-        return cls(indices, weights, schedule.batch, schedule.seed, start, rank, clusters, per_batch)
+    ) -> None:
+        self.batch, self.seed = schedule.batch, schedule.seed
+        if len(indices) < self.batch * rank.processes:
+            sizes = f"{len(indices)} faces to train for {rank.processes} batches of {self.batch}"
+            raise ValueError(f"{sizes}; lower --batch or start fewer processes")
+        self.indices, self.start, self.rank = indices, start, rank
+        self.weights = np.full(len(indices), 1 / len(indices)) if weights is None else weights
+        self.clusters, self.per_batch = clusters, per_batch
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         step, together = self.start, self.batch * self.rank.processes

@@ -95,6 +95,9 @@ class TrainConfig(FrozenConfig):
     model: NetworkConfig
     """Sizes of the network."""
     schedule: ScheduleConfig = ScheduleConfig()
+    occlusion: OcclusionConfig = OcclusionConfig()
+    val_share: OpenShare = 0.05
+    """Share of the faces, chosen by the hash of their names, that only validates."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` uses bfloat16 where the hardware computes it fast."""
     threads: Count = 2
@@ -111,19 +114,32 @@ class TrainConfig(FrozenConfig):
     """Experiment trackers to log to beside TensorBoard; each needs its own package."""
 
 
+class FaceTrainConfig(TrainConfig):
+    """Base of the settings of runs on views of annotated faces."""
+
+    augment: AugmentConfig = AugmentConfig()
+
+
+class ViewTrainConfig(FaceTrainConfig):
+    """Base of the settings of runs whose every batch has new views."""
+
+    init_from: Path | None = None
+    """Weights to start from, a .safetensors file; tensors that do not fit start fresh."""
+    restorer: Path | None = None
+    """A trained restorer, its run or a folder of seven: the network then trains on faces that it has restored."""
+
+
 def _as_tuple(value: object) -> object:
     """Accept one number, as in the settings of version 0.1.0."""
     return (value,) if isinstance(value, float) else value
 
 
-class LandmarkTrainConfig(TrainConfig):
+class LandmarkTrainConfig(ViewTrainConfig):
     """One run that trains a landmark network."""
 
     model: Annotated[GlomFaceLightConfig | GlomFaceConfig, Field(discriminator="network")] = GlomFaceLightConfig()
     imagenet: bool = True
     """Start the backbone from ImageNet weights; else from random ones."""
-    augment: AugmentConfig = AugmentConfig()
-    occlusion: OcclusionConfig = OcclusionConfig()
     shape_loss: ShapeLoss = "wing"
     """wing, l2 (the paper's equation 3), nme (point distance over the face's normaliser), nll (likelihood), or ellipse
     (likelihood with a direction)."""
@@ -131,8 +147,6 @@ class LandmarkTrainConfig(TrainConfig):
     """Weight of the visibility loss."""
     uncertainty_weight: Weight = 0.5
     """Weight of the uncertainty loss."""
-    val_share: OpenShare = 0.05
-    """Share of the faces, chosen by the hash of their names, that only validates."""
     clusters: Count = 24
     """Clusters of shapes for balanced sampling."""
     balance: Share = 0.5
@@ -144,10 +158,6 @@ class LandmarkTrainConfig(TrainConfig):
     memory_lr_scale: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Factor of the learning rate of the layers that read all landmarks at once. At the full rate their thousand
     correlated inputs saturate the memory within a hundred steps, and it is then the same for every face."""
-    init_from: Path | None = None
-    """Weights to start from, a .safetensors file; tensors that do not fit start fresh."""
-    restorer: Path | None = None
-    """A trained restorer, its run or a folder of seven: the network then trains on faces that it has restored."""
     visibility_only: bool = False
     """Train the visibility head alone (`--model.visibility-dim`); landmarks and uncertainty stay as they are."""
     occluded_weight: Weight = 1.0

@@ -129,7 +129,7 @@ class DetectionTask(Task):
     @override
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
         moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-        moved["images"] = moved["images"].permute(0, 3, 1, 2).float() / 255
+        moved["images"] = moved["images"].permute(0, 3, 1, 2).float() / 127.5 - 1
         return moved
 
     @override
@@ -175,7 +175,7 @@ class DetectionTask(Task):
         scores, boxes, _ = decode(model(images), centres, strides)
         drawn = []
         for image, score, box in zip(images, scores, boxes, strict=True):
-            canvas = np.ascontiguousarray((image.permute(1, 2, 0) * 255).byte().cpu().numpy())
+            canvas = np.ascontiguousarray(((image.permute(1, 2, 0) + 1) * 127.5).byte().cpu().numpy())
             for x0, y0, x1, y1 in _nms(score, box).round().int().tolist():
                 cv2.rectangle(canvas, (x0, y0), (x1, y1), (0, 255, 0), 1)
             drawn.append(canvas)

@@ -194,7 +194,7 @@ class RestorationTask(Task, Generic[Config]):
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         schedule, rank = self.config.schedule, Rank(process, processes)
-        order = BatchSampler.of(self.faces, self.split.train, schedule, start, rank, self.sampled_weights())
+        order = BatchSampler(self.split.train, schedule, start, rank, self.sampled_weights())
         return load_batches(self.pairs(schedule.batch * processes), order)
 
     @override
