@@ -6,12 +6,10 @@
 The first command can be stopped and started again. The second one measures the runs that are finished.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from benchmarks.command import run
+from benchmarks.command import Data, Occluders, Out, Root, Steps, run, write_results
 from benchmarks.computation import computation
 from benchmarks.equal_budget import BUDGET, OCCLUSIONS, SIZE, Trial, train_all, trained_models
 from benchmarks.results import COVERAGES
@@ -52,26 +50,13 @@ Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]
 """By run, condition and metric."""
 
 
-def train(data: Path, out: Path, library: Path | None = None, steps: int = BUDGET.steps) -> None:
-    """Train what is not trained yet.
-
-    Args:
-        data: A pack of training faces with 68 points.
-        out: A folder that git ignores.
-        library: Mask templates and folders of sprites.
-        steps: Fewer steps for a trial of the command.
-    """
+def train(data: Data, out: Out, library: Occluders = None, steps: Steps = BUDGET.steps) -> None:
+    """Train what is not trained yet."""
     train_all(read_faces(data), {trial.name: trial.config(library, steps) for trial in TRIALS}, out)
 
 
-def report(root: Path, library: Path, out: Path) -> None:
-    """Write `ablation.md`, `ablation.json` and a plot for each training occlusion, and export the models.
-
-    Args:
-        root: 300W as it is released.
-        library: Mask templates.
-        out: The folder of the runs.
-    """
+def report(root: Root, library: Occluders, out: Out) -> None:
+    """Write `ablation.md`, `ablation.json` and a plot for each training occlusion, and export the models."""
     models = trained_models((trial.name for trial in TRIALS), out)
     trials = [trial for trial in TRIALS if trial.name in models]
     faces = read_data_set("300w/common", root)
@@ -101,9 +86,7 @@ def report(root: Path, library: Path, out: Path) -> None:
         (out / f"ablation-{occlusion}.png").write_bytes(plot)
     for name in swept:
         found[name]["sweep"] = sweep.flat(name)
-    (out / "ablation.json").write_text(json.dumps(found, indent=1) + "\n")
-    (out / "ablation.md").write_text(table(trials, found))
-    print((out / "ablation.md").read_text())
+    write_results(out, "ablation", found, table(trials, found))
 
 
 def table(trials: Sequence[Trial], found: Metrics) -> str:

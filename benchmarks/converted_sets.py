@@ -9,7 +9,6 @@ converted from 68 others by rule, and no metric on them is a benchmark figure. T
 folder that git ignores.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from benchmarks.command import run
+from benchmarks.command import Occluders, Out, Root, Steps, run, write_results
 from benchmarks.equal_budget import BUDGET, Trial, train_all, trained_models
 
 from unveil.data.datasets import cofw, wflw
@@ -25,7 +24,7 @@ from unveil.data.datasets.registry import DataSet, read_data_set
 from unveil.data.pack import Pack, cut_out, write_pack
 from unveil.evaluation import EvaluationConfig, compare, markdown_table
 from unveil.geometry import tight_box
-from unveil.io.files import atomic_write
+from unveil.io.files import atomic_write, write_file
 from unveil.schemes.conversion import to_cofw29, to_wflw98
 from unveil.schemes.scheme import COFW29, IBUG68, WFLW98
 from unveil.types import Image, Points
@@ -57,13 +56,8 @@ class Converted:
 SETS = (Converted(WFLW98.name, "wflw", "ocular"), Converted(COFW29.name, "cofw29", "pupil"))
 
 
-def write(root: Path, out: Path) -> None:
-    """Write both sets, training and test faces.
-
-    Args:
-        root: 300W as it is released.
-        out: A folder that git ignores.
-    """
+def write(root: Root, out: Out) -> None:
+    """Write both sets, training and test faces."""
     for split, name in SPLITS.items():
         faces = read_data_set(name, root, partial=True)
         write_sets(faces, split, out)
@@ -86,10 +80,7 @@ def write_wflw(faces: DataSet, split: str, root: Path) -> None:
         converted = to_wflw98(points)
         numbers = (*converted.ravel(), *(round(value) for value in tight_box(converted)), *(0 for _ in wflw.FLAGS))
         lines.append(f"{' '.join(f'{number:.6f}'.rstrip('0').rstrip('.') for number in numbers)} {name}.jpg\n")
-    path = root / wflw.LISTS / f"list_98pt_rect_attr_{split}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text("".join(lines))
+    write_file(root / wflw.LISTS / f"list_98pt_rect_attr_{split}.txt", "".join(lines).encode())
 
 
 def write_cofw(faces: DataSet, split: str, root: Path) -> None:
@@ -120,14 +111,8 @@ def cut_outs(faces: DataSet) -> Iterator[tuple[str, Image, Points]]:
         yield (sample.name, *cut_out(sample, SIDE))
 
 
-def train(out: Path, library: Path | None = None, steps: int = BUDGET.steps) -> None:
-    """Pack the sets that `write` wrote, and train a light model on each that has none.
-
-    Args:
-        out: The folder of the sets.
-        library: Mask templates and folders of sprites.
-        steps: Fewer steps for a trial of the command.
-    """
+def train(out: Out, library: Occluders = None, steps: Steps = BUDGET.steps) -> None:
+    """Pack the sets that `write` wrote, and train a light model on each that has none."""
     for one in SETS:
         pack = out / f"{one.name}.npz"
         if not pack.exists():
@@ -137,11 +122,10 @@ def train(out: Path, library: Path | None = None, steps: int = BUDGET.steps) -> 
             return
 
 
-def report(out: Path, root: Path | None = None) -> None:
+def report(out: Out, root: Path | None = None) -> None:
     """Write `converted_sets.md` and `converted_sets.json`.
 
     Args:
-        out: The folder of the runs.
         root: 300W: measures the model of 98 points on the 68 that people annotated; those are real figures.
     """
     found: dict[str, dict[str, float]] = {}
@@ -162,10 +146,8 @@ def report(out: Path, root: Path | None = None) -> None:
             title = f"{name}, {'annotated' if annotated else 'converted'}"
             found[f"{one.run} on {title}"] = errors
             rows.append((one.run, title, normaliser, *(errors.get(key) for key in ("clean", "noise", "masks"))))
-    (out / "converted_sets.json").write_text(json.dumps({"note": NOTE, "nme": found}, indent=1) + "\n")
     header = ("model", "faces", "normaliser", "clean", f"noise on {NOISE.coverages[0]:.0%}", "drawn masks")
-    (out / "converted_sets.md").write_text(f"{NOTE}\n\n{markdown_table(header, rows)}")
-    print((out / "converted_sets.md").read_text())
+    write_results(out, "converted_sets", {"note": NOTE, "nme": found}, f"{NOTE}\n\n{markdown_table(header, rows)}")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ and that of five is the middle of the face alone; and drawn masks, templates and
 landmarks, never occlude its training faces. `--dense` adds the five landmarks of the 68-point models.
 """
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks.command import run
+from benchmarks.command import Data, Occluders, Out, Root, Steps, run, write_results
 from benchmarks.equal_budget import BUDGET, Trial, train_all, trained_models
 from numpy.typing import NDArray
 
@@ -69,26 +67,16 @@ class Models:
     dense: Mapping[str, Aligner]
 
 
-def train(data: Path, out: Path, library: Path | None = None, steps: int = BUDGET.steps) -> None:
-    """Train what is not trained yet.
-
-    Args:
-        data: A pack of training faces with 68 points.
-        out: A folder that git ignores.
-        library: Mask templates and folders of sprites.
-        steps: Fewer steps for a trial of the command.
-    """
+def train(data: Data, out: Out, library: Occluders = None, steps: Steps = BUDGET.steps) -> None:
+    """Train what is not trained yet."""
     configs = {trial.name: trial.config(library, steps) for trial in TRIALS}
     train_all(five_point_pack(Pack.read(data, IBUG68), write_scheme(out)), configs, out)
 
 
-def report(root: Path, out: Path, library: Path | None = None, dense: Path | None = None) -> None:
+def report(root: Root, out: Out, library: Occluders = None, dense: Path | None = None) -> None:
     """Write `five_points.md` and `five_points.json` for the runs that are finished.
 
     Args:
-        root: 300W as it is released.
-        out: The folder of the runs.
-        library: Mask templates.
         dense: The runs of `benchmarks.ablation`, for comparison.
     """
     names = [trial.name for trial in TRIALS]
@@ -99,10 +87,8 @@ def report(root: Path, out: Path, library: Path | None = None, dense: Path | Non
         for condition, occlude in conditions(Library.read(library)).items():
             for name, error in errors(models, faces, scheme, occlude, bar(condition)).items():
                 found.setdefault(name, {})[condition] = error
-    (out / "five_points.json").write_text(json.dumps(found, indent=1) + "\n")
     title = f"Five points of {faces.label}, mean error in percent of the distance between the eyes."
-    (out / "five_points.md").write_text(f"{title}\n\n{table(found)}")
-    print((out / "five_points.md").read_text())
+    write_results(out, "five_points", found, f"{title}\n\n{table(found)}")
 
 
 def write_scheme(folder: Path) -> Scheme:
@@ -161,8 +147,10 @@ def five_point_faces(faces: DataSet, scheme: Scheme, occlude: Occluder | None) -
     for sample in faces.samples:
         scene = scene_of(sample, IBUG68, sample.load(), occlude, 0)
         visible = None if scene.visible is None else _means(scene.visible) >= 0.5
-        points_px, read = five_points(IBUG68, sample.points_px), partial(_image, scene.image)
-        samples.append(Sample(sample.name, sample.image, points_px, visible, read=read))
+        points_px = five_points(IBUG68, sample.points_px)
+        samples.append(
+            Sample(sample.name, sample.image, points_px, visible, read=lambda _, image=scene.image: image)  # type: ignore[misc]
+        )
     return DataSet(f"five points of {faces.name}", tuple(samples), scheme, faces.expected)
 
 
@@ -176,10 +164,6 @@ def five_point_aligner(model: Aligner) -> Aligner:
         ]
 
     return align
-
-
-def _image(image: Image, _path: Path) -> Image:
-    return image
 
 
 def _means(values: NDArray[np.float32] | NDArray[np.bool_] | None) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.clips import portrait
-from benchmarks.command import run
+from benchmarks.command import Limit, Occluders, Photographs, Runs, run
 from benchmarks.ocfw import ROWS, aligners
 from examples.occluders import covered_photographs
 
@@ -46,7 +46,7 @@ class Shown(NamedTuple):
     original: Image | None
 
 
-def shown_faces(images: Path | None, library: Path | None, limit: int) -> list[Shown]:
+def shown_faces(images: Path | None, library: Path | None, limit: int | None) -> list[Shown]:
     """Return the first faces: the portrait under occluders, or those that the shipped model finds in a folder."""
     if images is None:
         plain, points_px = portrait()
@@ -61,22 +61,18 @@ def shown_faces(images: Path | None, library: Path | None, limit: int) -> list[S
 
 
 def attention(
-    runs: Path,
+    runs: Runs,
     out: Path,
-    images: Path | None = None,
-    library: Path | None = None,
+    images: Photographs = None,
+    library: Occluders = None,
     restorers: tuple[str, str] = ("gan-ia-no-attention", "gan-ia"),
-    limit: int = 12,
+    limit: Limit = 12,
 ) -> None:
     """Write figure 3: the image, the occluded image, restored without and with self-attention.
 
     Args:
-        runs: A folder of runs.
         out: The image to write.
-        images: A folder of images; without it a portrait under drawn occluders.
-        library: Mask templates and sprites for the portrait.
         restorers: The runs to compare.
-        limit: At most so many faces.
     """
     restore = [restore_fn(load_torch_restorer(runs / name, NETWORKS)) for name in restorers]
     rows = []
@@ -90,22 +86,18 @@ def attention(
 
 
 def landmarks(
-    runs: Path,
+    runs: Runs,
     out: Path,
-    images: Path | None = None,
-    library: Path | None = None,
+    images: Photographs = None,
+    library: Occluders = None,
     rows: tuple[str, ...] = ("DRDA (autoencoders + DRN)", "GAN-IA + DRN"),
-    limit: int = 12,
+    limit: Limit = 12,
 ) -> None:
     """Write figure 7, rows of the table side by side, or with a single row figure 9.
 
     Args:
-        runs: A folder of runs.
         out: The image to write.
-        images: A folder of images; without it a portrait under drawn occluders.
-        library: Mask templates and sprites for the portrait.
         rows: Names of rows of `benchmarks.ocfw`.
-        limit: At most so many faces.
     """
     by_name = {row.name: row for row in ROWS}
     if unknown := [name for name in rows if name not in by_name]:

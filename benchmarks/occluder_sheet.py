@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.clips import portrait
-from benchmarks.command import run
+from benchmarks.command import Occluders, run
 from examples.occluders import covered_photographs
 
 from unveil.data.occlusion import Library
@@ -24,12 +24,11 @@ from unveil.metrics import nme, point_errors
 from unveil.schemes.scheme import IBUG68
 
 
-def main(models: tuple[str, ...], library: Path | None = None, out: Path = Path("out/sheet.png")) -> None:
+def main(models: tuple[str, ...], library: Occluders = None, out: Path = Path("out/sheet.png")) -> None:
     """Write the sheet and print the errors.
 
     Args:
         models: NAME=DIR, a name to show and the folder of a model or the name of a shipped one.
-        library: Mask templates in masks/, folders of sprites.
         out: The image to write.
     """
     loaded = load(models)

@@ -10,7 +10,6 @@ docs/papers/gan-ia.md; rows without runs are left out and named. A network that 
 `drn-on-gan-ia`, is preferred. OUT gets the table as Markdown and JSON, and the curves of each set of faces.
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.command import run
+from benchmarks.command import Iterations, Limit, Occluders, Out, Partial, Threads, run, write_results
 from numpy.typing import NDArray
 
 from unveil.baselines.coupled import ITERATIONS, RestoreFn, coupled, restore_fn
@@ -182,8 +181,8 @@ def report(
     out: Path,
     bar: Bar,
     facts: Mapping[str, str],
-) -> str:
-    """Write `table.md`, `table.json` and the curves of each set into `out`, and return the table.
+) -> None:
+    """Write `table.md`, `table.json` and the curves of each set into `out`, and print the table.
 
     Args:
         models: The rows' aligners for each seed.
@@ -205,12 +204,8 @@ def report(
         title = f"{run.faces.label}" + (f", {name.partition(', ')[2]}" if one.occlude else "")
         (out / f"ced-{name.replace(', ', '-').replace(' ', '-')}.png").write_bytes(curves_png(errors, title))
     labels = {name: one.faces.label for name, one in sets.items()}
-    (out / "table.json").write_text(
-        json.dumps({**facts, **code_facts(), "faces": labels, "figures": figures}, indent=1) + "\n"
-    )
-    text = f"{table(ROWS, sets, figures)}\n{facts['notes']}\n"
-    (out / "table.md").write_text(text)
-    return text
+    record = {**facts, **code_facts(), "faces": labels, "figures": figures}
+    write_results(out, "table", record, f"{table(ROWS, sets, figures)}\n{facts['notes']}\n")
 
 
 def notes(rows: Sequence[Row], runs: Path, models: Mapping[str, Aligner], iterations: int) -> str:
@@ -230,29 +225,23 @@ def notes(rows: Sequence[Row], runs: Path, models: Mapping[str, Aligner], iterat
 
 def main(
     runs: tuple[Path, ...],
-    out: Path,
+    out: Out,
     root: Path | None = None,
     list: Path | None = None,
     cofw68: Path | None = None,
-    library: Path | None = None,
-    iterations: int = ITERATIONS,
-    threads: int = 1,
-    limit: int | None = None,
-    partial: bool = False,
+    library: Occluders = None,
+    iterations: Iterations = ITERATIONS,
+    threads: Threads = 1,
+    limit: Limit = None,
+    partial: Partial = False,
 ) -> None:
-    """Write the table and the curves.
+    """Write the table and the curves; without --library masks are drawn.
 
     Args:
         runs: A folder of runs, or one for each seed.
-        out: The folder to write.
         root: 300W as it is released.
         list: The list of `unveil prepare ocfw-list`, checked.
         cofw68: COFW's test file with its annotations of 68 landmarks, as they are released.
-        library: Mask templates; without them masks are drawn.
-        iterations: Restorations before networks without stages.
-        threads: Of each network.
-        limit: At most so many faces of each set.
-        partial: Accept a 300W or COFW that is shorter than the official one.
     """
     torch.set_num_threads(threads)
     if (root is None) != (list is None) or (root is None and cofw68 is None):
@@ -267,8 +256,7 @@ def main(
         raise ValueError(f"{runs[0]}: no networks to measure; see docs/papers/gan-ia.md")
     facts = {"command": shlex.join(sys.argv), "notes": notes(ROWS, runs[0], models[0], iterations)}
     with progress_bars() as bar:
-        text = report(models, sets, out, bar, facts)
-    print(text, end="")
+        report(models, sets, out, bar, facts)
 
 
 if __name__ == "__main__":

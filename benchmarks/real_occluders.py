@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from benchmarks.command import run
+from benchmarks.command import Model, run
 from rich.console import Console
 from rich.progress import track
 
@@ -25,12 +25,11 @@ VISIBLE_EYES |= {158, 186, 190, 191, 194, 197}
 DUPLICATES = {100, 112, 123, 161, 164, 184, 189}
 
 
-def main(root: Path, model: str = "glomface-light") -> None:
+def main(root: Path, model: Model = "glomface-light") -> None:
     """Print the shares of landmarks that are predicted as occluded.
 
     Args:
         root: The photographs.
-        model: A shipped model's name, or a folder.
     """
     excluded = {f"sunglasses_{number:03}" for number in VISIBLE_EYES | DUPLICATES}
     pipeline = Pipeline(model)

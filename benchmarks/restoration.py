@@ -18,7 +18,7 @@ from typing import Annotated
 
 import cv2
 import tyro
-from benchmarks.command import run
+from benchmarks.command import Model, Occluders, Threads, run
 from rich.console import Console
 from rich.progress import track
 
@@ -37,7 +37,7 @@ from unveil.evaluation.restoration import (
 from unveil.evaluation.restoration_tables import contact_sheet, markdown, summarise
 from unveil.inference.aligner import AlignmentModel
 from unveil.inference.restorer import Restorer
-from unveil.io.files import atomic_write
+from unveil.io.files import write_file
 from unveil.io.images import write_png
 from unveil.types import Image
 
@@ -47,14 +47,14 @@ def main(
     out: Path,
     root: Path | None = None,
     restorers: tuple[str, ...] = ("gan-ia-light",),
-    model: str = "glomface-light",
-    library: Path | None = None,
+    model: Model = "glomface-light",
+    library: Occluders = None,
     val_share: float = 0.08,
     count: int = 500,
     by_coverage: bool = False,
     bare_only: bool = False,
     rows: int = 16,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Write table.md, figures.json and sheet.png.
 
@@ -63,14 +63,11 @@ def main(
         out: The folder to write.
         root: The data set's release.
         restorers: Names of shipped restorers, or folders.
-        model: Finds the landmarks; a shipped model's name, or a folder.
-        library: Mask templates in masks/, hands in hands/.
         val_share: The fraction that training held out.
         count: Number of faces, at most.
         by_coverage: Add a row for each range of coverage.
         bare_only: Count only bare faces that stay unchanged.
         rows: Of the sheet.
-        threads: Of each network.
     """
     cv2.setNumThreads(1)
     strips: list[tuple[str, RestorationPair, Mapping[str, Image]]] = []
@@ -93,10 +90,8 @@ def main(
     text = markdown(summary, bare)
     facts = {"faces": f"{len(indices)} of {faces.label}", "restorers": restorers, **code_facts()}
     record = {"facts": facts, "rows": [asdict(row) for row in summary], "bare": [asdict(one) for one in bare]}
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in (("table.md", text), ("figures.json", json.dumps(record, indent=2) + "\n")):
-        with atomic_write(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write_file(out / "table.md", text.encode())
+    write_file(out / "figures.json", (json.dumps(record, indent=2) + "\n").encode())
     if strips:
         write_png(out / "sheet.png", contact_sheet(strips))
     print(text, end="")

@@ -7,7 +7,6 @@ DRN, PFLD and GlomFace-light with and without GAN-IA, on the same faces under th
 models and restorers alone, `unveil evaluate --restorer` does the same.
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.command import run
+from benchmarks.command import Iterations, Limit, Occluders, Out, Partial, Root, Runs, Threads, run, write_results
 from benchmarks.ocfw import Row, aligners
 from benchmarks.results import COVERAGES
 
@@ -93,32 +92,24 @@ def library_of(folder: Path | None, group: str | None) -> Library:
 
 
 def main(
-    root: Path,
-    runs: Path,
-    out: Path,
+    root: Root,
+    runs: Runs,
+    out: Out,
     list: Path | None = None,
-    library: Path | None = None,
+    library: Occluders = None,
     kinds: tuple[str, ...] = ("noise",),
     group: str | None = None,
-    iterations: int = ITERATIONS,
-    threads: int = 1,
-    limit: int | None = None,
-    partial: bool = False,
+    iterations: Iterations = ITERATIONS,
+    threads: Threads = 1,
+    limit: Limit = None,
+    partial: Partial = False,
 ) -> None:
     """Write sweep.md, sweep.json and a plot for each kind that can be scaled.
 
     Args:
-        root: 300W as it is released.
-        runs: A folder of runs.
-        out: The folder to write.
         list: Only the faces of Common that this list of `unveil prepare ocfw-list` calls clean.
-        library: Mask templates and folders of sprites.
         kinds: Kinds of occluder.
         group: Only the sprites of this folder of the library, as in hands.
-        iterations: Restorations before networks without stages.
-        threads: Of each network.
-        limit: At most so many faces.
-        partial: Accept a 300W that is shorter than the official one.
     """
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -139,9 +130,7 @@ def main(
             name: sweep.flat(name) if sweep.values else results[0].flat() for name, results in sweep.results.items()
         }
     facts = {"command": shlex.join(sys.argv), "faces": faces.label, **code_facts()}
-    (out / "sweep.json").write_text(json.dumps({**facts, "figures": metrics}, indent=1) + "\n")
-    (out / "sweep.md").write_text(table(sweeps))
-    print((out / "sweep.md").read_text(), end="")
+    write_results(out, "sweep", {**facts, "figures": metrics}, table(sweeps))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ A row is one run of `unveil evaluate`, with the options that docs/results.md giv
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
-from benchmarks.command import run
+from benchmarks.command import Model, Occluders, Root, Threads, run
 
 from unveil.cli.progress import progress_bars
 from unveil.data.datasets.registry import read_data_set
@@ -69,15 +68,8 @@ def tables(found: Mapping[str, Mapping[str, float]], swept: Mapping[str, float])
     )
 
 
-def main(root: Path, library: Path, model: str = "glomface-light", threads: int = 1) -> None:
-    """Print the tables of docs/results.md.
-
-    Args:
-        root: 300W as it is released.
-        library: Mask templates in masks/.
-        model: A shipped model's name, or a folder.
-        threads: Of the network.
-    """
+def main(root: Root, library: Occluders, model: Model = "glomface-light", threads: Threads = 1) -> None:
+    """Print the tables of docs/results.md."""
     models = {model: AlignmentModel.load(model, threads)}
     faces = read_data_set("300w/common", root)
     with progress_bars() as bar:

@@ -26,7 +26,7 @@ from unveil.data.occlusion import TEST_TEMPLATES, Library, Occluder, occluder
 from unveil.evaluation import file_name
 from unveil.evaluation.provenance import code_version
 from unveil.geometry import tight_box
-from unveil.io.files import atomic_write
+from unveil.io.files import write_file
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,7 @@ def _report(rows: Mapping[str, Row], faces: DataSet, options: Options) -> dict[s
 
 
 def _write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    write_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _processor() -> str:
