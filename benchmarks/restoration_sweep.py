@@ -97,10 +97,10 @@ def main(
     out: Out,
     list: Path | None = None,
     library: Occluders = None,
-    kinds: tuple[str, ...] = ("noise",),
-    group: str | None = None,
     iterations: Iterations = ITERATIONS,
     threads: Threads = 1,
+    kinds: tuple[str, ...] = ("noise",),
+    group: str | None = None,
     limit: Limit = None,
     partial: Partial = False,
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.schemes import own_schemes
 
 from unveil.schemes.hierarchy import Hierarchy, Level, Part
 from unveil.schemes.pose import five_points
@@ -19,21 +20,7 @@ from unveil.schemes.scheme_file import (
     scheme_to_dict,
 )
 
-FIVE = """
-name = "five"
-points = ["left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner"]
-flip = [1, 0, 2, 4, 3]
-five_points = [[0], [1], [2], [3], [4]]
-contours = [{ points = [0, 1] }, { points = [3, 2, 4], closed = true }]
-
-[normalisers]
-ocular = [[0], [1]]
-
-[parts.regions]
-eyes = [0, 1]
-nose = [2]
-mouth = [3, 4]
-
+FIVE = f"""{own_schemes.FIVE}
 [parts.groups]
 "upper half" = [0, 1]
 "lower half" = [2, 3, 4]

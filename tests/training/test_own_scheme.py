@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.schemes.own_schemes import FIVE, POINTS
 from tests.tiny_networks import TINY, tiny_config
 
 from unveil.cli import main
@@ -30,24 +31,6 @@ from unveil.schemes.scheme_file import read_scheme
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.validation import face_lengths, training_normaliser
 
-POINTS = """
-points = ["left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner"]
-flip = [1, 0, 2, 4, 3]
-"""
-FIVE = f"""
-name = "five"
-{POINTS}
-five_points = [[0], [1], [2], [3], [4]]
-contours = [{{ points = [3, 2, 4], closed = true }}]
-
-[normalisers]
-ocular = [[0], [1]]
-
-[parts.regions]
-eyes = [0, 1]
-nose = [2]
-mouth = [3, 4]
-"""
 BARE = f'name = "bare"\n{POINTS}'
 OF_68 = (tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,))
 
