@@ -80,7 +80,9 @@ def test_a_model_that_predicts_wrong_landmarks_fails(
     assert main(["doctor"]) == 1
     assert "of the eyes' distance, expected below 0%" in capsys.readouterr().out
     assert main(["doctor", "--model", "absent"]) == 1
-    assert "unknown model 'absent'" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "unknown model 'absent'" in text
+    assert "fix: name a shipped model, or a folder that unveil export has written" in text
 
 
 def test_doctor_imports_no_torch() -> None:

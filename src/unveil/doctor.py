@@ -39,6 +39,7 @@ TIMED_RUNS = 5
 REINSTALL = f"install unveil again: {install_command()} --force-reinstall --no-deps"
 DETECTOR_FIX = "use --detector yunet --detector-model PATH, or give --boxes"
 IMAGE_FIX = "install another version of OpenCV: pip install --upgrade opencv-python-headless"
+MODEL_FIX = "name a shipped model, or a folder that unveil export has written"
 ALIGN_FIX = f"{REINSTALL}; if that does not help, another version of onnxruntime"
 
 
@@ -103,7 +104,8 @@ def check_installation(
     """
     checks = [*_weight_checks(), _run_check("detector", lambda: _run_detector(detector, detector_model), DETECTOR_FIX)]
     checks.append(_run_check("image file", _read_image_file, IMAGE_FIX))
-    checks.append(_run_check(f"face aligned by {model}", lambda: _align_face(model), ALIGN_FIX))
+    fix = ALIGN_FIX if model in shipped_models() else MODEL_FIX
+    checks.append(_run_check(f"face aligned by {model}", lambda: _align_face(model), fix))
     return Report(_versions(), _machine(), tuple(checks))
 
 

@@ -60,6 +60,16 @@ def test_the_same_command_continues_the_same_plan() -> None:
     assert plan == plan_of("photos") == plan_of("photos", size=None)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="file names are Unicode")
+def test_a_name_that_is_not_utf_8_is_stored_with_its_bytes_escaped(images: Path, blind: Pipeline) -> None:
+    for name, content in ((b"odd\xff.png", png()), (b"odd\xfe.png", b"no image")):
+        Path(os.fsdecode(os.fsencode(images) + b"/" + name)).write_bytes(content)
+    rows = {row["path"]: row["error"] for row in write_missing(plan_of("photos"), blind)}
+    assert rows["photos/odd\\udcff.png"] is None
+    assert "odd\\udcfe.png: " in rows["photos/odd\\udcfe.png"]
+    assert plan_of("photos").missing(OUT) == []
+
+
 def test_a_touched_file_changes_nothing_and_a_changed_one_is_refused(images: Path, blind: Pipeline) -> None:
     write_missing(plan_of("photos"), blind)
     for path in images.glob("*.png"):

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,17 @@ def test_control_characters_in_a_name_do_not_reach_the_terminal(align: Align, tm
     (tmp_path / "\x1b[31m:smile:[b].jpg").write_bytes(b"")
     assert align("\x1b[31m:smile:[b].jpg") == 2
     assert capfd.readouterr().err.startswith("error: \\x1b[31m:smile:[b].jpg: the file is empty")
+
+
+def test_a_python_warning_of_a_command_is_one_line(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(_options: object) -> int:
+        warnings.simplefilter("always")
+        warnings.warn("a\x1b.png: 2 frames", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("unveil.cli.align.run", warn)
+    assert main(["align", "a.png"]) == 0
+    assert errors(capsys) == ["warning: 'a\\x1b.png: 2 frames'"]
 
 
 def test_no_source_and_an_unknown_command_are_one_line(capsys: Any) -> None:

@@ -13,7 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unveil.batch.sources import Entry, ParquetColumns, content_digest, find_entries, read_images
+from unveil.batch.sources import (
+    Entry,
+    ParquetColumns,
+    content_digest,
+    escape_name,
+    find_entries,
+    read_images,
+    unescape_name,
+)
 from unveil.inference.detector import DetectorName
 from unveil.inference.external_detectors import MIN_SCORE
 from unveil.inference.onnx_model import Provider
@@ -252,7 +260,8 @@ def _current_digest(entry: Entry, columns: ParquetColumns) -> str:
 def _save(plan: Plan, out: Path) -> None:
     """Write the plan, and after it the manifest."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = [{"shard": shard.number, **asdict(entry)} for shard in plan.shards for entry in shard.entries]
+    entries = ((shard, entry) for shard in plan.shards for entry in shard.entries)
+    rows = [{"shard": shard.number, **asdict(entry), "path": escape_name(entry.path)} for shard, entry in entries]
     with atomic_write(out / PLAN) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, PLAN_SCHEMA), temporary, compression="zstd")
     manifest = {
@@ -284,7 +293,7 @@ def _load(out: Path) -> Plan:
         raise ValueError(f"{path}: cannot be read ({error}); choose another --out") from error
     groups: dict[int, list[Entry]] = {}
     for row in rows:
-        groups.setdefault(row.pop("shard"), []).append(Entry(**row))
+        groups.setdefault(row.pop("shard"), []).append(Entry(unescape_name(row.pop("path")), **row))
     shards = tuple(Shard(number, tuple(entries)) for number, entries in sorted(groups.items()))
     return Plan(recipe, columns, size, shards)
 

@@ -1,6 +1,7 @@
 """One shard: its images are aligned and written to one parquet file. L landmarks."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unveil.batch.plan import Recipe, Shard
-from unveil.batch.sources import ParquetColumns, content_digest, read_images
+from unveil.batch.sources import ParquetColumns, content_digest, escape_name, read_images
 from unveil.inference.pipeline import Pipeline
 from unveil.io.boxes import BoxFile
 from unveil.io.files import atomic_write
@@ -164,6 +165,8 @@ def write_shard(shard: Shard, job: BatchJob, pipeline: Pipeline) -> Summary:
             failed = found[0].get("error") is not None
             summary += Summary(1, sum("face" in row for row in found), int(failed))
             rows += found
+    for row in rows:
+        row |= {key: escape_name(row[key]) for key in ("path", "error") if key in row}
     metadata = {"images": summary.images, "faces": summary.faces, "failed": summary.failed, "content": digests}
     table = pa.Table.from_pylist(rows, schema_for(pipeline.model.scheme.points))
     with atomic_write(job.out / shard.file_name) as temporary:
@@ -204,13 +207,17 @@ def _align(name: str, content: object, job: BatchJob, pipeline: Pipeline) -> lis
         if not isinstance(content, bytes):
             kind = type(content).__name__
             raise ImageError(f"{name}: the column contains a {kind}, not the bytes of an image file")
-        image_rgb = decode_image(content, name)
+        image_rgb = decode_image(content, name, _warn)
         size = {"height": image_rgb.shape[0], "width": image_rgb.shape[1]}
         boxes = None if job.boxes is None else job.boxes.boxes_of(job.here / name)
         faces = pipeline(image_rgb, boxes, flip_average=job.recipe.flip_average)
     except Exception as error:  # one image must not stop the others
         return [{"path": name, "error": str(error) or type(error).__name__, **size}]
     return [{"path": name, **size, **_row(index, face)} for index, face in enumerate(faces)] or [{"path": name, **size}]
+
+
+def _warn(text: str) -> None:
+    print("warning:", text if text.isprintable() else ascii(text), file=sys.stderr, flush=True)
 
 
 def _row(index: int, face: Face) -> dict[str, Any]:

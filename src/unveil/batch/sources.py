@@ -1,6 +1,7 @@
 """The sources of a batch: image files, and rows of parquet files that contain encoded images."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,24 @@ def content_digest(images: Sequence[tuple[str, object]]) -> str:
             digest.update(name.encode())
         digest.update(content if isinstance(content, bytes) else repr(content).encode())
     return digest.hexdigest()
+
+
+def escape_name(name: str) -> str:
+    r"""Return text that parquet can store: bytes of a file name that are not UTF-8 become `\udcXX`.
+
+    Args:
+        name: The name of a file, or a message with one.
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def unescape_name(stored: str) -> str:
+    """Return the name that `escape_name` turned into this text.
+
+    Args:
+        stored: The text.
+    """
+    return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda match: chr(int(match[1], 16)), stored)
 
 
 def _has_only_tables(source: str) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -101,8 +102,15 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         return NOTHING_DONE
     except SystemExit as stop:  # after --help, or after tyro has printed an error
         return stop.code if isinstance(stop.code, int) else NOTHING_DONE
-    status: int = command.run(options)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _print_warning(str(message))
+        status: int = command.run(options)
     return status
+
+
+def _print_warning(text: str) -> None:
+    """Print a warning as one line, without the place in the code and without control characters."""
+    print("warning:", text if text.isprintable() else ascii(text), file=sys.stderr)
 
 
 def _usage() -> str:
