@@ -8,9 +8,11 @@ from unveil.data.datasets.registry import DataSet
 from unveil.data.occluded_set import face_rng
 from unveil.geometry import box_iou, tight_box
 from unveil.inference.detector import Detector
+from unveil.inference.pipeline import fit_detection
 from unveil.io.boxes import BoxFile, check_box
 from unveil.io.files import DataError
 from unveil.io.images import IMAGE_SUFFIXES
+from unveil.schemes.scheme import Scheme
 from unveil.types import Box, Detection, Image, Points
 
 BoxSource: TypeAlias = Callable[[Image, Points, str], Box | Detection | None]
@@ -59,15 +61,16 @@ def noisy_box(fraction: float, seed: int = 0, box_source: BoxSource = ground_tru
     return noisy
 
 
-def detected_box(detector: Detector) -> BoxSource:
+def detected_box(detector: Detector, scheme: Scheme) -> BoxSource:
     """Return a source of the detection that best overlaps the ground truth; its points turn the crop upright.
 
     Args:
         detector: The detector.
+        scheme: The scheme of the ground truth, which the boxes fit.
     """
 
     def detection_of(image: Image, points_px: Points, _name: str) -> Detection | None:
-        detections = detector(image)
+        detections = [fit_detection(detection, scheme) for detection in detector(image)]
         box = best_box([detection.box for detection in detections], points_px)
         return next((detection for detection in detections if detection.box == box), None)
 

@@ -100,7 +100,7 @@ class EvaluationConfig:
         if isinstance(self.boxes, Path):
             source = listed_box(self.boxes, faces)
         elif self.boxes == "detector":
-            source = detected_box(load_detector("unveil", None, MIN_SCORE, self.threads))
+            source = detected_box(load_detector("unveil", None, MIN_SCORE, self.threads), faces.scheme)
         else:
             source = ground_truth_box
         return noisy_box(self.box_noise, self.seed, source) if self.box_noise else source

@@ -14,7 +14,7 @@ from unveil.inference.onnx_model import Provider
 from unveil.inference.restorer import Restored, Restorer
 from unveil.io.boxes import check_box
 from unveil.schemes.pose import five_points, head_pose, upright_crop
-from unveil.schemes.scheme import SCHEMES
+from unveil.schemes.scheme import SCHEMES, Scheme
 from unveil.types import Box, Detection, Face, Image, Points
 
 
@@ -142,20 +142,7 @@ class Pipeline:
         """
         if self.detector is None:
             raise ValueError("this pipeline has no detector; give boxes, or build it with detector='unveil'")
-        return [self._fitted(detection) for detection in self.detector(image_rgb)]
-
-    def _fitted(self, detection: Detection) -> Detection:
-        """Return a detection whose box fits the model's landmarks: detectors return the box of the 68 points."""
-        scheme = self.model.scheme
-        if scheme.name in SCHEMES:
-            return detection
-        covered = {i for indices in scheme.five_points or () for i in indices}
-        if detection.points is None or len(covered) < scheme.points:
-            raise ValueError(
-                f"model {self.model.config.name!r}: detected boxes do not fit scheme {scheme.name!r}; give boxes of "
-                "its landmarks (a detector with points fits them if all landmarks are among the five points)"
-            )
-        return detection._replace(box=tight_box(detection.points))
+        return [fit_detection(detection, self.model.scheme) for detection in self.detector(image_rgb)]
 
     def align(
         self,
@@ -216,6 +203,27 @@ class Pipeline:
             pose=None if five is None else head_pose(five),
             five_points=five,
         )
+
+
+def fit_detection(detection: Detection, scheme: Scheme) -> Detection:
+    """Return a detection whose box fits the landmarks of a scheme: detectors return the box of the 68 points.
+
+    Args:
+        detection: The detection.
+        scheme: The scheme.
+
+    Raises:
+        ValueError: The scheme has other landmarks than the five points, or the detection has no points.
+    """
+    if scheme.name in SCHEMES:
+        return detection
+    covered = {i for indices in scheme.five_points or () for i in indices}
+    if detection.points is None or len(covered) < scheme.points:
+        raise ValueError(
+            f"detected boxes do not fit scheme {scheme.name!r}; give boxes of its landmarks "
+            "(a detector with points fits them if all landmarks are among the five points)"
+        )
+    return detection._replace(box=tight_box(detection.points))
 
 
 def as_boxes(boxes: Sequence[Box | Sequence[float]]) -> list[Box]:
