@@ -9,7 +9,8 @@ from typing import BinaryIO
 HEAD, TAIL = 65536, 1 << 20  # bytes at the start and at the end of a file that are searched
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # the object that states the size of the file
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # of Matroska; a segment holds all other elements
-MPEG_PACKET, OGG_END = 188, 4  # bytes of a packet of MPEG-TS; flag of the last page of Ogg
+MPEG_PACKET = 188  # bytes of a packet of MPEG-TS
+PACK, PACK_END = b"\0\0\1\xba", 0xB9  # of an MPEG program stream; the last byte of its end
 SLACK = 8  # bytes by which a complete file may differ from the size that it states
 
 
@@ -54,7 +55,7 @@ def _boxes(file: BinaryIO, size: int, *, big_endian: bool) -> Iterator[tuple[byt
         else:
             name, length = struct.unpack("<4sI", header[:8])
             length += 8
-        if not (name.isascii() and length >= 8):  # other data behind the last one
+        if not (name.replace(b" ", b"").isalnum() and length >= 8):  # other data behind the last one
             return
         yield name, place + length
         place += length + (0 if big_endian else length % 2)
@@ -79,15 +80,16 @@ def _ends_inside_packet(head: bytes, tail: bytes, size: int) -> bool:
     for length, first in ((MPEG_PACKET, 0), (MPEG_PACKET + 4, 4)):  # the second of .m2ts
         if head[first::length][:8] == b"\x47" * 8:
             return size % length != 0
-    if head.startswith(b"OggS"):
-        at = tail.rfind(b"OggS")
-        return at >= 0 and not tail[at + 5] & OGG_END
-    if head.startswith(b"\0\0\1\xba"):  # program stream; packets of video and sound have 0xC0 to 0xEF
-        at = len(tail)
-        while (at := tail.rfind(b"\0\0\1", 0, at)) >= 0:
-            if at + 6 <= len(tail) and 0xBD <= tail[at + 3] <= 0xEF:
-                return at + 6 + int.from_bytes(tail[at + 4 : at + 6], "big") > len(tail)
-    return False
+    if head.startswith(b"OggS") and (at := tail.rfind(b"OggS")) >= 0:
+        segments = tail[at + 27 : at + 27 + tail[at + 26]] if at + 27 <= len(tail) else b""
+        return at + 27 + len(segments) + sum(segments) > len(tail) or not segments
+    at = tail.find(PACK) if head.startswith(PACK) else -1  # of a program stream
+    while 0 <= at <= len(tail) - 14 and tail[at : at + 3] == PACK[:3] and tail[at + 3] > PACK_END:
+        if tail[at + 3] != PACK[3]:
+            at += 6 + int.from_bytes(tail[at + 4 : at + 6], "big")
+        else:
+            at += 14 + tail[at + 13] % 8 if tail[at + 4] >> 6 else 12  # MPEG-2, MPEG-1
+    return at > len(tail)
 
 
 def skipped_frames(path: Path) -> frozenset[int]:
