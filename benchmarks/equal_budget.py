@@ -70,7 +70,7 @@ def train_all(faces: Faces, configs: Mapping[str, LandmarkTrainConfig], out: Pat
     return True
 
 
-def trained_models(names: Iterable[str], out: Path, threads: int = 1) -> dict[str, AlignmentModel]:
+def trained_models(names: Iterable[str], out: Path) -> dict[str, AlignmentModel]:
     """Return the models of the runs in `out` that are trained; they are exported if necessary."""
     models = {}
     for name in names:
@@ -79,5 +79,5 @@ def trained_models(names: Iterable[str], out: Path, threads: int = 1) -> dict[st
             continue
         if not (run / "model" / "config.json").exists():
             export_model(run / "last.safetensors", run / "model", name)
-        models[name] = AlignmentModel.load(run / "model", threads)
+        models[name] = AlignmentModel.load(run / "model", threads=1)
     return models

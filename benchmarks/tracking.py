@@ -32,6 +32,7 @@ Found = NDArray[np.float32]
 
 TEXTURES = 3  # of what covers the face, in turn
 WARM = 15  # frames that do not count: the filter and the motion have to settle
+SPEED_S = 10.0  # of the measurement of speed
 NEAR = 0.05  # inter-ocular distances: a face that is found this well has come back
 WAYS = ("detector in every frame", "tracked, raw", "tracked, One-Euro")
 
@@ -82,7 +83,7 @@ def recovery(pipeline: unveil.Pipeline) -> None:
         print(f"{clip.name:<24}{counts:>16}{np.median(waits):>8.2f}{max(waits):>8.2f}{same:>6} of {TEXTURES}")
 
 
-def speed(pipeline: unveil.Pipeline, seconds: float = 10.0) -> None:
+def speed(pipeline: unveil.Pipeline) -> None:
     """Print frames per second with one face by frame size, and the time relative to the landmark network alone.
 
     Other work on the machine slows both, so that the ratio is more reliable than the rate. No video is written.
@@ -96,7 +97,7 @@ def speed(pipeline: unveil.Pipeline, seconds: float = 10.0) -> None:
         tracker(image, 0.0)
         frames_s: list[float] = []
         network_s: list[float] = []
-        while sum(frames_s) + sum(network_s) < seconds / 3 or len(frames_s) < 30:
+        while sum(frames_s) + sum(network_s) < SPEED_S / 3 or len(frames_s) < 30:
             start = time.perf_counter()
             tracker(image, (len(frames_s) + 1) / FPS)
             between = time.perf_counter()

@@ -97,7 +97,7 @@ def test_a_face_of_no_weight_does_not_move_the_interval() -> None:
 def test_what_has_no_curve_no_recall_and_no_calibration_is_refused() -> None:
     with pytest.raises(ValueError, match="face 1: its error is not a finite number"):
         failure_rate(np.array([0, np.inf]), 0.1)
-    with pytest.raises(ValueError, match="threshold 0 in steps"):
+    with pytest.raises(ValueError, match="threshold 0: give"):
         auc(np.zeros(1), 0)
     with pytest.raises(ValueError, match="nothing is true"):
         recall_at_precision(np.zeros(3, bool), np.zeros(3))

@@ -33,6 +33,7 @@ FILLS = (1.0, 1.15)
 FILLED_SIDES_PX = (192, 640, 2000)
 BORDERS = ("left", "top", "right", "bottom")
 BRIGHTNESS = (0.3, 0.15, 0.08)
+SEED = 0
 NOISE = (15.0, 30.0, 45.0)
 
 
@@ -116,16 +117,14 @@ def conditions(
     indices: Sequence[int],
     scenes: Sequence[Image],
     templates: OcclusionSampler | None = None,
-    seed: int = 0,
 ) -> Mapping[str, Callable[[], Iterator[DetectionExample]]]:
-    """Return the test conditions by name; each call makes its images anew, the same ones for the same seed.
+    """Return the test conditions by name; each call makes the same images anew.
 
     Args:
         faces: Annotated faces with their surroundings.
         indices: Those that are used.
         scenes: Images without faces, in which small faces are placed.
         templates: Occluder of the condition "occluded"; None leaves it out.
-        seed: Seed of all random choices.
 
     Returns:
         Name of the condition to a function that yields its images.
@@ -134,7 +133,7 @@ def conditions(
     def each(change: Change) -> Callable[[], Iterator[DetectionExample]]:
         def examples() -> Iterator[DetectionExample]:
             for index in indices:
-                yield change(faces.image(index), faces.points_px[index], np.random.default_rng((seed, index)))
+                yield change(faces.image(index), faces.points_px[index], np.random.default_rng((SEED, index)))
 
         return examples
 
@@ -259,14 +258,13 @@ def noisy(image: Image, points_px: Points, rng: np.random.Generator, sigma: floa
     return DetectionExample(np.clip(grey, 0, 255).astype(np.uint8), (points_px,))
 
 
-def without_faces(folder: Path, count: int | None = None) -> Iterator[DetectionExample]:
+def without_faces(folder: Path) -> Iterator[DetectionExample]:
     """Yield the images of a folder without faces, in which every detection is a false positive.
 
     Args:
         folder: The folder.
-        count: Largest number of images; None takes all.
     """
-    for path in list_images(folder)[:count]:
+    for path in list_images(folder):
         yield DetectionExample(read_image(path))
 
 

@@ -60,7 +60,6 @@ def galleries(
     *,
     occlude: Occluder | None = None,
     seed: int = 0,
-    count: int = FACES,
 ) -> list[Gallery]:
     """Return the worst and the median faces of a model. Their images are read again: a run does not keep them.
 
@@ -71,14 +70,13 @@ def galleries(
         face_errors: (N,), as fractions.
         occlude: What covered the faces.
         seed: Of the occluder.
-        count: Faces in a gallery.
     """
 
     def gallery(kind: str, chosen: NDArray[np.int64]) -> Gallery:
         thumbnails = (_thumbnail(faces, predictions, i, face_errors[i], occlude, seed) for i in chosen.tolist())
         return Gallery(f"{kind} faces of {model}", tuple(thumbnails))
 
-    kinds: Mapping[str, NDArray[np.int64]] = {"Worst": worst(face_errors, count), "Median": median(face_errors, count)}
+    kinds: Mapping[str, NDArray[np.int64]] = {"Worst": worst(face_errors), "Median": median(face_errors)}
     return [gallery(kind, chosen) for kind, chosen in kinds.items()]
 
 
@@ -114,7 +112,7 @@ def _thumbnail(
     return Thumbnail(f"{sample.name}: {100 * error:.2f} %{missed}", encoded.tobytes())
 
 
-def draw_pair(image: Image, ground_truth_px: Points, predicted_px: Points, scheme: Scheme, side: int = SIDE) -> Image:
+def draw_pair(image: Image, ground_truth_px: Points, predicted_px: Points, scheme: Scheme) -> Image:
     """Return a crop of a face with its ground truth in blue, the prediction in orange, and lines between them.
 
     Args:
@@ -122,11 +120,10 @@ def draw_pair(image: Image, ground_truth_px: Points, predicted_px: Points, schem
         ground_truth_px: (L, 2).
         predicted_px: (L, 2).
         scheme: The landmark scheme, for its contours.
-        side: Pixels of the crop.
     """
     crop = Crop.around(tight_box(ground_truth_px), MARGIN)
-    drawing = crop.extract(image, SUPERSAMPLING * side)
-    true, predicted = (_fixed_point(crop.to_unit(p), SUPERSAMPLING * side) for p in (ground_truth_px, predicted_px))
+    drawing = crop.extract(image, SUPERSAMPLING * SIDE)
+    true, predicted = (_fixed_point(crop.to_unit(p), SUPERSAMPLING * SIDE) for p in (ground_truth_px, predicted_px))
     for contour in scheme.contours:
         line = predicted[list(contour.points)]
         cv2.polylines(drawing, [line], contour.closed, PREDICTION, 1, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -138,7 +135,7 @@ def draw_pair(image: Image, ground_truth_px: Points, predicted_px: Points, schem
             for radius, fill in ((4.2, RIM), (3.2, colour)):
                 steps = round(radius * 2**SUBPIXEL_BITS)
                 cv2.circle(drawing, centre, steps, fill, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-    return np.asarray(cv2.resize(drawing, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(drawing, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _fixed_point(points_unit: Points, size: int) -> NDArray[np.int32]:

@@ -210,25 +210,23 @@ def evaluate_bare(
     indices: Sequence[int],
     restorers: Mapping[str, Restorer],
     model: AlignmentModel,
-    *,
-    only_visible: bool = True,
 ) -> list[BareResult]:
     """Return how many bare faces each restorer leaves unchanged.
+
+    Faces count if all landmarks that the head does not occlude itself are predicted to be visible.
 
     Args:
         faces: The faces.
         indices: Which of them.
         restorers: The restorers by name.
         model: Predicts the landmarks.
-        only_visible: Count only faces whose landmarks are all predicted to be visible, except those that the head
-            occludes.
     """
     counts = {name: [0, 0, 0.0] for name in restorers}
     for index in indices:
         image, points_px = faces.image(index), faces.points_px[index]
         for name, restorer in restorers.items():
             restored, _, visible = restore_frame(image, points_px, restorer, model)
-            if only_visible and not visible:
+            if not visible:
                 continue
             changed = float((restored != image).any(axis=2).mean())
             counts[name][0] += 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unveil.metrics.errors import Flags, Floats
 
-STEP = 1e-4
+STEP = 1e-4  # the longest step between two errors of a curve
 CONFIDENCE = 0.95
 
 
@@ -41,16 +41,15 @@ class Interval(NamedTuple):
     high: float
 
 
-def ced(face_errors: Floats, limit: float = 0.10, step: float = STEP) -> Ced:
+def ced(face_errors: Floats, limit: float = 0.10) -> Ced:
     """Return the cumulative error distribution.
 
     Args:
         face_errors: (N,).
         limit: The largest error of the curve.
-        step: The longest step between two errors of the curve.
     """
     _require_errors(face_errors)
-    at = _grid(limit, step)
+    at = _grid(limit)
     return Ced(at, np.searchsorted(np.sort(face_errors), at, side="right") / len(face_errors))
 
 
@@ -76,7 +75,7 @@ def failure_rate(face_errors: Floats, threshold: float) -> float:
     return float(failures(face_errors, threshold).mean())
 
 
-def auc_contribution(face_errors: Floats, threshold: float, step: float = STEP) -> Floats:
+def auc_contribution(face_errors: Floats, threshold: float) -> Floats:
     """Return what each face contributes to the AUC, (N,): the fraction of the range above its error.
 
     The CED is the mean of the faces' step functions and Simpson's rule is a weighted mean of the CED, so the AUC is the
@@ -85,25 +84,23 @@ def auc_contribution(face_errors: Floats, threshold: float, step: float = STEP) 
     Args:
         face_errors: (N,).
         threshold: The upper end of the range.
-        step: The longest step of the integration.
     """
     _require_errors(face_errors)
-    at = _grid(threshold, step)
+    at = _grid(threshold)
     weights = simpson_weights(len(at))
     above = np.append(np.cumsum(weights[::-1])[::-1], 0.0)  # (K + 2,): the weight of step k and all later ones
     contributions: Floats = above[np.searchsorted(at, face_errors)] / above[0]
     return contributions
 
 
-def auc(face_errors: Floats, threshold: float, step: float = STEP) -> float:
+def auc(face_errors: Floats, threshold: float) -> float:
     """Return the area under the CED up to the threshold, by Simpson's rule, divided by the threshold: 0 to 1.
 
     Args:
         face_errors: (N,).
         threshold: The threshold.
-        step: The longest step of the integration.
     """
-    return float(auc_contribution(face_errors, threshold, step).mean())
+    return float(auc_contribution(face_errors, threshold).mean())
 
 
 def simpson_weights(points: int) -> Floats:
@@ -145,17 +142,14 @@ def bootstrap_counts(faces: int, rng: np.random.Generator, repeats: int = 1000) 
     return np.stack([np.bincount(draw, minlength=faces) for draw in drawn])
 
 
-def bootstrap_interval(
-    values: Floats, counts: NDArray[np.int64], weights: Floats | None = None, confidence: float = CONFIDENCE
-) -> Interval:
-    """Return the bootstrap interval of a mean over faces.
+def bootstrap_interval(values: Floats, counts: NDArray[np.int64], weights: Floats | None = None) -> Interval:
+    """Return the 95 % bootstrap interval of a mean over faces.
 
     Args:
         values: (N,).
         counts: (R, N), of `bootstrap_counts`.
         weights: (N,), for a weighted mean, as when faces have different numbers of occluded landmarks. A resample whose
             weights are all zero has no mean and is left out.
-        confidence: The fraction of the resamples inside the interval.
 
     Raises:
         ValueError: The shapes differ, or the weights are zero in every resample.
@@ -167,15 +161,15 @@ def bootstrap_interval(
     means = (counts @ (values * weights))[totals > 0] / totals[totals > 0]
     if not len(means):
         raise ValueError("the weights are zero in every resample")
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(low), float(high))
 
 
-def _grid(limit: float, step: float) -> Floats:
-    """Return errors from 0 to the limit in an even number of equal steps, none longer than `step`."""
-    if not (0 < limit < math.inf and 0 < step <= limit):
-        raise ValueError(f"threshold {limit:g} in steps of {step:g}: give a threshold above 0 and a step below it")
-    return np.linspace(0, limit, 2 * math.ceil(limit / (2 * step) - 1e-9) + 1)
+def _grid(limit: float) -> Floats:
+    """Return errors from 0 to the limit in an even number of equal steps, none longer than `STEP`."""
+    if not STEP <= limit < math.inf:
+        raise ValueError(f"threshold {limit:g}: give {STEP:g} or more, as a fraction")
+    return np.linspace(0, limit, 2 * math.ceil(limit / (2 * STEP) - 1e-9) + 1)
 
 
 def _require_errors(face_errors: Floats) -> None:

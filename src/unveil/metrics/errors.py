@@ -92,15 +92,14 @@ def nme_over(errors: Floats, chosen: Flags) -> float:
     return float(errors[chosen].mean())
 
 
-def nme_by_region(errors: Floats, scheme: Scheme, level: str = "regions") -> dict[str, Floats]:
-    """Return the mean error of each face in each part of the scheme's hierarchy, (N,) by part name.
+def nme_by_region(errors: Floats, scheme: Scheme) -> dict[str, Floats]:
+    """Return the mean error of each face in each region of the scheme, (N,) by name; none if it has no regions.
 
     Args:
         errors: (N, L), of `point_errors`.
         scheme: The landmark scheme.
-        level: The level of the hierarchy. A scheme without it gives no parts.
     """
-    parts = (part for found in scheme.hierarchy.levels if found.name == level for part in found.parts)
+    parts = (part for found in scheme.hierarchy.levels if found.name == "regions" for part in found.parts)
     return {part.name: nme(errors[:, list(part.points)]) for part in parts}
 
 

@@ -70,7 +70,6 @@ def summarise(
     ground_truth_px: AnyFloats,
     scheme: Scheme,
     *,
-    normalisers: Sequence[str] | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
     visible: Flags | None = None,
     visibility: AnyFloats | None = None,
@@ -84,7 +83,6 @@ def summarise(
         predicted_px: (N, L, 2).
         ground_truth_px: (N, L, 2).
         scheme: The landmark scheme.
-        normalisers: None: all of the scheme.
         thresholds: Of failure rate and AUC, as fractions of the normaliser.
         visible: Ground truth of visibility, (N, L); adds the NME over visible and over occluded landmarks.
         visibility: Predicted visibility, (N, L), 0 to 1; with `visible` it adds the calibration error, and of
@@ -102,7 +100,7 @@ def summarise(
             raise ValueError(f"visibility of shape {given.shape}, but landmarks of shape {ground_truth_px.shape}")
     means: dict[str, _Mean] = {}
     turned = yaw_bins(ground_truth_px, scheme)
-    for normaliser in normaliser_names(scheme) if normalisers is None else normalisers:
+    for normaliser in normaliser_names(scheme):
         means |= dict(_means((predicted_px, ground_truth_px), scheme, normaliser, thresholds, visible, names, turned))
     percent = {name: 100 * float(np.average(mean.values, weights=mean.weights)) for name, mean in means.items()}
     if visible is not None:

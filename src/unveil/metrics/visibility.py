@@ -1,4 +1,4 @@
-"""Metrics of predicted visibility and uncertainty: AUROC, recall, precision, calibration. K bins."""
+"""Metrics of predicted visibility and uncertainty: AUROC, recall, precision, calibration. K = `BINS`."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.metrics.errors import AnyFloats, Flags, Floats
+
+BINS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,26 +30,23 @@ class Reliability:
         return float(np.average(np.abs(self.probability - self.frequency), weights=self.count))
 
 
-def reliability(true: Flags, probability: AnyFloats, bins: int = 10) -> Reliability:
+def reliability(true: Flags, probability: AnyFloats) -> Reliability:
     """Return probabilities in bins, with what is true.
 
     Args:
         true: Of any shape.
         probability: Of the same shape, 0 to 1.
-        bins: K.
 
     Raises:
-        ValueError: The shapes differ, a probability is outside 0 to 1, or there are no bins.
+        ValueError: The shapes differ, or a probability is outside 0 to 1.
     """
     _require_same_shape(true, probability)
-    if bins < 1:
-        raise ValueError(f"{bins} bins: give 1 or more")
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("a probability is not a number from 0 to 1")
     given = probability.ravel().astype(np.float64)
-    place = np.minimum((given * bins).astype(np.int64), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    means, frequencies = (np.bincount(place, weights, bins) / np.maximum(count, 1) for weights in (given, true.ravel()))
+    place = np.minimum((given * BINS).astype(np.int64), BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+    means, frequencies = (np.bincount(place, weights, BINS) / np.maximum(count, 1) for weights in (given, true.ravel()))
     return Reliability(count, means, frequencies)
 
 
@@ -135,25 +134,24 @@ class Deciles:
         return float(np.mean(np.abs(self.predicted - self.actual) / np.maximum(self.actual, 1e-12)))
 
 
-def error_deciles(predicted: AnyFloats, actual: AnyFloats, groups: int = 10) -> Deciles:
+def error_deciles(predicted: AnyFloats, actual: AnyFloats) -> Deciles:
     """Return the means of predicted and actual errors in each group.
 
     Args:
         predicted: Of any shape, for example (N, L), as fractions of the normaliser.
         actual: Of the same shape.
-        groups: K.
 
     Raises:
-        ValueError: The shapes differ, a value is not finite, or there are fewer values than groups.
+        ValueError: The shapes differ, a value is not finite, or there are fewer than ten values.
     """
-    if predicted.shape != actual.shape or predicted.size < groups:
+    if predicted.shape != actual.shape or predicted.size < BINS:
         raise ValueError(
-            f"predicted errors {predicted.shape} and actual ones {actual.shape}: give {groups} or more of each"
+            f"predicted errors {predicted.shape} and actual ones {actual.shape}: give {BINS} or more of each"
         )
     if not (np.isfinite(predicted).all() and np.isfinite(actual).all()):
         raise ValueError("an error is not a finite number")
     order = np.argsort(predicted.ravel(), kind="stable")
-    parts = np.array_split(order, groups)
+    parts = np.array_split(order, BINS)
     means = [np.array([values.ravel()[part].mean() for part in parts], np.float64) for values in (predicted, actual)]
     return Deciles(means[0], means[1])
 

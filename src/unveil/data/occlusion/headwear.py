@@ -86,9 +86,9 @@ def hood(face: FaceImage, rng: np.random.Generator) -> Occluded:
     return photograph(face, window, np.asarray(paint, np.float32), np.asarray(alpha, np.float32), rng)
 
 
-def _lower_edge(head: Head, edge: float, tilt: float, width: float, sag: float, points: int = 17) -> Outline:
-    """Return a line (points, 2) across the forehead, left to right, curved down in the middle by `sag`."""
-    u = np.linspace(-1, 1, points)
+def _lower_edge(head: Head, edge: float, tilt: float, width: float, sag: float) -> Outline:
+    """Return a line (17, 2) across the forehead, left to right, curved down in the middle by `sag`."""
+    u = np.linspace(-1, 1, 17)
     x = head.middle + width * head.radius * u
     return np.stack([x, edge + tilt * u + sag * (1 - u**2)], axis=1)
 

@@ -96,8 +96,8 @@ def _pose(
     return mouth + rng.normal(0, (0.2, 0.1), 2) - np.array([0, 0.1]), rng.normal(0, 0.7), rng.uniform(0.6, 1.4)
 
 
-def _ellipse(x: float, y: float, a: float, b: float, points: int = 40) -> Outline:
-    angles = np.linspace(0, math.tau, points, endpoint=False)
+def _ellipse(x: float, y: float, a: float, b: float) -> Outline:
+    angles = np.linspace(0, math.tau, 40, endpoint=False)
     return np.stack([x + a * np.cos(angles), y + b * np.sin(angles)], axis=1)
 
 
