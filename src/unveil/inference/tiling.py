@@ -13,10 +13,7 @@ from unveil.types import Box, Detection, Image
 
 VIEW_SIDE = 640  # longest side of the reduced image and of a tile
 TURNED_SIDE = 320  # longest side of the quarter turns
-THUMBNAIL_SIDE, THUMBNAIL_PADDING = (
-    160,
-    48,
-)  # a face that fills the image has a size and a border that are well detected
+THUMBNAIL_SIDE, THUMBNAIL_PADDING = 160, 48  # shows a face that fills the image at a size that is well detected
 CERTAIN_SCORE = 0.75  # of the best face: below, another view may show it better
 HALVED_SHARE = 0.5  # a face this large, in sides of the view, is detected better at half size
 LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
@@ -40,10 +37,9 @@ def detect_faces(
 ) -> list[Detection]:
     """Detect the faces in an image of any size.
 
-    The first view is the whole image, reduced to 640 px. If it contains no certain face or a large one, half the size is
-    next. If there is still no certain face, its quarter turns follow, and for a doubtful or a very large one a padded
-    thumbnail.
-    If all faces are small and the image has more pixels than the view, tiles of it follow.
+    The first view is the whole image, reduced to 640 px. If it contains no certain face or a large one, half the size
+    is next. If there is still no certain face, its quarter turns follow, and for a doubtful or a very large one a padded
+    thumbnail. If all faces are small and the image has more pixels than the view, tiles of it follow.
 
     Args:
         image_rgb: RGB image (H, W, 3).
