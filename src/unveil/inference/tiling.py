@@ -38,8 +38,8 @@ def detect_faces(
     """Detect the faces in an image of any size.
 
     The first view is the whole image, reduced to 640 px. If it contains no certain face or a large one, half the size
-    is next. If there is still no certain face, its quarter turns follow, and for a doubtful or a very large one a padded
-    thumbnail. If all faces are small and the image has more pixels than the view, tiles of it follow.
+    is next. If there is still no certain face, its quarter turns follow, and for a doubtful or a very large one a
+    padded thumbnail. If all faces are small and the image has more pixels than the view, tiles of it follow.
 
     Args:
         image_rgb: RGB image (H, W, 3).
