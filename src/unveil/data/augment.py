@@ -1,7 +1,7 @@
 """From a packed face to a training example: rotated, shifted, scaled, occluded, recoloured. L landmarks, S pixels."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -20,6 +20,7 @@ from unveil.types import Image, Points
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 ImageChange: TypeAlias = Callable[[Image, np.random.Generator], Image]
 
+COLOUR_SIGMAS = (0.06, 0.18, 0.06, 0.2)
 WARP_RANGE = (0.2, 0.7)  # share of the way to another shape
 
 
@@ -149,7 +150,7 @@ def augment(
     changes: tuple[tuple[float, ImageChange], ...] = (
         (config.colour, jitter_colour),
         (config.shade, shade),
-        (config.grey, _to_grey),
+        (config.grey, to_grey),
         (config.blur, _degrade),
     )
     for share, change in changes:
@@ -158,38 +159,52 @@ def augment(
     return Example(picture, points_unit, visible)
 
 
-def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
-    """Return an image with another brightness, contrast, gamma and tint, by one lookup table per channel.
+def jitter_colour(image: Image, rng: np.random.Generator, sigmas: Sequence[float] = COLOUR_SIGMAS) -> Image:
+    """Return an image with another tint, contrast, brightness and gamma, by one lookup table per channel.
 
     Args:
         image: RGB, (H, W, 3).
         rng: Source of randomness.
+        sigmas: Standard deviations of the four: of the brightness itself, of the logarithm of the others.
     """
     levels = np.linspace(0, 1, 256)[:, None]
-    tint = np.exp(rng.normal(0, 0.06, 3))
-    contrast, brightness, gamma = np.exp(rng.normal(0, 0.18)), rng.normal(0, 0.06), np.exp(rng.normal(0, 0.2))
+    tint, contrast = np.exp(rng.normal(0, sigmas[0], 3)), np.exp(rng.normal(0, sigmas[1]))
+    brightness, gamma = rng.normal(0, sigmas[2]), np.exp(rng.normal(0, sigmas[3]))
     table = ((levels**gamma - 0.5) * contrast + 0.5 + brightness) * tint
     lut = np.clip(table * 255, 0, 255).astype(np.uint8)[None]  # (1, 256, 3)
-    return np.asarray(cv2.LUT(image, lut))
+    return np.asarray(cv2.LUT(image, lut), np.uint8)
 
 
-def shade(image: Image, rng: np.random.Generator) -> Image:
-    """Return a crop that is darker on one side, with a soft or a sharp edge (hard light).
+def shade(
+    image: Image,
+    rng: np.random.Generator,
+    place: float = 0.5,
+    softness: tuple[float, float] = (0.02, 0.6),
+    dark: tuple[float, float] = (0.3, 0.8),
+) -> Image:
+    """Return an image that is darker on one side, with a soft or a sharp edge (hard light).
 
     Args:
-        image: RGB, (S, S, 3).
+        image: RGB, (H, W, 3).
         rng: Source of randomness.
+        place: How far the edge may be from the middle, in half sides.
+        softness: Range of the width of the edge, in half sides.
+        dark: Range of the lost fraction of the light.
     """
-    size = image.shape[0]
-    direction, place, width = rng.uniform(0, 2 * math.pi), rng.uniform(-0.5, 0.5), rng.uniform(0.02, 0.6)
-    ramp = np.linspace(-1, 1, size, dtype=np.float32)
-    across = (math.cos(direction) * ramp[None] + math.sin(direction) * ramp[:, None] - place) / width
-    light = 1 - rng.uniform(0.3, 0.8) / (1 + np.exp(-np.clip(across * 4, -30, 30)))
+    direction, at, width = rng.uniform(0, 2 * math.pi), rng.uniform(-place, place), rng.uniform(*softness)
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in image.shape[:2])
+    across = (math.cos(direction) * x[None] + math.sin(direction) * y[:, None] - at) / width
+    light = 1 - rng.uniform(*dark) / (1 + np.exp(-np.clip(across * 4, -30, 30)))
     return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
 
 
-def _to_grey(image: Image, _: np.random.Generator) -> Image:
-    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+def to_grey(image: Image, _: np.random.Generator) -> Image:
+    """Return an image without colour, (H, W, 3).
+
+    Args:
+        image: RGB, (H, W, 3).
+    """
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _degrade(image: Image, rng: np.random.Generator) -> Image:

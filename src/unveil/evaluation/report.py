@@ -90,19 +90,14 @@ def write_report(folder: Path, report: Report) -> list[Path]:
         plots["reliability.png"] = reliability_png(report.results, report.title)
     if any(result.uncertainty is not None for result in report.results):
         plots["uncertainty.png"] = uncertainty_png(report.results, report.title)
-    content = {"report.html": report_html(report, plots).encode(), **plots}
+    content = {"report.html": _report_html(report, plots).encode(), **plots}
     for name, data in content.items():
         write_file(folder / name, data)
     return [folder / name for name in content]
 
 
-def report_html(report: Report, plots: Mapping[str, bytes]) -> str:
-    """Return the page, with its images inside.
-
-    Args:
-        report: What was measured.
-        plots: PNG by file name.
-    """
+def _report_html(report: Report, plots: Mapping[str, bytes]) -> str:
+    """Return the page, with its images inside; `plots` are PNG by file name."""
     from jinja2 import Environment
 
     environment = Environment(autoescape=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from unveil.data.datasets.samples import Faces
-from unveil.data.occlusion import Library, OcclusionConfig, OcclusionSampler
+from unveil.data.occlusion import Library, Occluder, OcclusionConfig, OcclusionSampler
 from unveil.data.restoration_pairs import PairAugmentConfig, RestorationPair, restoration_pair
 from unveil.data.self_occlusion import self_occluded
 from unveil.data.splits import split_by_name
@@ -118,40 +118,26 @@ def evaluation_samplers(library: Library, test_templates: Sequence[str]) -> dict
     return {**samplers, "polygon": sampler("polygon", library)}
 
 
-def frame_pair(faces: Faces, index: int, occlude: Callable[..., object], rng: np.random.Generator) -> RestorationPair:
-    """Return a face's frame, clean and occluded.
-
-    Args:
-        faces: The faces.
-        index: The number of the face.
-        occlude: Draws the occluder.
-        rng: Source of randomness.
-    """
+def _frame_pair(faces: Faces, index: int, occlude: Occluder, rng: np.random.Generator) -> RestorationPair:
+    """Return a face's frame, clean and occluded."""
     return restoration_pair(
         faces.image(index),
         faces.points_px[index],
         scheme=faces.scheme,
         size=FRAME_SIZE,
         augment=PairAugmentConfig().without_changes(FRAME_MARGIN),
-        occlude=occlude,  # type: ignore[arg-type]
+        occlude=occlude,
         rng=rng,
     )
 
 
-def restore_frame(
+def _restore_frame(
     image: Image, points_px: Points, restorer: Restorer, model: AlignmentModel
 ) -> tuple[Image, Hole, bool]:
-    """Restore one face as `Pipeline.restore` does.
+    """Restore one face as `Pipeline.restore` does; the tight box of its true landmarks (L, 2) replaces the detection.
 
-    Args:
-        image: The frame, (F, F, 3).
-        points_px: True landmarks (L, 2). Their tight box replaces the detection.
-        restorer: The restorer.
-        model: Predicts the landmarks.
-
-    Returns:
-        The restored frame, the predicted mask (F, F) before it is dilated, and whether all landmarks that the head does
-        not occlude itself are predicted to be visible.
+    The result is the restored frame, the predicted mask (F, F) before it is dilated, and whether all landmarks that the
+    head does not occlude itself are predicted to be visible.
     """
     (found,) = model(image, [tight_box(points_px)])
     crops = restorer(image, [found.points_px], model.scheme, visibility=[found.visibility])
@@ -185,15 +171,15 @@ def evaluate_restorers(
     features = PerceptualFeatures()
     for index in indices:
         for number, (kind, sampler) in enumerate(samplers.items()):
-            pair = frame_pair(faces, index, sampler.cover, np.random.default_rng((SEED, number, index)))
+            pair = _frame_pair(faces, index, sampler.cover, np.random.default_rng((SEED, number, index)))
             if not pair.mask.any():
                 continue
             points_px = unit_to_crop_px(pair.points_unit, FRAME_SIZE)
             images: dict[str, Image] = {OCCLUDED: pair.occluded, INPAINTED: inpaint(pair)}
             masks: dict[str, Hole] = {}
             for name, restorer in restorers.items():
-                images[name], masks[name], _ = restore_frame(pair.occluded, points_px, restorer, model)
-            vectors = pooled_features(features, [pair.clean, *images.values()])
+                images[name], masks[name], _ = _restore_frame(pair.occluded, points_px, restorer, model)
+            vectors = _pooled_features(features, [pair.clean, *images.values()])
             energy = gradient_energy(pair.clean, pair.mask)
             yield FaceResult("clean", kind, pair.coverage, 100.0, 1.0, 1.0, None, vectors[0])
             for (way, image), vector in zip(images.items(), vectors[1:], strict=True):
@@ -225,7 +211,7 @@ def evaluate_bare(
     for index in indices:
         image, points_px = faces.image(index), faces.points_px[index]
         for name, restorer in restorers.items():
-            restored, _, visible = restore_frame(image, points_px, restorer, model)
+            restored, _, visible = _restore_frame(image, points_px, restorer, model)
             if not visible:
                 continue
             changed = float((restored != image).any(axis=2).mean())
@@ -236,13 +222,8 @@ def evaluate_bare(
 
 
 @torch.no_grad()
-def pooled_features(network: PerceptualFeatures, images: Sequence[Image]) -> NDArray[np.float32]:
-    """Return the pooled ImageNet features of images, (N, 160).
-
-    Args:
-        network: The network.
-        images: RGB images (H, W, 3) of one size.
-    """
+def _pooled_features(network: PerceptualFeatures, images: Sequence[Image]) -> NDArray[np.float32]:
+    """Return the pooled ImageNet features of images (H, W, 3) of one size, (N, 160)."""
     vectors = []
     for start in range(0, len(images), BATCH_SIZE):
         batch = torch.from_numpy(np.stack(images[start : start + BATCH_SIZE])).permute(0, 3, 1, 2).float() / 255

@@ -78,7 +78,7 @@ def aligner_in(model: AlignmentModel, scheme: Scheme, restorer: Restorer | None 
         scheme: The scheme.
         restorer: Restores the faces before they are aligned.
     """
-    own: Aligner = model if restorer is None else restored_aligner(model, restorer)
+    own: Aligner = model if restorer is None else _restored_aligner(model, restorer)
     if model.scheme == scheme:
         return own
     order = SUBSETS[model.scheme.name, scheme.name]
@@ -89,12 +89,10 @@ def aligner_in(model: AlignmentModel, scheme: Scheme, restorer: Restorer | None 
     return align
 
 
-def restored_aligner(model: AlignmentModel, restorer: Restorer) -> Aligner:
+def _restored_aligner(model: AlignmentModel, restorer: Restorer) -> Aligner:
     """Return an aligner that restores faces as `Pipeline.restore` does and aligns the restored image.
 
-    Args:
-        model: Aligns the original and the restored image. The visibility is that of the original image.
-        restorer: The restorer.
+    The visibility is that of the original image.
     """
     pipeline = Pipeline(model, None, restorer=restorer)
 

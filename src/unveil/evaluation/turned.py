@@ -28,13 +28,8 @@ def turned_faces(faces: DataSet, degrees: float) -> DataSet:
     return DataSet(f"{faces.name} turned by {degrees:g}°", samples, faces.scheme, faces.expected)
 
 
-def turn_image(image: Image, degrees: float) -> Image:
-    """Return an image turned clockwise, large enough for all of it.
-
-    Args:
-        image: RGB, (H, W, 3).
-        degrees: The angle.
-    """
+def _turn_image(image: Image, degrees: float) -> Image:
+    """Return an image (H, W, 3) turned clockwise, large enough for all of it."""
     matrix, size = _matrix(image.shape, degrees)
     return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR), np.uint8)
 
@@ -48,7 +43,7 @@ def _turned(sample: Sample, degrees: float) -> Sample:
 
 
 def _reader(read: Callable[[Path], Image], degrees: float) -> Callable[[Path], Image]:
-    return lambda path: turn_image(read(path), degrees)
+    return lambda path: _turn_image(read(path), degrees)
 
 
 def _matrix(shape: tuple[int, ...], degrees: float) -> tuple[NDArray[np.float64], tuple[int, int]]:

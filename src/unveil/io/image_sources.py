@@ -58,7 +58,7 @@ def find_sources(arguments: Sequence[str], out: Path) -> Sources:
     problems: list[str] = []
     skipped: list[str] = []
     for argument in arguments:
-        if Path(argument).is_dir() and (note := describe_skipped(_others_below(Path(argument), out))):
+        if Path(argument).is_dir() and (note := _describe_skipped(_others_below(Path(argument), out))):
             skipped.append(f"{argument}: {note}")
         try:
             for path, root in _matches(argument, out):
@@ -69,15 +69,8 @@ def find_sources(arguments: Sequence[str], out: Path) -> Sources:
     return Sources(tuple(_with_unique_outputs(list(found.values()))), tuple(problems), tuple(skipped))
 
 
-def describe_skipped(paths: Iterable[Path]) -> str:
-    """Count files by suffix.
-
-    Args:
-        paths: Files that are not images.
-
-    Returns:
-        As in "skipped 3 files that are not images: 2 .txt, 1 without a suffix"; empty if there are none.
-    """
+def _describe_skipped(paths: Iterable[Path]) -> str:
+    """Return as in "skipped 3 files that are not images: 2 .txt, 1 without a suffix"; empty for no files."""
     suffixes = Counter(path.suffix.lower() for path in paths)
     if not suffixes:
         return ""

@@ -52,7 +52,7 @@ def cofw29(root: Path, split: str, partial: bool = False) -> DataSet:
     visible = phis[:, 2 * length :] == 0
     samples = tuple(
         Sample(
-            f"{split}/{row + 1:04}", path, points_px[row], visible[row], _box(boxes[row]), bound(read_cell, cells, row)
+            f"{split}/{row + 1:04}", path, points_px[row], visible[row], _box(boxes[row]), bound(_read_cell, cells, row)
         )
         for row in range(count)
     )
@@ -86,20 +86,8 @@ def cofw68(root: Path, split: str, partial: bool = False) -> DataSet:
     return require_complete(DataSet("cofw68/test", samples, IBUG68, FACES["test"]), root, short, partial=partial)
 
 
-def read_cell(cells: str, row: int, path: Path) -> Image:
-    """Read one image of a cell array.
-
-    Args:
-        cells: The name of the cell array.
-        row: The number of the image, from 0.
-        path: The `.mat` file.
-
-    Returns:
-        RGB image (H, W, 3), also of a grey one.
-
-    Raises:
-        DataError: There is no such image.
-    """
+def _read_cell(cells: str, row: int, path: Path) -> Image:
+    """Read one image of a cell array, RGB (H, W, 3), also of a grey one; rows count from 0."""
     with _opened(path) as file:
         stored = _stored(file, path, cells)[()].ravel()
         if row >= len(stored):
@@ -177,7 +165,7 @@ def _face_68(mat: Path, path: Path, images: int, boxes: NDArray[np.float64] | No
     if not np.isfinite(points).all():
         raise DataError(f"{mat}: a landmark is not finite")
     box = None if boxes is None else _box(boxes[number - 1])
-    read = bound(read_cell, "IsT", number - 1)
+    read = bound(_read_cell, "IsT", number - 1)
     return Sample(f"test/{number:04}", path, (points - 1).astype(np.float32), occluded == 0, box, read)
 
 

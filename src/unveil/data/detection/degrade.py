@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from unveil.data.augment import blur_along_line, jitter_colour, shade, to_grey
 from unveil.types import Image
 
+COLOUR_SIGMAS = (0.1, 0.3, 0.1, 0.35)  # of `jitter_colour`
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -39,27 +41,24 @@ class DegradeConfig(BaseModel):
 
 
 def degraded(image: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:
-    """Change an image as cameras and light do.
+    """Return an image of the same size, changed as by cameras and light.
 
     Args:
         image: RGB image (H, W, 3).
         config: How often each change occurs.
         rng: The same state gives the same result.
-
-    Returns:
-        The changed image, of the same size.
     """
     if rng.random() < config.color_fraction:
-        image = recolored(image, rng)
+        image = jitter_colour(image, rng, COLOUR_SIGMAS)
     light = rng.random()
     if light < config.dark_fraction:
         image = np.clip(image * rng.uniform(0.04, 0.4), 0, 255).astype(np.uint8)
     elif light < config.dark_fraction + config.hard_light_fraction:
-        image = _hard_light(image, rng)
+        image = shade(image, rng, place=0.4, softness=(0.03, 0.6), dark=(0.4, 0.95))
     elif light < config.dark_fraction + config.hard_light_fraction + config.haze_fraction:
         image = np.clip(image * rng.uniform(0.2, 0.6) + rng.uniform(80, 170), 0, 255).astype(np.uint8)
     if rng.random() < config.grey_fraction:
-        image = np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
+        image = to_grey(image, rng)
     if rng.random() < config.blur_fraction:
         image = _blurred(image, rng)
     if rng.random() < config.noise_fraction:
@@ -70,47 +69,12 @@ def degraded(image: Image, config: DegradeConfig, rng: np.random.Generator) -> I
     return image
 
 
-def recolored(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Image:
-    """Change tint, contrast, brightness and gamma by one lookup table per channel.
-
-    Args:
-        image: RGB image (H, W, 3).
-        rng: Source of randomness.
-        strength: Factor of all standard deviations.
-
-    Returns:
-        The changed image.
-    """
-    levels = np.linspace(0, 1, 256)[:, None]
-    tint = np.exp(rng.normal(0, 0.1 * strength, 3))
-    contrast, brightness = np.exp(rng.normal(0, 0.3 * strength)), rng.normal(0, 0.1 * strength)
-    gamma = np.exp(rng.normal(0, 0.35 * strength))
-    table = ((levels**gamma - 0.5) * contrast + 0.5 + brightness) * tint
-    return np.asarray(cv2.LUT(image, np.clip(table * 255, 0, 255).astype(np.uint8)[None]), np.uint8)
-
-
-def _hard_light(image: Image, rng: np.random.Generator) -> Image:
-    height, width = image.shape[:2]
-    angle, place, softness = rng.uniform(0, 2 * math.pi), rng.uniform(-0.4, 0.4), rng.uniform(0.03, 0.6)
-    x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
-    across = (math.cos(angle) * x[None] + math.sin(angle) * y[:, None] - place) / softness
-    light = 1 - rng.uniform(0.4, 0.95) / (1 + np.exp(-np.clip(across * 4, -30, 30)))
-    return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
-
-
 def _blurred(image: Image, rng: np.random.Generator) -> Image:
     kind, (height, width) = rng.integers(4), image.shape[:2]
     if kind <= 1:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2.2)), np.uint8)
     if kind == 2:
-        length = int(rng.integers(3, 10))
-        kernel, middle, angle = np.zeros((length, length), np.float32), (length - 1) / 2, rng.uniform(0, math.pi)
-        ends = [
-            (round(middle + side * middle * math.cos(angle)), round(middle + side * middle * math.sin(angle)))
-            for side in (-1, 1)
-        ]
-        cv2.line(kernel, ends[0], ends[1], 1.0)
-        return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
+        return blur_along_line(image, int(rng.integers(3, 10)), rng.uniform(0, math.pi))
     scale = rng.uniform(0.3, 0.7)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from unveil.data.augment import jitter_colour
 from unveil.data.datasets.samples import Faces
 from unveil.data.detection.compose import (
     Cutout,
@@ -24,7 +25,7 @@ from unveil.data.detection.compose import (
     similarity,
     transformed,
 )
-from unveil.data.detection.degrade import DegradeConfig, degraded, recolored
+from unveil.data.detection.degrade import COLOUR_SIGMAS, DegradeConfig, degraded
 from unveil.data.detection.groups import GroupPhotos
 from unveil.data.occlusion import OcclusionSampler
 from unveil.schemes.pose import five_points
@@ -295,7 +296,7 @@ class SceneSampler:
     def _occluded(self, cutout: Cutout, rng: np.random.Generator) -> Cutout:
         image = self.occlusion(cutout.image, cutout.points_px, rng).image if cutout.extent >= 12 else cutout.image
         if rng.random() < 0.5:
-            image = recolored(image, rng, 0.5)
+            image = jitter_colour(image, rng, [sigma / 2 for sigma in COLOUR_SIGMAS])
         return Cutout(image, cutout.points_px, cutout.extent)
 
     def _background(self, rng: np.random.Generator) -> Image:

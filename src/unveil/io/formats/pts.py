@@ -48,22 +48,11 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
     """
     for image in images:
         base = path / relative_name(image.image)
-        atomic_write_all(pts_writers(base, image.faces))
+        atomic_write_all(_pts_writers(base, image.faces))
 
 
-def pts_writers(base: Path, faces: Sequence[FaceAnnotation]) -> dict[Path, Writer]:
-    """Return the `.pts` files of one image, and how each is written.
-
-    Args:
-        base: The path of the files without a suffix.
-        faces: The faces.
-
-    Returns:
-        `base.pts` for one face; `base.0.pts`, `base.1.pts`, … for several.
-
-    Raises:
-        ValueError: If a landmark is missing.
-    """
+def _pts_writers(base: Path, faces: Sequence[FaceAnnotation]) -> dict[Path, Writer]:
+    """Return the files of one image: `base.pts` for one face; `base.0.pts`, `base.1.pts`, … for several."""
     for face in faces:
         check_complete(face, "pts")
     names = [".pts"] if len(faces) == 1 else [f".{i}.pts" for i in range(len(faces))]

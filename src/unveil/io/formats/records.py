@@ -230,17 +230,11 @@ def by_image(faces: Iterable[FaceAnnotation]) -> list[ImageAnnotation]:
     return [ImageAnnotation(image, tuple(group), sizes[image]) for image, group in groups.items()]
 
 
-def landmark_numbers(names: Sequence[str], scheme: Scheme | None) -> list[int] | None:
-    """Return the number of the landmark that each name stands for, counted from 0.
+def _landmark_numbers(names: Sequence[str], scheme: Scheme | None) -> list[int] | None:
+    """Return the number of the landmark that each name of a file stands for; None if a name has no number.
 
-    A name is one of a scheme's landmark names or ends in a number, as in `12`, `point_12` or `kp-12`.
-
-    Args:
-        names: All names that a file uses, each once.
-        scheme: The scheme; None tries the built-in ones.
-
-    Returns:
-        The numbers as they are: a file may count from 1. None if a name has no number.
+    A name is one of the scheme's landmark names, or of those of the built-in schemes without a scheme, or ends in a
+    number, as in `12`, `point_12` or `kp-12`. Numbers are as they are: a file may count from 1.
     """
     for candidate in SCHEMES.values() if scheme is None else (scheme,):
         if set(names) <= set(candidate.point_names):
@@ -265,10 +259,10 @@ def landmark_places(names: Iterable[str], scheme: Scheme | None, where: str) -> 
         DataError: If a name stands for no landmark.
     """
     ordered = list(dict.fromkeys(names))
-    numbers = landmark_numbers(ordered, scheme)
+    numbers = _landmark_numbers(ordered, scheme)
     if numbers is None:
         known = f"a landmark of scheme {scheme.name!r}" if scheme else "a landmark of a built-in scheme"
-        bad = next((name for name in ordered if landmark_numbers([name], scheme) is None), ordered[0])
+        bad = next((name for name in ordered if _landmark_numbers([name], scheme) is None), ordered[0])
         raise DataError(f"{where}: label {bad!r} is neither {known} nor a number; name the labels 0, 1, 2, …")
     if numbers and min(numbers) == 1 and not (scheme and max(numbers) < scheme.points):
         numbers = [number - 1 for number in numbers]
