@@ -235,6 +235,18 @@ def test_a_video_is_read_from_standard_input(tmp_path: Path, suffix: str, monkey
     assert video.name == "standard input"
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_a_stream_on_standard_input_that_is_cut_short_is_reported(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encode(tmp_path / f"a{suffix}").read_bytes()
+    for data, is_cut in ((content, False), (content[: len(content) * 2 // 3], True)):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(data))))
+        frames, problems = read("-")
+        assert len(frames) < 60 if is_cut else problems == []
+        assert ["cut short" in problem for problem in problems] == [True] * is_cut
+
+
 def test_globs_and_folders_of_videos_are_several_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("clips/a.mp4", "clips/b.webm", "frames/1.png", "both/a.mp4", "both/1.png"):

@@ -3,9 +3,10 @@
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from unveil.io.video_containers import missing_end, skipped_frames
 from unveil.io.video_sources import (
     DEFAULT_FPS,
     Capture,
+    Received,
     SequenceCapture,
     VideoError,
     check_file,
@@ -68,7 +70,7 @@ class Video:
         expected: Number of frames that the source states, or None.
         read: Number of frames read so far.
         damaged: Numbers of the frames that could not be decoded so far.
-        missing_end: Where the file ends if there was more, as in "at 630 of 900 bytes"; None if it is complete.
+        missing_end: Returns where the file ends if there was more, as in "at 630 of 900 bytes"; None if it is complete.
         skipped: Numbers of the frames that FFmpeg skips without an error.
     """
 
@@ -79,7 +81,7 @@ class Video:
         self.expected = int(count) if not live and 0 < count < 2**31 else None
         self.read = self._position = 0
         self.damaged: list[int] = []
-        self.missing_end: str | None = None
+        self.missing_end: Callable[[], str | None] = lambda: None
         self.skipped: frozenset[int] = frozenset()
         self._gaps: list[int] = []
         self._constant_rate = not live
@@ -109,11 +111,11 @@ class Video:
             total = self.expected if counted else self._position
             numbers = f"{len(damaged)} of {total} frames could not be decoded and were left out"
             problems.append(f"{self.name}: {numbers}: {_ranges(damaged)}")
-        tolerated = 0 if self.missing_end else max(2, TRUNCATED_SHARE * (self.expected or 0))
-        if missing > tolerated or (self.missing_end and not counted):
+        end = self.missing_end()
+        if missing > (0 if end else max(2, TRUNCATED_SHARE * (self.expected or 0))) or (end and not counted):
             stated = f"{'' if counted else 'about '}{self.expected}"
             of_all = f" of {stated}" if (self.expected or 0) > self._position else ""
-            where = "" if self.missing_end is None else f", cut short {self.missing_end}"
+            where = "" if end is None else f", cut short {end}"
             problems.append(
                 f"{self.name}: ends early after {self._position}{of_all} frames{where}; copy or download the rest again"
             )
@@ -198,9 +200,10 @@ def open_video(source: str, fps: float | None = None) -> Iterator[Video]:
     # FFmpeg's own lines do not name the file. OpenCV reads this variable once in a process.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with ExitStack() as stack:
+        received = Received()
         path = source
         if source == "-" or is_url(source):
-            path = stack.enter_context(stdin_path() if source == "-" else url_path(source))
+            path = stack.enter_context(stdin_path(received) if source == "-" else url_path(source))
         stack.enter_context(quiet_opencv())
         capture = _capture(path, camera)
         stack.callback(capture.release)
@@ -210,7 +213,9 @@ def open_video(source: str, fps: float | None = None) -> Iterator[Video]:
         endless = scheme in LIVE_SCHEMES or (scheme != "" and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
         video = Video(name, capture, live=camera or endless)
         if not camera and not is_url(path):
-            video.missing_end, video.skipped = missing_end(Path(path)), skipped_frames(Path(path))
+            from_file = partial(missing_end, Path(path))
+            video.missing_end = received.missing_end if received.size else from_file
+            video.skipped = skipped_frames(Path(path))
         yield video
 
 

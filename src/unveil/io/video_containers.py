@@ -29,40 +29,51 @@ def missing_end(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(HEAD)
         if head[4:8] == b"ftyp":
-            boxes = dict(_boxes(file, size, big_endian=True))
-            if b"moov" not in boxes:
-                return "without its index (moov)"
-            stated: int | None = max(boxes.values())
-        elif head[:4] == b"RIFF":
-            stated = max((end for _, end in _boxes(file, size, big_endian=False)), default=None)
-        else:
-            stated = _stated_size(head)
-            file.seek(max(0, size - TAIL))
-            if stated is None and _ends_inside_packet(head, file.read(), size):
-                return "inside a packet"
-    return f"at {size} of {stated} bytes" if stated is not None and size < stated - SLACK else None
+            boxes = dict(_boxes(file, size))
+            return "without its index (moov)" if b"moov" not in boxes else _compared(size, max(boxes.values()))
+        file.seek(max(0, size - TAIL))
+        return missing_stream_end(head, file.read(), size)
 
 
-def _boxes(file: BinaryIO, size: int, *, big_endian: bool) -> Iterator[tuple[bytes, int]]:
-    """Yield the name of each outermost box of MP4, or chunk of RIFF, and the place at which it ends."""
+def missing_stream_end(head: bytes, tail: bytes, size: int) -> str | None:
+    """Return the same for a stream that was read to its end.
+
+    Args:
+        head: Its first bytes.
+        tail: Its last bytes.
+        size: Its length in bytes.
+
+    Returns:
+        As `missing_end`. MP4 does not show it.
+    """
+    stated = _stated_size(head)
+    if stated is None and _ends_inside_packet(head, tail, size):
+        return "inside a packet"
+    return None if stated is None else _compared(size, stated)
+
+
+def _compared(size: int, stated: int) -> str | None:
+    return f"at {size} of {stated} bytes" if size < stated - SLACK else None
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the name of each outermost box of MP4 and the place at which it ends."""
     place = 0
     while place + 8 <= size:
         file.seek(place)
         header = file.read(16)
-        if big_endian:
-            length, name = struct.unpack(">I4s", header[:8])
-            length = int.from_bytes(header[8:16], "big") if length == 1 else length or size - place
-        else:
-            name, length = struct.unpack("<4sI", header[:8])
-            length += 8
+        length, name = struct.unpack(">I4s", header[:8])
+        length = int.from_bytes(header[8:16], "big") if length == 1 else length or size - place
         if not (name.replace(b" ", b"").isalnum() and length >= 8):  # other data behind the last one
             return
-        yield name, place + length
-        place += length + (0 if big_endian else length % 2)
+        place += length
+        yield name, place
 
 
 def _stated_size(head: bytes) -> int | None:
-    """Return the size that a Matroska, WebM, ASF or FLV file states at its start."""
+    """Return the size that a Matroska, WebM, AVI, ASF or FLV file states at its start."""
+    if head.startswith(b"RIFF"):
+        return 8 + int.from_bytes(head[4:8], "little")
     if head.startswith(EBML) and (at := head.find(SEGMENT, 4) + 4) >= 8 and at < len(head) and head[at]:
         length = 9 - head[at].bit_length()  # of the size, in bytes; its first set bit marks it
         bits = 7 * length

@@ -20,6 +20,7 @@ import numpy as np
 
 from unveil.io.files import DataError
 from unveil.io.images import IMAGE_SUFFIXES, ImageError, read_image
+from unveil.io.video_containers import HEAD, missing_stream_end
 from unveil.types import Image
 
 DEFAULT_FPS = 30.0  # of an image sequence, and of a camera or file that does not state its rate
@@ -240,11 +241,35 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path}: cannot be read (Permission denied)")
 
 
+class Received:
+    """What has come through a pipe: its length in bytes, its first and its last bytes."""
+
+    def __init__(self) -> None:
+        self.size, self.ended, self._head, self._tail = 0, False, b"", b""
+
+    def add(self, data: bytes) -> None:
+        """Count the next bytes.
+
+        Args:
+            data: The bytes.
+        """
+        self.size += len(data)
+        self._head += data[: HEAD - len(self._head)]
+        self._tail = (self._tail + data)[-HEAD:]
+
+    def missing_end(self) -> str | None:
+        """Return where the stream ends if its container shows that there was more."""
+        return missing_stream_end(self._head, self._tail, self.size) if self.ended else None
+
+
 @contextmanager
-def stdin_path() -> Iterator[str]:
+def stdin_path(received: Received) -> Iterator[str]:
     """Make a video on standard input readable for OpenCV.
 
     MP4 and MOV need to be searched, so they are copied to a temporary file. Other formats are read as they arrive.
+
+    Args:
+        received: Counts what is read as it arrives.
 
     Yields:
         What OpenCV opens.
@@ -259,9 +284,12 @@ def stdin_path() -> Iterator[str]:
 
     def feed() -> None:
         with suppress(OSError), os.fdopen(writing, "wb") as pipe:
-            pipe.write(head)
-            while chunk := stream.read1(65536):
+            chunk = head + stream.read1(65536)
+            while chunk:
+                received.add(chunk)
                 pipe.write(chunk)
+                chunk = stream.read1(65536)
+            received.ended = True
 
     threading.Thread(target=feed, daemon=True).start()
     try:
