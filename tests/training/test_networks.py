@@ -96,3 +96,8 @@ def test_a_boundary_is_brightest_on_its_line_and_closes_if_it_is_closed() -> Non
     assert opened[3:5, 8].min() > 0.8
     assert closed[8, 8] < 0.01
     assert boundary_maps(torch.zeros(2, 68, 2), IBUG68.contours, 8, 8).isfinite().all()
+
+
+def test_the_length_of_a_run_is_given_once() -> None:
+    with pytest.raises(ValueError, match="--steps and --epochs: both set the length of the run; give one"):
+        parse(["glomface-light", "--data", "a", "--steps", "5", "--epochs=2"])

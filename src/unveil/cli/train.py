@@ -62,6 +62,8 @@ def parse(arguments: Sequence[str]) -> Options:
     rest = list(arguments)
     name = rest.pop(0) if rest and not rest[0].startswith("-") else None
     peek = _peek(rest)
+    if {"--steps", "--epochs"} <= {word.partition("=")[0] for word in rest}:
+        raise ValueError("--steps and --epochs: both set the length of the run; give one")
     config = None if name is None else preset(name)
     if peek.resume:
         run: Path = peek.out or LATEST
