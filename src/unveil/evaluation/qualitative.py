@@ -9,6 +9,7 @@ import numpy as np
 from unveil.geometry import Crop
 from unveil.inference.aligner import AlignmentModel, AlignResult
 from unveil.inference.detector import Detector
+from unveil.inference.pipeline import fit_detection
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image
 
@@ -39,16 +40,16 @@ def sheet_rows(
     Args:
         images: RGB, (H, W, 3) each.
         models: The models.
-        detector: Finds the faces; all models get the same boxes.
+        detector: Finds the faces; all models get the same boxes, except those of a custom scheme.
         flip_average: Average with the mirrored face.
     """
     rows = []
     for image in images:
         detections = detector(image)
         if detections:
-            box = detections[0].box
-            results = tuple(model(image, [box], flip_average)[0] for model in models)
-            rows.append(SheetRow(Crop.around(box, MARGIN), image, results))
+            boxes = [fit_detection(detections[0], model.scheme).box for model in models]
+            results = tuple(model(image, [box], flip_average)[0] for model, box in zip(models, boxes, strict=True))
+            rows.append(SheetRow(Crop.around(detections[0].box, MARGIN), image, results))
     return rows
 
 
