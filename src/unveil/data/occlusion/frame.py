@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from unveil.schemes.ibug68 import BROWS, CHIN, LEFT_EAR, LEFT_EYE, MOUTH, RIGHT_EAR, RIGHT_EYE
 from unveil.schemes.pose import five_points
-from unveil.schemes.scheme import IBUG68, SCHEMES
+from unveil.schemes.scheme import IBUG68, SCHEME_OF_COUNT
 from unveil.types import Image, Points
 
 FOREHEAD = 1.15  # hairline above the eyes, in eye-to-mouth distances (the face's thirds are equal)
 CROWN = 1.9  # top of the head above the eyes, in eye-to-mouth distances
-SCHEME_OF_COUNT = {scheme.points: scheme for scheme in SCHEMES.values()}
 
 
 def require_ibug68(kind: str, points_px: Points) -> None:

@@ -45,7 +45,8 @@ def hat(face: FaceImage, rng: np.random.Generator) -> Occluded:
         paint *= _ribs(window, frame, rng)[..., None]
     for mask in masks[1:]:
         part = _cloth(window, rng) if rng.random() < 0.3 else paint * np.float32(rng.uniform(0.6, 1.15))
-        shaded = mask * _edge_shade(mask, frame.size * 0.1)
+        edge_shade = 0.7 + 0.3 * cv2.GaussianBlur(mask, (0, 0), max(frame.size * 0.1, 0.5))
+        shaded = mask * np.asarray(edge_shade, np.float32)
         paint = paint * (1 - mask[..., None]) + part * shaded[..., None]
     return photograph(face, window, np.asarray(paint, np.float32), np.maximum.reduce(masks), rng)
 
@@ -146,11 +147,6 @@ def _ribs(window: Window, frame: FaceFrame, rng: np.random.Generator) -> Alpha:
     across = (x * np.float32(frame.right[0]) + y * np.float32(frame.right[1])) / np.float32(frame.size)
     ribs = np.sin(across * np.float32(math.tau * rng.uniform(4, 11)))
     return np.asarray(1 + np.float32(rng.uniform(0.05, 0.25)) * ribs, np.float32)
-
-
-def _edge_shade(mask: Alpha, reach: float) -> Alpha:
-    """Return shading (h, w) that is darker towards the edge of a mask."""
-    return np.asarray(0.7 + 0.3 * cv2.GaussianBlur(mask, (0, 0), max(reach, 0.5)), np.float32)
 
 
 def scarf(face: FaceImage, rng: np.random.Generator) -> Occluded:

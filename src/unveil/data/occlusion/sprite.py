@@ -18,8 +18,9 @@ from unveil.data.occlusion.compose import (
     warp,
     warped_corners,
 )
-from unveil.data.occlusion.frame import SCHEME_OF_COUNT, FaceImage, face_region
+from unveil.data.occlusion.frame import FaceImage, face_region
 from unveil.data.occlusion.library import Sprite
+from unveil.schemes.scheme import SCHEME_OF_COUNT
 
 HANDS = "hands"  # the group whose colour follows the face's skin
 TRIES = 8  # sprites that are tried for a given coverage: one with a hole may never reach it

@@ -50,7 +50,11 @@ def template_occluder(templates: tuple[Template, ...]) -> Draw:
 
 
 def _occlude(face: FaceImage, rng: np.random.Generator, by_name: Mapping[str, Template], fronts: list[str]) -> Occluded:
-    return lay_template(face, _for_pose(by_name, fronts[rng.integers(len(fronts))], face.points_px), rng)
+    front, yaw = fronts[rng.integers(len(fronts))], yaw_of(face.points_px)
+    # `_left` is for a face turned to the image's left.
+    side = "" if abs(yaw) <= TURNED else SIDES[int(yaw > 0)]
+    wanted = (front + side, front, front + SIDES[0], front + SIDES[1])
+    return lay_template(face, next(by_name[name] for name in wanted if name in by_name), rng)
 
 
 def lay_template(face: FaceImage, template: Template, rng: np.random.Generator) -> Occluded:
@@ -75,14 +79,6 @@ def lay_template(face: FaceImage, template: Template, rng: np.random.Generator) 
     match = (face_brightness(face) / max(own, 8.0)) ** rng.uniform(0.1, 0.6)
     gain = np.clip(match, 0.45, 1.5) * rng.uniform(0.92, 1.08) * rng.uniform(0.96, 1.04, 3)
     return paste_cutout(image, window, rgba, gain.astype(np.float32), shadow=rng.uniform(0, 0.35))
-
-
-def _for_pose(by_name: Mapping[str, Template], front: str, points_px: Points) -> Template:
-    """Return the template for the yaw, if there is one; `_left` is for a face turned to the image's left."""
-    yaw = yaw_of(points_px)
-    side = "" if abs(yaw) <= TURNED else SIDES[int(yaw > 0)]
-    wanted = (front + side, front, front + SIDES[0], front + SIDES[1])
-    return next(by_name[name] for name in wanted if name in by_name)
 
 
 def yaw_of(points_px: Points) -> float:

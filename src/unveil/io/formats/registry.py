@@ -159,7 +159,8 @@ def _folder(root: Path, scheme: Scheme | None) -> Faces:
         try:
             if path.suffix.lower() == ".json":
                 content = _json(path)
-                if (many := _holds_many(content)) or (isinstance(content, dict) and "faces" in content):
+                many = coco.matches(content) or isinstance(content, list)
+                if many or (isinstance(content, dict) and "faces" in content):
                     read[path] = many
                 faces = _json_faces(path, content, scheme)
             else:
@@ -170,11 +171,6 @@ def _folder(root: Path, scheme: Scheme | None) -> Faces:
         if len(read) > 1 and any(read.values()):
             one, other = list(read)[-2:]
             raise DataError(f"{root}: {one.name} and {other.name} both hold annotations; name one of them")
-
-
-def _holds_many(content: Any) -> bool:
-    """Return whether the content of a JSON file is annotations of many images."""
-    return coco.matches(content) or isinstance(content, list)
 
 
 def _json_faces(path: Path, content: Any, scheme: Scheme | None) -> Faces:
