@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
-from unveil.baselines.pfld_attributes import CLASSES, attributes_of
+from unveil.baselines.pfld_loss import CLASSES, attributes_of
 from unveil.cli import main
 from unveil.data.datasets.portraits import prepare_celebamask_hq, prepare_portraits
 from unveil.data.occlusion import OcclusionConfig, OcclusionSampler, coverage_of

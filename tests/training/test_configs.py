@@ -20,7 +20,6 @@ from unveil.registry import PRESETS, override, read_config
 from unveil.training.batches import BatchSampler
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig, migrate_config
 from unveil.training.landmarks import LandmarkTask
-from unveil.training.trainer import fit
 
 FEW = ScheduleConfig(steps=4, batch=4, warmup_steps=1, decay=0.5)
 CONFIG = tiny_config(schedule=FEW, validate_every=2)
@@ -56,7 +55,7 @@ def test_a_run_writes_metrics_with_the_learning_rate_and_repeats_none_after_a_re
     drawn_folder: Path, tmp_path: Path
 ) -> None:
     faces = read_faces(drawn_folder)
-    fit(LandmarkTask(faces, CONFIG), tmp_path)
+    LandmarkTask(faces, CONFIG).fit(tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(record["step"], record["kind"]) for record in records] == [
         (2, "validation"),
@@ -69,7 +68,7 @@ def test_a_run_writes_metrics_with_the_learning_rate_and_repeats_none_after_a_re
     longer = CONFIG.model_copy(update={"schedule": FEW.model_copy(update={"steps": 6})})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "kind": "training"}\n{"step": ')  # of an attempt that was killed
-    fit(LandmarkTask(faces, longer), tmp_path, resume=True)
+    LandmarkTask(faces, longer).fit(tmp_path, resume=True)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == [2, 4, 4, 6, 6]
 
@@ -77,7 +76,7 @@ def test_a_run_writes_metrics_with_the_learning_rate_and_repeats_none_after_a_re
 def test_log_lines_in_a_file_are_whole_and_plain(
     drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(LandmarkTask(read_faces(drawn_folder), CONFIG), tmp_path)
+    LandmarkTask(read_faces(drawn_folder), CONFIG).fit(tmp_path)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["step 2/4", "step 4/4", "step 4/4"]
     assert "lr " in lines[1]
@@ -86,7 +85,7 @@ def test_log_lines_in_a_file_are_whole_and_plain(
 
 
 def test_a_runs_settings_start_another_run(drawn_folder: Path, tmp_path: Path) -> None:
-    fit(LandmarkTask(read_faces(drawn_folder), CONFIG), tmp_path)
+    LandmarkTask(read_faces(drawn_folder), CONFIG).fit(tmp_path)
     file = tmp_path / "config.json"
     assert read_config(file) == CONFIG
     assert parse(["glomface-light", "--data", "x", "--config", str(file)]).config == CONFIG
@@ -159,9 +158,9 @@ def test_a_compact_checkpoint_is_smaller_and_goes_on_nearly_alike(drawn_folder: 
     for compact in (False, True):
         config = CONFIG.model_copy(update={"compact_checkpoint": compact, "precision": "float32"})
         run = tmp_path / str(compact)
-        fit(LandmarkTask(faces, with_steps(config, 3)), run)
+        LandmarkTask(faces, with_steps(config, 3)).fit(run)
         runs[compact] = (run / "checkpoint.pt").stat().st_size
-        fit(LandmarkTask(faces, with_steps(config, 4)), run, resume=True)
+        LandmarkTask(faces, with_steps(config, 4)).fit(run, resume=True)
     assert runs[True] < 0.75 * runs[False]
     full, compact_run = (
         torch.load(tmp_path / run / "checkpoint.pt", weights_only=True)["model"] for run in ("False", "True")
@@ -182,7 +181,7 @@ def test_an_interrupted_run_has_weights_to_export(drawn_folder: Path, tmp_path: 
         return losses(*arguments)  # type: ignore[arg-type]
 
     task.losses = interrupt  # type: ignore[method-assign, assignment]
-    assert fit(task, tmp_path).interrupted
+    assert task.fit(tmp_path).interrupted
     assert (tmp_path / "best.safetensors").is_file()
     assert not (tmp_path / "best.json").exists()  # nobody has validated it
 
@@ -190,7 +189,7 @@ def test_an_interrupted_run_has_weights_to_export(drawn_folder: Path, tmp_path: 
 def test_a_tracker_that_is_not_installed_is_one_line(drawn_folder: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"tracker": ("mlflow",)})
     with pytest.raises(ValueError, match=r"--tracker mlflow: .*not installed"):
-        fit(LandmarkTask(read_faces(drawn_folder), config), tmp_path / "run")
+        LandmarkTask(read_faces(drawn_folder), config).fit(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -18,8 +18,7 @@ from unveil.training.batches import BatchSampler
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.presets import LANDMARK_PRESETS
-from unveil.training.task import LaunchError
-from unveil.training.trainer import fit
+from unveil.training.state import LaunchError
 
 FEW = ScheduleConfig(steps=6, batch=4, warmup_steps=1, decay_steps=2)
 
@@ -59,7 +58,7 @@ def test_the_rate_rises_stays_and_falls() -> None:
 
 
 def test_a_run_writes_weights_that_load(task: LandmarkTask, tmp_path: Path) -> None:
-    outcome = fit(task, tmp_path)
+    outcome = task.fit(tmp_path)
     assert outcome.step == 6
     network, spec = load_network(tmp_path / "last.safetensors")
     assert spec.scheme == "ibug68"
@@ -73,17 +72,17 @@ def test_a_run_may_have_another_precision_than_the_one_before(drawn_folder: Path
     faces = read_faces(drawn_folder)
     one = FEW.model_copy(update={"steps": 1, "warmup_steps": 0, "decay_steps": 0})
     for precision in ("float32", "bfloat16"):
-        outcome = fit(LandmarkTask(faces, config(schedule=one, precision=precision)), tmp_path / precision)
+        outcome = LandmarkTask(faces, config(schedule=one, precision=precision)).fit(tmp_path / precision)
         assert outcome.step == 1
 
 
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
-    fit(LandmarkTask(faces, config()), tmp_path / "whole")
+    LandmarkTask(faces, config()).fit(tmp_path / "whole")
     short = FEW.model_copy(update={"steps": 3, "decay_steps": 0})
     assert [FEW.lr_factor(step) for step in range(3)] == [short.lr_factor(step) for step in range(3)]
-    fit(LandmarkTask(faces, config(schedule=short)), tmp_path / "parts")
-    fit(LandmarkTask(faces, config()), tmp_path / "parts", resume=True)
+    LandmarkTask(faces, config(schedule=short)).fit(tmp_path / "parts")
+    LandmarkTask(faces, config()).fit(tmp_path / "parts", resume=True)
     whole, parts = (load_network(tmp_path / run / "last.safetensors")[0] for run in ("whole", "parts"))
     for (name, a), b in zip(whole.named_parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4, msg=name)
@@ -97,7 +96,7 @@ def test_ctrl_c_saves(task: LandmarkTask, tmp_path: Path, monkeypatch: pytest.Mo
         return losses(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(task, "losses", interrupt)
-    outcome = fit(task, tmp_path)
+    outcome = task.fit(tmp_path)
     assert outcome.interrupted
     assert outcome.step == 1
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
@@ -174,9 +173,9 @@ def test_another_presets_run_is_not_resumed_and_is_named(tmp_path: Path, capsys:
 
 def test_a_checkpoint_of_another_network_is_one_line_and_stays(drawn_folder: Path, tmp_path: Path) -> None:
     faces = read_faces(drawn_folder)
-    fit(LandmarkTask(faces, config()), tmp_path)
+    LandmarkTask(faces, config()).fit(tmp_path)
     saved = (tmp_path / "checkpoint.pt").read_bytes()
     wider = LandmarkTask(faces, config(model=TINY.model_copy(update={"memory_dim": 32})))
     with pytest.raises(LaunchError, match=r"checkpoint\.pt: not of this network or version"):
-        fit(wider, tmp_path, resume=True)
+        wider.fit(tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == saved

@@ -11,7 +11,7 @@ import torch
 
 from unveil.baselines.cascade_training import CASCADE_PRESETS, CascadeTask, CascadeTrainConfig, StageTask
 from unveil.baselines.drn import Drn, RegressionStage
-from unveil.baselines.pfld_attributes import CLASSES
+from unveil.baselines.pfld_loss import CLASSES
 from unveil.baselines.pfld_training import PFLD_PRESETS, PfldTask, PfldTrainConfig
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import cascade, sift_at
@@ -20,7 +20,6 @@ from unveil.cli.train import parse
 from unveil.data.pack import read_faces
 from unveil.registry import PRESETS, load_network
 from unveil.training.config import ScheduleConfig
-from unveil.training.trainer import fit
 
 FEW: dict[str, Any] = {"val_share": 0.3, "threads": 1, "precision": "float32"}
 
@@ -47,7 +46,7 @@ def test_a_presets_settings_come_back_from_json_and_from_the_command_line(name: 
 
 def test_pfld_learns_landmarks_and_loads(drawn_folder: Path, tmp_path: Path) -> None:
     task = PfldTask(read_faces(drawn_folder), posed())
-    outcome = fit(task, tmp_path)
+    outcome = task.fit(tmp_path)
     assert {"nme_ocular_clean", "nme_ocular_occluded", "score"} < outcome.best.keys()
     network, spec = load_network(tmp_path / "last.safetensors")
     assert (spec.network, spec.input_size, dict(spec.sizes)) == ("pfld", 112, {"width_mult": 0.1})

@@ -19,7 +19,6 @@ from unveil.models.glomface import GlomFaceConfig
 from unveil.models.network import NetworkConfig
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.landmarks import LandmarkTask
-from unveil.training.trainer import fit
 
 GLOMFACE = GlomFaceConfig(
     input_size=64,
@@ -36,9 +35,8 @@ from pathlib import Path
 from unveil.data.pack import read_faces
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.config import LandmarkTrainConfig
-from unveil.training.trainer import fit
 folder, config, out = sys.argv[1:]
-fit(LandmarkTask(read_faces(Path(folder)), LandmarkTrainConfig.model_validate_json(config)), Path(out))
+LandmarkTask(read_faces(Path(folder)), LandmarkTrainConfig.model_validate_json(config)).fit(Path(out))
 """
 
 
@@ -79,7 +77,7 @@ def test_two_processes_train_like_one_with_a_doubled_batch(
         subprocess.Popen(command, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
     ]
     try:
-        fit(LandmarkTask(read_faces(drawn_folder), config(model, 4)), tmp_path / "one")
+        LandmarkTask(read_faces(drawn_folder), config(model, 4)).fit(tmp_path / "one")
         assert [process.wait(timeout=300) for process in processes] == [0, 0]
     finally:
         for process in processes:

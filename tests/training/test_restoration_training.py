@@ -30,7 +30,6 @@ from unveil.training.gan import GanTask
 from unveil.training.gan_config import GAN_PRESETS, DiscriminatorConfig, GanTrainConfig, RestorationTrainConfig
 from unveil.training.restoration import RestorationTask, make_pair, mean_metrics
 from unveil.training.task import set_trainable
-from unveil.training.trainer import fit
 
 TINY = GeneratorConfig(input_size=32, widths=(8, 8), dilations=(2,), head_channels=8)
 RESTORERS: dict[str, RestorationTrainConfig] = {**GAN_PRESETS, **DRDA_PRESETS}
@@ -78,7 +77,7 @@ def stopped_after_every_step(drawn_folder: Path, tmp_path_factory: pytest.TempPa
     run, faces = tmp_path_factory.mktemp("stopped"), read_faces(drawn_folder)
     states = []
     for steps in range(1, 7):
-        fit(GanTask(faces, config(steps)), run, resume=steps > 1)
+        GanTask(faces, config(steps)).fit(run, resume=steps > 1)
         states.append(torch.load(run / "checkpoint.pt", weights_only=True))
     return states
 
@@ -86,7 +85,7 @@ def stopped_after_every_step(drawn_folder: Path, tmp_path_factory: pytest.TempPa
 def test_a_run_stopped_in_every_phase_ends_like_one_that_was_never_stopped(
     stopped_after_every_step: list[dict[str, Any]], drawn_folder: Path, tmp_path: Path
 ) -> None:
-    fit(GanTask(read_faces(drawn_folder), config()), tmp_path)
+    GanTask(read_faces(drawn_folder), config()).fit(tmp_path)
     whole = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     parts = stopped_after_every_step[-1]
     for kind in ("model", "average"):
@@ -138,7 +137,7 @@ def test_the_global_discriminator_gets_the_whole_image(task: GanTask) -> None:
 
 
 def test_a_run_writes_a_generator_that_loads_with_its_crop(drawn_folder: Path, tmp_path: Path) -> None:
-    fit(GanTask(read_faces(drawn_folder), config()), tmp_path)
+    GanTask(read_faces(drawn_folder), config()).fit(tmp_path)
     network, spec = load_network(tmp_path / "best.safetensors")
     assert isinstance(network, Generator)
     assert (spec.network, spec.input_size, spec.margin, spec.component) == (
@@ -178,7 +177,7 @@ def test_whole_faces_and_components_are_restored_by_either_network(
         task = RestorationTask(faces, DrdaTrainConfig(model=model, **fields))
     else:
         task = GanTask(faces, config(2, model=TINY.model_copy(update=update)))
-    outcome = fit(task, tmp_path)
+    outcome = task.fit(tmp_path)
     assert np.isfinite(outcome.best["psnr"])
     assert ("iou" in outcome.best) == (network == "gan-ia")
     restored, spec = registry.load_network(tmp_path / "last.safetensors")
@@ -195,7 +194,7 @@ def test_a_guided_generator_gets_the_landmark_map_in_every_phase(
 ) -> None:
     model = TINY.model_copy(update={"guided": True, "component": component})
     task = GanTask(read_faces(drawn_folder), config(5, model=model))
-    fit(task, tmp_path / "run")
+    task.fit(tmp_path / "run")
     assert load_network(tmp_path / "run" / "last.safetensors")[0].guided
     batch = task.prepare(next(iter(task.batches(0))), torch.device("cpu"))
     assert batch["occluded"].shape == (2, 4, 32, 32)
@@ -213,11 +212,9 @@ def test_a_two_stage_generator_trains_the_first_stage_alone_and_may_then_freeze_
     settings = config(3, model=model, coarse_steps=2, generator_steps=3, freeze_first_stage=True)
     task = GanTask(read_faces(drawn_folder), settings)
     assert [task.phases(step) for step in (1, 2, 5)] == [(GENERATOR,), (REFINER,), (REFINER, DISCRIMINATORS)]
-    fit(
-        GanTask(read_faces(drawn_folder), config(2, **settings.model_dump(include={"model", "coarse_steps"}))), tmp_path
-    )
+    GanTask(read_faces(drawn_folder), config(2, **settings.model_dump(include={"model", "coarse_steps"}))).fit(tmp_path)
     before = load_network(tmp_path / "last.safetensors")[0].state_dict()
-    fit(task, tmp_path, resume=True)
+    task.fit(tmp_path, resume=True)
     after = load_network(tmp_path / "last.safetensors")[0].state_dict()
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert "refiner" in moved
@@ -231,7 +228,7 @@ def test_feature_losses_hinge_and_r1_train_every_part(drawn_folder: Path, tmp_pa
     phases = {"generator_steps": 0, "discriminator_steps": 0, "perceptual_weight": 0.1}
     task = GanTask(read_faces(drawn_folder), config(1, discriminator=settings, **phases))
     before = {name: weight.clone() for name, weight in task.model.named_parameters()}
-    fit(task, tmp_path)
+    task.fit(tmp_path)
     changed = {
         name.split(".")[0] for name, weight in task.model.named_parameters() if not torch.equal(weight, before[name])
     }

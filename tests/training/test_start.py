@@ -20,7 +20,7 @@ from unveil.training.config import ScheduleConfig
 from unveil.training.gan import GanTask
 from unveil.training.gan_config import DiscriminatorConfig, GanTrainConfig
 from unveil.training.landmarks import LandmarkTask
-from unveil.training.trainer import save_weights
+from unveil.training.state import save_weights
 
 CONFIG = tiny_config()
 

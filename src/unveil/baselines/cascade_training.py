@@ -3,7 +3,6 @@
 N views, B of a batch, L landmarks, S pixels of a crop's side, W of the picture that a restorer looks at.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,19 +23,17 @@ from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import Crops, Shapes, Stage, sift_at
 from unveil.data.augment import AugmentConfig
 from unveil.data.datasets.samples import Faces
-from unveil.io.files import atomic_write
 from unveil.models.checkpoints import from_config, load_network
-from unveil.training.batches import BatchSampler, Rank, as_tensors
-from unveil.training.config import Count, FaceTrainConfig, ScheduleConfig
+from unveil.training.batches import BatchSampler, as_tensors
+from unveil.training.config import Count, FixedViewTrainConfig, ScheduleConfig
 from unveil.training.faces import FacesTask, with_score
 from unveil.training.restored_views import CHUNK, ROOM, RestoreCrops, of_stage
-from unveil.training.state import CHECKPOINT
+from unveil.training.state import CHECKPOINT, save_weights, write_best, write_settings
 from unveil.training.task import Batch, FitResult, Losses, Task
-from unveil.training.trainer import fit, save_weights
 from unveil.training.validation import draw_landmarks, face_lengths, val_examples
 
 
-class CascadeTrainConfig(FaceTrainConfig):
+class CascadeTrainConfig(FixedViewTrainConfig):
     """One run that trains DRN, or SDM in closed form. The schedule is that of each stage."""
 
     model: DrnConfig = DrnConfig()
@@ -126,8 +123,8 @@ class StageTask(Task):
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        every, rank = np.arange(len(self.views.crops)), Rank(process, processes)
-        for items in BatchSampler(every, self.config.schedule, start, rank):
+        every = np.arange(len(self.views.crops))
+        for items in BatchSampler(every, self.config.schedule, start, process, processes):
             indices = [index for _, index in items]
             yield {
                 "features": torch.from_numpy(self.views.features[indices]),
@@ -167,11 +164,6 @@ class CascadeTask(FacesTask[CascadeTrainConfig]):
 
     model: Drn
 
-    @property
-    @override
-    def views_per_face(self) -> int:
-        return self.config.views
-
     @override
     def setup(self, more: Sequence[Faces]) -> None:
         if self.config.closed_form and self.config.model.hidden:
@@ -196,9 +188,7 @@ class CascadeTask(FacesTask[CascadeTrainConfig]):
             LaunchError: A checkpoint does not fit.
         """
         console = console or Console(stderr=True)
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_write(out / "config.json") as temporary:
-            temporary.write_text(self.config.model_dump_json(indent=2) + "\n")
+        write_settings(self.config, out)
         views, val_views = self.training_views(), self.val_views()
         count, steps = len(self.model.stages), 0
         for number in range(1, count + 1):
@@ -209,7 +199,7 @@ class CascadeTask(FacesTask[CascadeTrainConfig]):
             else:
                 folder = out / f"stage-{number}"
                 again = resume and (folder / CHECKPOINT).is_file()
-                result = fit(StageTask(self, views, val_views, number), folder, resume=again, console=console)
+                result = StageTask(self, views, val_views, number).fit(folder, resume=again, console=console)
                 steps += result.step
                 if result.interrupted:
                     return FitResult(steps, result.best, interrupted=True)
@@ -221,10 +211,8 @@ class CascadeTask(FacesTask[CascadeTrainConfig]):
             shown = "  ".join(f"{name} {value:.3f}" for name, value in self.metrics(val_views).items())
             console.print(f"stage {number}/{count}  {shown}", highlight=False)
         metrics = self.metrics(val_views)
-        for name in ("best.safetensors", "last.safetensors"):
-            save_weights(self.model, self.spec, out / name)
-        with atomic_write(out / "best.json") as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+        save_weights(self.model, self.spec, out / "last.safetensors")
+        write_best(self.model, self.spec, metrics, out)
         return FitResult(steps, metrics, interrupted=False)
 
     def training_views(self) -> _Views:

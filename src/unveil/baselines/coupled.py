@@ -55,7 +55,7 @@ def restore_fn(restorer: Restorer) -> RestoreFn:
 
 
 def coupled(model: str | Path, restore: Restores = None, *, iterations: int = ITERATIONS, threads: int = 1) -> Aligner:
-    """Return a landmark network that gets restored faces.
+    """Return a landmark network as an aligner that gets restored faces.
 
     Args:
         model: A run of a landmark network, or a model that ships or was exported.
@@ -63,9 +63,6 @@ def coupled(model: str | Path, restore: Restores = None, *, iterations: int = IT
             network without restoration.
         iterations: 1 or more.
         threads: Of an exported network.
-
-    Returns:
-        The network as an aligner.
 
     Raises:
         ValueError: It is another network; the message names the file.

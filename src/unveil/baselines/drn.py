@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from unveil.baselines.sdm import LinearStage
 from unveil.baselines.shape_indexed import DESCRIPTOR, Stage
+from unveil.models.layers import zeroed
 from unveil.models.network import Network, NetworkConfig
 from unveil.schemes.scheme import Scheme
 
@@ -58,10 +59,7 @@ class RegressionStage(nn.Module):
         *_, last_width = widths = (count, *hidden)
         for before, after in pairwise(widths):
             layers += [_sigmoid_linear(before, after, centre=0.5 if layers else 0.0), nn.Sigmoid()]
-        last = nn.Linear(last_width, 2 * landmarks)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(*layers, last)
+        self.layers = nn.Sequential(*layers, zeroed(nn.Linear(last_width, 2 * landmarks)))
 
     def standardise(self, features: Float[Tensor, "N L 128"]) -> None:
         """Set the mean and the standard deviation of each feature; call it before a fresh stage trains.

@@ -80,14 +80,11 @@ def is_cascade(folder: Path) -> bool:
 
 
 def load_cascade(folder: Path, threads: int = 1) -> Cascade:
-    """Load an exported cascade.
+    """Return an exported cascade.
 
     Args:
         folder: A folder that `unveil export` wrote.
         threads: Threads of onnxruntime.
-
-    Returns:
-        The cascade.
 
     Raises:
         ModelError: A file is missing, damaged or of another kind.

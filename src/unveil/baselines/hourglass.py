@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from unveil.models.backbones import PyramidBackbone
+from unveil.models.backbones import BackboneNetwork, PyramidBackbone
 from unveil.models.conv_norm import NormedConv
 from unveil.models.heads import INITIAL_LOG_SCALE
 from unveil.models.layers import ScaledConv
-from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
+from unveil.models.network import NetworkConfig, Prediction
 from unveil.schemes.scheme import Scheme
 
 
@@ -41,7 +41,7 @@ class HourglassConfig(NetworkConfig):
         return StackedHourglass(scheme, self)
 
 
-class StackedHourglass(LandmarkNetwork):
+class StackedHourglass(BackboneNetwork):
     """Stacks that predict a heatmap per landmark, and with `boundaries` a map per contour, as inputs of the next stack.
 
     A landmark is the mean position of its heatmap, so the loss of a stack's shape is that of a step's shape.
@@ -92,14 +92,6 @@ class StackedHourglass(LandmarkNetwork):
         visibility_logit, log_scale = (aux * heat[:, None]).sum(dim=(-2, -1)).unbind(dim=1)  # where the heatmap lies
         boundary_logits = torch.stack(boundaries, dim=1) if self.boundaries else None
         return Prediction(torch.stack(shapes, dim=1), visibility_logit, log_scale + INITIAL_LOG_SCALE, boundary_logits)
-
-    @override
-    def load_imagenet(self) -> None:
-        self.backbone.trunk.load_imagenet()
-
-    @override
-    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
-        return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale)])
 
 
 class _Hourglass(nn.Module):

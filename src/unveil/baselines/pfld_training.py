@@ -15,8 +15,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from unveil.baselines.pfld import PfldConfig
-from unveil.baselines.pfld_attributes import attributes_of
-from unveil.baselines.pfld_loss import attribute_weights, pfld_loss
+from unveil.baselines.pfld_loss import attribute_weights, attributes_of, pfld_loss
 from unveil.data.datasets.samples import Faces
 from unveil.data.self_occlusion import self_occluded
 from unveil.schemes.scheme import IBUG68

@@ -11,36 +11,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unveil.models.backbones import PyramidBackbone, memory_init
+from unveil.models.glomface import SharedMapConfig, SharedMapNetwork
 from unveil.models.heads import INITIAL_LOG_SCALE, OFFSET_SCALE_UNIT
-from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
-from unveil.models.patches import FeaturePatches
+from unveil.models.layers import zeroed
+from unveil.models.network import Prediction
 from unveil.models.whole_part import GRUMemory
 from unveil.schemes.scheme import Scheme
 
 
-class PlainConfig(NetworkConfig):
+class PlainConfig(SharedMapConfig):
     """Sizes of the regressor without a hierarchy."""
 
     network: Literal["plain"] = "plain"
-    input_size: int = 160
-    dim: int = 128
-    """Features of a landmark's token."""
-    memory_dim: int = 256
-    """Features of the memory of the whole face."""
-    patch_spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045)
-    """Spacing of the sampling grid in each step; their number is the number of steps."""
-    channels: int = 64
-    """Channels of the feature map."""
-    width_mult: float = 1.0
-    """Factor of the backbone's channels; ImageNet weights fit 1.0 only."""
 
     @override
     def build(self, scheme: Scheme) -> "PlainRegressor":
         return PlainRegressor(scheme, self)
 
 
-class PlainRegressor(LandmarkNetwork):
+class PlainRegressor(SharedMapNetwork):
     """One recurrent memory of all landmarks' tokens, and one linear layer from it to all offsets.
 
     Args:
@@ -49,15 +38,10 @@ class PlainRegressor(LandmarkNetwork):
     """
 
     def __init__(self, scheme: Scheme, config: PlainConfig) -> None:
-        super().__init__(scheme)
+        super().__init__(scheme, config)
         self.steps = len(config.patch_spacings_unit)
-        self.backbone = PyramidBackbone(config.channels, config.width_mult)
-        self.memory_init = memory_init(config.channels, config.memory_dim)
-        self.patches = FeaturePatches(scheme.points, config.channels, config.dim, config.patch_spacings_unit)
         self.memory = GRUMemory(scheme.points, config.dim, 16, config.memory_dim)
-        self.head = nn.Linear(config.memory_dim, scheme.points * 4)
-        nn.init.zeros_(self.head.weight)  # the first prediction is the mean shape
-        nn.init.zeros_(self.head.bias)
+        self.head = zeroed(nn.Linear(config.memory_dim, scheme.points * 4))  # the first prediction is the mean shape
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Predict landmarks, visibility and uncertainty.
@@ -68,9 +52,7 @@ class PlainRegressor(LandmarkNetwork):
         Returns:
             The prediction of all T steps.
         """
-        features, coarse = self.backbone(images)  # (B, C, H/4, W/4), (B, C, H/16, W/16)
-        memory = self.memory_init(coarse)  # (B, W)
-        points = self.mean_shape.expand(images.shape[0], -1, -1)  # (B, L, 2)
+        features, memory, points = self.start(images)  # (B, C, H/4, W/4), (B, W), (B, L, 2)
         shapes = []
         for step in range(self.steps):
             patches = self.patches(features, points.detach(), step)  # (B, L, D)
@@ -79,12 +61,3 @@ class PlainRegressor(LandmarkNetwork):
             points = points.detach() + OFFSET_SCALE_UNIT * outputs[..., :2]
             shapes.append(points)
         return Prediction(torch.stack(shapes, dim=1), outputs[..., 2], outputs[..., 3] + INITIAL_LOG_SCALE)
-
-    @override
-    def load_imagenet(self) -> None:
-        self.backbone.trunk.load_imagenet()
-
-    @override
-    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
-        wide = [(module, memory_lr_scale) for module in (self.memory_init, self.memory)]
-        return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale), *wide])

@@ -108,7 +108,7 @@ class Rcpr(LandmarkNetwork):
     Source: Burgos-Artizzu et al. 2013, sections 3.1 to 3.3.
     """
 
-    has_aux = False
+    outputs = 2
     starts: Tensor
     max_spread: Tensor
 

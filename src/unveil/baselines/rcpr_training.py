@@ -3,7 +3,6 @@
 V views, M starts of a view, N = V x M samples, L landmarks, F features of a zone, K ferns, D bits.
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,12 +22,11 @@ from unveil.baselines.rcpr import GRID, FernStage, Rcpr, RcprConfig, interpolate
 from unveil.data.augment import AugmentConfig
 from unveil.data.datasets.samples import Faces
 from unveil.data.shape_balance import unit_shapes
-from unveil.io.files import atomic_write
 from unveil.models.network import Prediction
-from unveil.training.config import Count, FaceTrainConfig, ScheduleConfig
+from unveil.training.config import Count, FixedViewTrainConfig, ScheduleConfig
 from unveil.training.faces import FacesTask, with_score
+from unveil.training.state import save_weights, write_best, write_settings
 from unveil.training.task import Batch, FitResult
-from unveil.training.trainer import save_weights
 from unveil.training.validation import calibrate_visibility, face_lengths
 
 CHUNK = 256
@@ -38,7 +36,7 @@ MIN_THRESHOLD = 2.0**-20  # brightness; ten times a rounding error of float32
 REPORTS = 6  # lines about the progress of a run
 
 
-class RcprTrainConfig(FaceTrainConfig):
+class RcprTrainConfig(FixedViewTrainConfig):
     """One run that trains RCPR. It has no learning rate; of the schedule only the seed counts."""
 
     model: RcprConfig = RcprConfig()
@@ -84,11 +82,6 @@ class RcprTask(FacesTask[RcprTrainConfig]):
 
     model: Rcpr
 
-    @property
-    @override
-    def views_per_face(self) -> int:
-        return self.config.views
-
     @override
     def setup(self, more: Sequence[Faces]) -> None:
         self.shapes = torch.from_numpy(unit_shapes(self.faces.points_px[self.split.train]))
@@ -110,9 +103,7 @@ class RcprTask(FacesTask[RcprTrainConfig]):
             raise ValueError(f"{out}: a run of rcpr has no checkpoint; leave --resume out")
         console = console or Console(stderr=True)
         torch.set_num_threads(self.config.threads)
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_write(out / "config.json") as temporary:
-            temporary.write_text(self.config.model_dump_json(indent=2) + "\n")
+        write_settings(self.config, out)
         begun = time.monotonic()
         samples, stages = self.training_samples(), len(self.model.stages)
         for number, module in enumerate(self.model.stages, start=1):
@@ -128,10 +119,8 @@ class RcprTask(FacesTask[RcprTrainConfig]):
                     f"stage {number}/{stages}  training NME {nme:.2f}  {minutes:.1f} minutes", highlight=False
                 )
         metrics = self.validate()
-        for name in ("best.safetensors", "last.safetensors"):
-            save_weights(self.model, self.spec, out / name)
-        with atomic_write(out / "best.json") as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+        save_weights(self.model, self.spec, out / "last.safetensors")
+        write_best(self.model, self.spec, metrics, out)
         return FitResult(stages, metrics, interrupted=False)
 
     def training_samples(self) -> Samples:
@@ -153,14 +142,11 @@ class RcprTask(FacesTask[RcprTrainConfig]):
         return torch.cat([self.shapes[drawn], occlusion.expand(count, -1, -1)], dim=-1)
 
     def fit_stage(self, stage: FernStage, samples: Samples) -> Float[Tensor, "V M L 3"]:
-        """Fit a stage's regressors, each on pixels of its own zone, to what is left of the samples.
+        """Return the states after a stage whose regressors are fitted, each on pixels of its zone, to what is left.
 
         Args:
             stage: The stage, which is changed.
             samples: The views with the states before this stage.
-
-        Returns:
-            The states after it.
         """
         regressors, ferns, depth = stage.sizes
         config, left = self.config, (samples.target - samples.state).flatten(0, 1).flatten(1)  # (N, 3L)

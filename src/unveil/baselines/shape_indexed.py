@@ -34,17 +34,16 @@ The images are the crops themselves, or wider crops, since a restorer's window i
 """
 
 
-def sift_at(crops: Crops, points_unit: Shapes, patch: float = PATCH) -> Features:
+def sift_at(crops: Crops, points_unit: Shapes) -> Features:
     """Return the descriptor of every landmark, each of length about one.
 
     Args:
         crops: The crops.
         points_unit: The landmarks; those outside the crop are moved to its edge.
-        patch: Side of the patch of a descriptor, in crop sides.
     """
     size = crops.shape[1]
     # OpenCV's descriptor has 4x4 cells of 1.5 keypoint sizes a side.
-    diameter = patch * size / 6
+    diameter = PATCH * size / 6
     points_px = np.clip((points_unit.astype(np.float64) + 1) * size / 2 - 0.5, 0, size - 1)
     features = np.empty((*points_unit.shape[:2], DESCRIPTOR), np.float32)
     for face, (crop, points) in enumerate(zip(crops, points_px, strict=True)):
@@ -68,7 +67,6 @@ def cascade(
     start: Shapes,
     stages: Sequence[Stage],
     restore: Restore | Sequence[Restore] | None = None,
-    patch: float = PATCH,
 ) -> NDArray[np.float32]:
     """Return the start and the shape after each stage, (T + 1, N, L, 2).
 
@@ -78,7 +76,6 @@ def cascade(
         stages: The stages.
         restore: Runs before every stage on the original crops with the latest shapes; None for no restoration. One for
             all stages, or one for each, where the last one also serves the stages after it.
-        patch: Side of the patch of a descriptor, in crop sides.
 
     Source: GAN-IA, section 3.4.
     """
@@ -86,5 +83,5 @@ def cascade(
     restores = (restore,) if callable(restore) else tuple(restore or ())
     for number, stage in enumerate(stages):
         seen = restores[min(number, len(restores) - 1)](crops, shapes[-1]) if restores else crops
-        shapes.append(shapes[-1] + stage(sift_at(seen, shapes[-1], patch)))
+        shapes.append(shapes[-1] + stage(sift_at(seen, shapes[-1])))
     return np.stack(shapes)

@@ -1,19 +1,16 @@
 """Export DRN or SDM: an ONNX file for each stage; `unveil.baselines.coupled` runs OpenCV's SIFT between them."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
 from unveil.baselines.drn import Drn
-from unveil.baselines.exported_cascade import CascadeConfig, load_cascade
+from unveil.baselines.exported_cascade import KIND, load_cascade
 from unveil.baselines.shape_indexed import DESCRIPTOR
 from unveil.export.onnx_export import OPSET, ExportResult, trace_onnx
-from unveil.export.onnx_files import METADATA_KEY, store_as_float16, strip_debug_info
-from unveil.io.files import atomic_write
+from unveil.export.onnx_files import file_bytes, write_model
 from unveil.models.checkpoints import weights_bytes
 from unveil.models.network import NetworkSpec
 
@@ -43,32 +40,22 @@ def export_cascade(
     example = torch.rand(2, network.mean_shape.shape[0], DESCRIPTOR, generator=torch.Generator().manual_seed(0))
     files = {"model.safetensors": weights_bytes(network, spec, half=True)}
     for number, stage in enumerate(network.stages, start=1):
-        model = trace_onnx(stage, example, "features", ["offsets"], opset)
-        store_as_float16(model)
-        strip_debug_info(model)
-        model.producer_name = "unveil"
         metadata = {**json.loads(spec.to_json()), "licence": licence, "stage": number}
-        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
-        files[f"stage-{number}.onnx"] = model.SerializeToString()
-    config = CascadeConfig(
-        format=1,
-        kind="cascade",
-        name=name,
-        scheme=spec.scheme,
-        input_size=spec.input_size,
-        margin=spec.margin,
-        mean_shape=tuple((float(x), float(y)) for x, y in network.mean_shape.tolist()),
-        stages=len(network.stages),
-        sha256={file: hashlib.sha256(content).hexdigest() for file, content in files.items()},
-    )
-    files["config.json"] = (config.model_dump_json(indent=2) + "\n").encode()
-    out.mkdir(parents=True, exist_ok=True)
-    for file, content in files.items():
-        with atomic_write(out / file) as temporary:
-            temporary.write_bytes(content)
+        model = trace_onnx(stage, example, "features", ["offsets"], opset)
+        files[f"stage-{number}.onnx"] = file_bytes(model, json.dumps(metadata))
+    config = {
+        "kind": KIND,
+        "name": name,
+        "scheme": spec.scheme,
+        "input_size": spec.input_size,
+        "margin": spec.margin,
+        "mean_shape": network.mean_shape.tolist(),
+        "stages": len(network.stages),
+    }
+    size = write_model(out, files, config)
     stages = zip(load_cascade(out).stages, network.as_stages(), strict=True)
     features = example.numpy()
     difference = max(float(np.abs(exported(features) - own(features)).max()) for exported, own in stages)
     if not difference < TOLERANCE:
         raise ValueError(f"{out}: ONNX and torch differ by {difference:.4f} in offsets; train for longer")
-    return ExportResult(out, sum(map(len, files.values())), {"offsets": difference}, difference * spec.input_size / 2)
+    return ExportResult(out, size, {"offsets": difference}, difference * spec.input_size / 2)

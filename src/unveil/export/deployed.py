@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unveil.baselines.pfld import Pfld
-from unveil.baselines.rcpr import Rcpr
 from unveil.inference.onnx_model import DETECTOR_OUTPUTS, OUTPUTS, RESTORER_OUTPUTS
 from unveil.models.detector import FaceDetectorNetwork
 from unveil.models.generator import Generator, GeneratorOutput
@@ -16,79 +15,32 @@ class DeployedLandmarks(nn.Module):
     """A landmark network with calibrated outputs, as the ONNX file contains it.
 
     Args:
-        network: A network that predicts visibility and uncertainty.
-    """
-
-    def __init__(self, network: LandmarkNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, images: Float[Tensor, "B 3 S S"]
-    ) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-        """Predict landmarks.
-
-        Args:
-            images: RGB crops in [0, 1].
-
-        Returns:
-            Landmarks in crop units, probability of visibility, expected error in crop units.
-        """
-        prediction: Prediction = self.network(images)
-        assert prediction.visibility_logit is not None
-        assert prediction.log_scale is not None
-        gain, offset, scale = self.network.calibration
-        visibility = torch.sigmoid(prediction.visibility_logit * gain + offset)
-        return prediction.points_unit, visibility, torch.exp(prediction.log_scale) * scale
-
-
-class DeployedPoints(nn.Module):
-    """A network that predicts landmarks alone, as the ONNX file contains it: PFLD without its auxiliary pose network.
-
-    Args:
-        network: The trained network.
+        network: The trained network; of PFLD, without its auxiliary pose network.
     """
 
     def __init__(self, network: Pfld | LandmarkNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B L 2"]]:
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B L *two"], ...]:
         """Predict landmarks.
 
         Args:
             images: RGB crops in [0, 1].
 
         Returns:
-            Landmarks in crop units.
+            Landmarks in crop units (B, L, 2); as far as the network predicts them, probability of visibility (B, L)
+            and expected error in crop units (B, L).
         """
-        return (self.network.landmarks(images),)
-
-
-class DeployedVisibility(nn.Module):
-    """A network that predicts landmarks and visibility without uncertainty, as the ONNX file contains it.
-
-    Args:
-        network: The trained network.
-    """
-
-    def __init__(self, network: Rcpr) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L"]]:
-        """Predict landmarks.
-
-        Args:
-            images: RGB crops in [0, 1].
-
-        Returns:
-            Landmarks in crop units, probability of visibility.
-        """
+        if isinstance(self.network, Pfld) or self.network.outputs == 1:
+            return (self.network.landmarks(images),)
         prediction: Prediction = self.network(images)
         assert prediction.visibility_logit is not None
-        gain, offset, _ = self.network.calibration
-        return prediction.points_unit, torch.sigmoid(prediction.visibility_logit * gain + offset)
+        gain, offset, scale = self.network.calibration
+        visibility = torch.sigmoid(prediction.visibility_logit * gain + offset)
+        if prediction.log_scale is None:
+            return prediction.points_unit, visibility
+        return prediction.points_unit, visibility, torch.exp(prediction.log_scale) * scale
 
 
 class DeployedRestorer(nn.Module):
@@ -132,7 +84,7 @@ class DeployedDetector(nn.Module):
         """Predict all cells.
 
         Args:
-            images: RGB images in [0, 1]; H and W are multiples of 32.
+            images: RGB images in [-1, 1]; H and W are multiples of 32.
 
         Returns:
             Scores in [0, 1], distances and points as in `unveil.models.detector.DetectorOutput`.
@@ -154,12 +106,8 @@ def deploy(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         return DeployedRestorer(network).eval(), RESTORER_OUTPUTS
     if isinstance(network, FaceDetectorNetwork):
         return DeployedDetector(network).eval(), DETECTOR_OUTPUTS
-    if isinstance(network, Rcpr):
-        return DeployedVisibility(network).eval(), OUTPUTS[:2]
-    if isinstance(network, LandmarkNetwork) and network.has_aux:
-        return DeployedLandmarks(network).eval(), OUTPUTS
     assert isinstance(network, Pfld | LandmarkNetwork)
-    return DeployedPoints(network).eval(), OUTPUTS[:1]
+    return DeployedLandmarks(network).eval(), OUTPUTS[: 1 if isinstance(network, Pfld) else network.outputs]
 
 
 def input_channels(network: nn.Module) -> int:

@@ -2,8 +2,6 @@
 
 import copy
 import hashlib
-import io
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unveil.export.deployed import deploy, input_channels, is_deployable
-from unveil.export.onnx_files import (
-    METADATA_KEY,
-    MIN_FLOAT16_ELEMENTS,
-    add_metadata,
-    store_as_float16,
-    strip_debug_info,
-)
+from unveil.export.onnx_files import MIN_FLOAT16_ELEMENTS, add_metadata, file_bytes, write_model
 from unveil.inference.onnx_model import model_folder, shipped_detectors, shipped_models, shipped_restorers
 from unveil.inference.restorer import in_component_order
 from unveil.inference.torch_restorer import restorer_files
-from unveil.io.files import atomic_write
 from unveil.models.checkpoints import NetworkSpec, load_average, read_weights, weights_bytes
 from unveil.models.conv_norm import fold_norms
 from unveil.models.detector import FaceDetectorNetwork
@@ -63,32 +54,24 @@ class ExportResult:
 
 
 def fold_scales(network: nn.Module) -> nn.Module:
-    """Multiply the scale of every `ScaledConv` into its filters, in place, so that float16 rounds the product.
+    """Return a network whose `ScaledConv` have their scale in their filters, so that float16 rounds the product.
 
     Args:
         network: The network to change.
-
-    Returns:
-        The same network.
     """
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, ScaledConv):
-                module.weight.mul_(module.scale.view(-1, 1, 1, 1))
-                module.scale.fill_(1.0)
+    for module in network.modules():
+        if isinstance(module, ScaledConv):
+            module.fold()
     return network
 
 
 def to_onnx(network: nn.Module, spec: NetworkSpec, opset: int = OPSET) -> bytes:
-    """Convert a network to an ONNX file for any number of faces. Large weights are stored as float16.
+    """Return the ONNX file of a network for any number of faces. Large weights are stored as float16.
 
     Args:
         network: A landmark network or a generator.
         spec: Its specification, which becomes metadata of the file.
         opset: The ONNX operator set.
-
-    Returns:
-        The bytes of the file.
 
     Raises:
         ValueError: The operator set lacks an operator, or the installed onnx does not support it.
@@ -100,14 +83,7 @@ def to_onnx(network: nn.Module, spec: NetworkSpec, opset: int = OPSET) -> bytes:
     module, outputs = deploy(network)
     example = torch.zeros(2, input_channels(network), size, size)
     model = trace_onnx(module, example, "images", outputs, opset, any_size=isinstance(network, FaceDetectorNetwork))
-    store_as_float16(model)
-    strip_debug_info(model)
-    model.producer_name = "unveil"
-    onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
-    onnx.checker.check_model(model)
-    buffer = io.BytesIO()
-    onnx.save(model, buffer)
-    return buffer.getvalue()
+    return file_bytes(model, spec.to_json())
 
 
 def trace_onnx(
@@ -119,7 +95,7 @@ def trace_onnx(
     *,
     any_size: bool = False,
 ) -> Any:
-    """Trace a module with one input into an ONNX model whose axis 0 has any length.
+    """Return a module with one input as an ONNX model whose axis 0 has any length.
 
     Args:
         module: The module, in evaluation mode.
@@ -128,9 +104,6 @@ def trace_onnx(
         outputs: The names of the outputs in the file.
         opset: The ONNX operator set.
         any_size: Whether height and width may be any multiples of 32.
-
-    Returns:
-        The `onnx.ModelProto`.
     """
     dynamic: dict[int, Any] = {0: torch.export.Dim("faces", min=1, max=4096)}
     if any_size:
@@ -178,7 +151,7 @@ def float16_weights(network: nn.Module) -> nn.Module:
 
 
 def onnx_difference(network: nn.Module, content: bytes, size: int, faces: int = 3) -> dict[str, float]:
-    """Measure how much the ONNX file differs from torch on smooth random images.
+    """Return the largest difference of the ONNX file from torch for each output, on smooth random images.
 
     White noise is unsuitable: a shift of a thousandth of a pixel changes the sample, and the steps amplify it.
 
@@ -187,9 +160,6 @@ def onnx_difference(network: nn.Module, content: bytes, size: int, faces: int = 
         content: The bytes of the ONNX file.
         size: The side of the crop in pixels.
         faces: The number of images.
-
-    Returns:
-        The largest absolute difference for each output.
     """
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(faces, input_channels(network), size // 16, size // 16, generator=generator)
@@ -206,13 +176,10 @@ def onnx_difference(network: nn.Module, content: bytes, size: int, faces: int = 
 
 
 def weights_path(model: Path) -> Path:
-    """Find the safetensors file of a model.
+    """Return the path of a model's safetensors file.
 
     Args:
         model: A safetensors file of a run, the name of a shipped model, or a model folder.
-
-    Returns:
-        The path of the file.
 
     Raises:
         ValueError: No model has this name.
@@ -273,14 +240,7 @@ def export_model(
     files["model.onnx"] = add_metadata(files["model.onnx"], metadata)
     if postprocess is not None:
         files["model.onnx"] = postprocess(files["model.onnx"])
-    sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
-    config = {"format": 1, **_config_fields(network, spec, name), "sha256": sha256}
-    out.mkdir(parents=True, exist_ok=True)
-    files["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
-    for file, content in files.items():
-        with atomic_write(out / file) as temporary:
-            temporary.write_bytes(content)
-    return ExportResult(out, sum(map(len, files.values())), difference, difference_px)
+    return ExportResult(out, write_model(out, files, _config_fields(network, spec, name)), difference, difference_px)
 
 
 def export_components(

@@ -5,26 +5,27 @@ The metadata of a file that `unveil export` wrote have one key, `unveil`, with J
 `difference`, `difference_px` and `quantization` from the export. The deployment guide describes each.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from unveil.io.files import atomic_write
+
 METADATA_KEY = "unveil"
 MIN_FLOAT16_ELEMENTS = 256  # smaller initializers stay in float32
 
 
 def read_metadata(content: bytes) -> dict[str, Any]:
-    """Read the metadata of an ONNX file.
+    """Return the metadata of an ONNX file under the key `unveil`.
 
     Args:
         content: The bytes of the file.
-
-    Returns:
-        The metadata under the key `unveil`.
 
     Raises:
         ValueError: The file has no such metadata.
@@ -37,14 +38,11 @@ def read_metadata(content: bytes) -> dict[str, Any]:
 
 
 def add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """Add entries to the metadata of an ONNX file; an existing entry of the same name is replaced.
+    """Return an ONNX file with more entries in its metadata; an existing entry of the same name is replaced.
 
     Args:
         content: The bytes of a file that has metadata of unveil.
         metadata: The entries, which JSON can represent. NaN is not allowed.
-
-    Returns:
-        The bytes of the changed file.
     """
     model = onnx.load_from_string(content)
     text = json.dumps({**read_metadata(content), **metadata}, allow_nan=False)
@@ -74,6 +72,46 @@ def store_as_float16(model: onnx.ModelProto) -> None:
     cast_names = {cast.output[0] for cast in casts}
     for value in [value for value in graph.value_info if value.name in cast_names]:
         graph.value_info.remove(value)
+
+
+def file_bytes(model: onnx.ModelProto, metadata: str) -> bytes:
+    """Return the file of a traced model: large weights as float16, no debug information.
+
+    Args:
+        model: The model, changed in place.
+        metadata: The metadata under the key `unveil`, as JSON.
+
+    Raises:
+        onnx.checker.ValidationError: The model is not valid.
+    """
+    store_as_float16(model)
+    strip_debug_info(model)
+    model.producer_name = "unveil"
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata})
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def write_model(out: Path, files: Mapping[str, bytes], config: Mapping[str, Any]) -> int:
+    """Write a model folder: its files and `config.json`.
+
+    Args:
+        out: The folder.
+        files: The content of each file.
+        config: Fields of `config.json` beside `format` and the files' SHA-256.
+
+    Returns:
+        The size of all files in bytes.
+    """
+    sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    text = json.dumps({"format": 1, **config, "sha256": sha256}, indent=2) + "\n"
+    out.mkdir(parents=True, exist_ok=True)
+    everything = {**files, "config.json": text.encode()}
+    for file, content in everything.items():
+        with atomic_write(out / file) as temporary:
+            temporary.write_bytes(content)
+    return sum(map(len, everything.values()))
 
 
 def strip_debug_info(model: onnx.ModelProto) -> None:

@@ -80,15 +80,12 @@ class QuantizationCost:
 
 
 def quantize(content: bytes, method: Method, calibration: Crops | None = None) -> bytes:
-    """Quantize a landmark model.
+    """Return the bytes of a quantized landmark model.
 
     Args:
         content: The bytes of an ONNX file that `unveil export` wrote.
         method: `int8` quantizes matrix products, `int8-static` convolutions too.
         calibration: Faces on which `int8-static` measures ranges; synthetic faces if None.
-
-    Returns:
-        The bytes of the quantized file.
 
     Raises:
         ValueError: The file is not a landmark model.
@@ -156,47 +153,37 @@ def calibration_split(faces: Faces, holdout: bool) -> Split:
     return split
 
 
-def synthetic_crops(size: int, margin: float, count: int = CALIBRATION_FACES) -> Crops:
-    """Draw synthetic faces and crop them.
+def synthetic_crops(size: int, margin: float) -> Crops:
+    """Return crops of synthetic faces.
 
     Args:
         size: The side of the crop in pixels.
         margin: The side of the crop in diagonals of the tight landmark box.
-        count: The number of faces.
-
-    Returns:
-        The crops.
     """
-    faces = [drawn_face(np.random.default_rng((0, index)), size) for index in range(count)]
+    faces = [drawn_face(np.random.default_rng((0, index)), size) for index in range(CALIBRATION_FACES)]
     return _stack([_crop(image, points_px, size, margin) for image, points_px in faces])
 
 
 def face_crops(faces: Faces, indices: NDArray[np.int64], size: int, margin: float) -> Crops:
-    """Crop annotated faces by the tight boxes of their ground-truth landmarks.
+    """Return crops of annotated faces by the tight boxes of their ground-truth landmarks.
 
     Args:
         faces: Annotated faces.
         indices: Which of them, (N,).
         size: The side of the crop in pixels.
         margin: The side of the crop in diagonals of the tight landmark box.
-
-    Returns:
-        The crops.
     """
     return _stack([_crop(faces.image(index), faces.points_px[index], size, margin) for index in map(int, indices)])
 
 
 def measure_cost(before: bytes, after: bytes, faces: Faces, indices: NDArray[np.int64]) -> QuantizationCost:
-    """Measure error, time and size of two models on faces, cropped by their ground-truth landmarks.
+    """Return error, time and size of two models on faces, cropped by their ground-truth landmarks.
 
     Args:
         before: The bytes of the float32 file.
         after: The bytes of the quantized file.
         faces: Annotated faces.
         indices: Which of them, (N,).
-
-    Returns:
-        The cost.
 
     Raises:
         ValueError: The models' scheme is not that of the faces.

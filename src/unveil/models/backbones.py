@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from unveil.models.layers import ScaledConv
+from unveil.models.network import LandmarkNetwork, ParamGroup, group_parameters
 
 
 class StageConfig(NamedTuple):
@@ -234,6 +236,23 @@ class PyramidBackbone(nn.Module):
         maps = self.trunk(images)
         fine, coarse = self.pyramid([maps[stage] for stage in self.stages])
         return fine, coarse
+
+
+class BackboneNetwork(LandmarkNetwork):
+    """Base of landmark networks over a `PyramidBackbone`."""
+
+    backbone: PyramidBackbone
+    memory_modules: tuple[str, ...] = ()
+    """Submodules that read all landmarks at once."""
+
+    @override
+    def load_imagenet(self) -> None:
+        self.backbone.trunk.load_imagenet()
+
+    @override
+    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
+        wide = [(self.get_submodule(name), memory_lr_scale) for name in self.memory_modules]
+        return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale), *wide])
 
 
 def memory_init(channels: int, memory_dim: int) -> nn.Module:

@@ -93,13 +93,10 @@ class NormedDeconv(nn.Module):
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
-    """Multiply every batch norm into the convolution before it, in place, for export.
+    """Return a network whose batch norms are multiplied into the convolutions before them, in place, for export.
 
     Args:
         network: The network to change, in evaluation mode.
-
-    Returns:
-        The same network.
 
     Raises:
         ValueError: The network is in training mode, where the statistics are not final.

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from unveil.models.attention import SelfAttention, identity
+from unveil.models.layers import SelfAttention, identity
 from unveil.models.network import Network
 
 CHANNELS = (64, 128, 256, 512, 512, 512)

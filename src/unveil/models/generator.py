@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from unveil.models.attention import SelfAttention
 from unveil.models.conv_norm import NormedConv, NormedDeconv
+from unveil.models.layers import SelfAttention, zeroed
 from unveil.models.network import Network, NetworkConfig, NetworkSpec
 from unveil.schemes.hierarchy import Part
 from unveil.schemes.ibug68 import COMPONENT_MARGIN, COMPONENTS
@@ -136,30 +136,17 @@ class GeneratorConfig(RestorerNetworkConfig):
         )
 
 
+_LIGHT = GeneratorConfig(
+    input_size=128, widths=(16, 48, 96, 192), dilations=(2, 4, 8), head_channels=16, position_size=16, guided=True
+)
 GENERATORS: Mapping[str, GeneratorConfig] = MappingProxyType(
     {
         # The paper's, for 256 px (or 128).
         "gan-ia": GeneratorConfig(),
         # For 128 px: one more scale, so that the bottleneck has a side of 16, where wide layers are cheap.
-        "gan-ia-light": GeneratorConfig(
-            input_size=128,
-            widths=(16, 48, 96, 192),
-            dilations=(2, 4, 8),
-            head_channels=16,
-            position_size=16,
-            guided=True,
-        ),
+        "gan-ia-light": _LIGHT,
         # For 192 px, about the resolution of the training photographs: the light one at 96 px, then a second stage.
-        "gan-ia-refined": GeneratorConfig(
-            input_size=192,
-            widths=(16, 48, 96, 192),
-            dilations=(2, 4, 8),
-            head_channels=16,
-            position_size=16,
-            guided=True,
-            mirror=True,
-            refine_channels=48,
-        ),
+        "gan-ia-refined": _LIGHT.model_copy(update={"input_size": 192, "mirror": True, "refine_channels": 48}),
     }
 )
 """Named sizes."""
@@ -236,10 +223,7 @@ class _MirrorFusion(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv.weight)
-        assert self.conv.bias is not None
-        nn.init.zeros_(self.conv.bias)
+        self.conv = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         mixed: Tensor = x + self.conv(x.flip(-1))
@@ -269,10 +253,7 @@ class _Refiner(nn.Module):
         super().__init__()
         self.stem = NormedConv(4 * image_channels + feature_channels + 4, channels, 3)
         self.blocks = nn.Sequential(*(_ResidualBlock(channels, 2**index) for index in range(blocks)))
-        self.head = nn.Conv2d(channels, 16, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        assert self.head.bias is not None
-        nn.init.zeros_(self.head.bias)
+        self.head = zeroed(nn.Conv2d(channels, 16, 3, padding=1))
 
     def forward(
         self,

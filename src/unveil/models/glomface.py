@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unveil.models.backbones import PyramidBackbone, memory_init
+from unveil.models.backbones import BackboneNetwork, PyramidBackbone, memory_init
 from unveil.models.heads import INITIAL_LOG_SCALE, LandmarkHead, LocalShapeHead, VisibilityHead
 from unveil.models.network import LandmarkNetwork, NetworkConfig, ParamGroup, Prediction, group_parameters
 from unveil.models.part_whole import PartWholeEncoder, attention_mixers, non_local_mixers, second_pass
@@ -80,7 +80,7 @@ class GlomFace(LandmarkNetwork):
     def __init__(self, scheme: Scheme, config: GlomFaceConfig) -> None:
         super().__init__(scheme)
         hierarchy = scheme.hierarchy
-        self.has_aux = config.aux_heads
+        self.outputs = 3 if config.aux_heads else 1
         part_dims = _dims_below_whole(scheme, hierarchy, config.part_dims, "part_dims")
         mlp_dims = _dims_below_whole(scheme, hierarchy, config.mlp_dims, "mlp_dims")
         self.config = config
@@ -133,23 +133,58 @@ class GlomFace(LandmarkNetwork):
         return group_parameters(self, [(module, memory_lr_scale) for module in wide])
 
 
-class GlomFaceLightConfig(NetworkConfig):
-    """Sizes of the light GlomFace, and switches that remove parts of it for ablations."""
+class SharedMapConfig(NetworkConfig):
+    """Sizes of a `SharedMapNetwork`."""
 
-    network: Literal["glomface-light"] = "glomface-light"
     input_size: int = 160
     dim: int = 128
     """Features of a landmark's token."""
     memory_dim: int = 256
     """Features of the memory of the whole face."""
-    part_dims: tuple[int, ...] = (128, 96, 64)
-    """Features of a part, from the level below the whole down; a scheme with fewer levels uses the last of them."""
     patch_spacings_unit: tuple[float, ...] = (0.10, 0.07, 0.045)
     """Spacing of the sampling grid in each step; their number is the number of steps."""
     channels: int = 64
     """Channels of the feature map."""
     width_mult: float = 1.0
     """Factor of the backbone's channels; ImageNet weights fit 1.0 only."""
+
+
+class SharedMapNetwork(BackboneNetwork):
+    """Base of networks whose steps read one feature map and update a memory of the whole face.
+
+    Args:
+        scheme: The landmark scheme.
+        config: The sizes.
+        refined: Hidden channels of a refined pyramid; None for the plain pyramid.
+    """
+
+    memory_modules = ("memory_init", "memory")
+    memory: GRUMemory
+
+    def __init__(self, scheme: Scheme, config: SharedMapConfig, refined: int | None = None) -> None:
+        super().__init__(scheme)
+        self.backbone = PyramidBackbone(config.channels, config.width_mult, refined)
+        self.memory_init = memory_init(config.channels, config.memory_dim)
+        self.patches = FeaturePatches(scheme.points, config.channels, config.dim, config.patch_spacings_unit)
+
+    def start(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B C H4 W4"], Float[Tensor, "B M"], Float[Tensor, "B L 2"]]:
+        """Return the feature map, and the memory and the shape before the first step.
+
+        Args:
+            images: RGB in [0, 1]; H and W are multiples of 16.
+        """
+        features, coarse = self.backbone(images)  # (B, C, H/4, W/4), (B, C, H/16, W/16)
+        return features, self.memory_init(coarse), self.mean_shape.expand(images.shape[0], -1, -1)
+
+
+class GlomFaceLightConfig(SharedMapConfig):
+    """Sizes of the light GlomFace, and switches that remove parts of it for ablations."""
+
+    network: Literal["glomface-light"] = "glomface-light"
+    part_dims: tuple[int, ...] = (128, 96, 64)
+    """Features of a part, from the level below the whole down; a scheme with fewer levels uses the last of them."""
     levels: Annotated[int, Field(ge=2)] | None = None
     """Use this many levels of the hierarchy, from the whole down, with the landmarks as the last."""
     phm: bool = True
@@ -177,7 +212,7 @@ class GlomFaceLightConfig(NetworkConfig):
         return GlomFaceLight(scheme, self)
 
 
-class GlomFaceLight(LandmarkNetwork):
+class GlomFaceLight(SharedMapNetwork):
     """The hierarchy over one shared feature map: the paper's future work, a face in under a GFLOP.
 
     Args:
@@ -194,25 +229,20 @@ class GlomFaceLight(LandmarkNetwork):
     """
 
     def __init__(self, scheme: Scheme, config: GlomFaceLightConfig) -> None:
-        super().__init__(scheme)
+        super().__init__(scheme, config, config.refined)
         levels = config.levels
         hierarchy = scheme.hierarchy if levels is None else Hierarchy(scheme.hierarchy.levels[1 - levels :])
         decoded = hierarchy if config.whm else Hierarchy(hierarchy.levels[-1:])
         part_dims = _dims_below_whole(scheme, decoded, config.part_dims, "part_dims")
         self.config = config
-        self.backbone = PyramidBackbone(config.channels, config.width_mult, config.refined)
-        self.memory_init = memory_init(config.channels, config.memory_dim)
-        self.patches = FeaturePatches(scheme.points, config.channels, config.dim, config.patch_spacings_unit)
         self.encoder = PartWholeEncoder(attention_mixers(hierarchy, config.dim)) if config.phm else nn.Identity()
         self.second_pass = second_pass(hierarchy, config.dim) if config.passes == 2 else nn.Identity()
         self.memory = GRUMemory(scheme.points, config.dim, 16, config.memory_dim)
         self.decoder = WholePartDecoder(decoded, config.memory_dim, part_dims)
-        smallest = self.decoder.smallest_dim
+        smallest, hidden = self.decoder.smallest_dim, config.visibility_dim
         self.head = LandmarkHead(decoded, config.dim, smallest, read_tokens=config.token_head, ellipse=config.ellipse)
         self.visibility_head = (
-            None
-            if config.visibility_dim is None
-            else VisibilityHead(decoded, config.dim, self.decoder.smallest_dim, config.channels, config.visibility_dim)
+            None if hidden is None else VisibilityHead(decoded, config.dim, smallest, config.channels, hidden)
         )
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
@@ -224,9 +254,7 @@ class GlomFaceLight(LandmarkNetwork):
         Returns:
             The prediction of all T steps.
         """
-        features, coarse = self.backbone(images)  # (B, C, H/4, W/4), (B, C, H/16, W/16)
-        memory = self.memory_init(coarse)  # (B, W)
-        points = self.mean_shape.expand(images.shape[0], -1, -1)  # (B, L, 2)
+        features, memory, points = self.start(images)  # (B, C, H/4, W/4), (B, W), (B, L, 2)
         shapes, ellipses = [], []
         for step in range(len(self.config.patch_spacings_unit)):
             patches = self.patches(features, points.detach(), step)  # (B, L, D)
@@ -251,15 +279,6 @@ class GlomFaceLight(LandmarkNetwork):
     @override
     def visibility_module(self) -> str:
         return super().visibility_module() if self.visibility_head is None else "visibility_head"
-
-    @override
-    def load_imagenet(self) -> None:
-        self.backbone.trunk.load_imagenet()
-
-    @override
-    def param_groups(self, *, backbone_lr_scale: float = 1.0, memory_lr_scale: float = 1.0) -> list[ParamGroup]:
-        wide = [(module, memory_lr_scale) for module in (self.memory_init, self.memory)]
-        return group_parameters(self, [(self.backbone.trunk, backbone_lr_scale), *wide])
 
 
 def _next_shape(

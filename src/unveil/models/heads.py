@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.models.layers import PartLinear, mlp
+from unveil.models.layers import PartLinear, mlp, zeroed
 from unveil.models.patches import sample_patches, square_grid
 from unveil.models.whole_part import Relations
 from unveil.schemes.hierarchy import Hierarchy
@@ -13,6 +13,8 @@ OFFSET_SCALE_UNIT = 0.1  # landmark offset, in unit coordinates, per unit of a l
 # Natural logarithm of a fresh network's expected distance: about the error of the mean shape. From a value far off, all
 # landmarks push their shared layers in one direction, which saturates the memory of the whole face for good.
 INITIAL_LOG_SCALE = -1.5
+GRID_SIDE, GRID_SPACING_UNIT = 5, 0.06  # samples of the visibility head around a landmark
+DROPOUT = 0.3  # share of its inputs and hidden features that training drops
 
 
 class LandmarkHead(nn.Module):
@@ -35,17 +37,14 @@ class LandmarkHead(nn.Module):
         super().__init__()
         self.ellipse = mlp(dim + part_dim, dim, 3) if ellipse else None
         if self.ellipse is not None:
-            for parameter in self.ellipse[-1].parameters():
-                nn.init.zeros_(parameter)
+            zeroed(self.ellipse[-1])
         self.register_buffer("part_indices", torch.tensor(hierarchy.levels[0].part_indices()), persistent=False)
         self.read_tokens = read_tokens
         count = len(self.part_indices)
         # Without tokens the landmarks of a part have the same input, so each landmark has an output layer of its own.
         self.mlp = mlp(dim + part_dim, dim, 4) if read_tokens else mlp(part_dim, dim)
         self.output = None if read_tokens else PartLinear(count, dim, 4)
-        last = self.mlp[-1] if self.output is None else self.output
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)  # the first prediction is the mean shape
+        zeroed(self.mlp[-1] if self.output is None else self.output)  # the first prediction is the mean shape
 
     def forward(
         self, tokens: Float[Tensor, "B L D"], parts: Float[Tensor, "P B Q"]
@@ -97,9 +96,6 @@ class VisibilityHead(nn.Module):
         part_dim: Features of a smallest part.
         channels: Channels of the feature map.
         dim: Hidden features.
-        count: Samples along a side of the grid.
-        spacing_unit: Distance between two samples, in unit coordinates.
-        dropout: Share of the inputs and hidden features that training drops.
     """
 
     part_indices: Tensor
@@ -112,17 +108,13 @@ class VisibilityHead(nn.Module):
         part_dim: int,
         channels: int,
         dim: int,
-        *,
-        count: int = 5,
-        spacing_unit: float = 0.06,
-        dropout: float = 0.3,
     ) -> None:
         super().__init__()
         self.register_buffer("part_indices", torch.tensor(hierarchy.levels[0].part_indices()), persistent=False)
-        self.register_buffer("grid", square_grid(count, spacing_unit), persistent=False)
-        inputs, landmarks = token_dim + part_dim + count * count * channels, len(self.part_indices)
+        self.register_buffer("grid", square_grid(GRID_SIDE, GRID_SPACING_UNIT), persistent=False)
+        inputs, landmarks = token_dim + part_dim + GRID_SIDE**2 * channels, len(self.part_indices)
         self.norm = nn.BatchNorm1d(inputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(DROPOUT)
         self.fc1 = nn.Linear(inputs, dim)
         self.landmark_embed = nn.Parameter(torch.zeros(landmarks, dim))
         self.fc2 = nn.Linear(dim, dim)
@@ -172,9 +164,8 @@ class LocalShapeHead(nn.Module):
         parts, self.max_part_size = len(smallest.parts), smallest.max_part_size
         self.register_buffer("slots", torch.tensor(smallest.padded_slots()), persistent=False)
         self.relations = Relations(hierarchy, 0, range(parts))
-        self.fc = PartLinear(parts, self.relations.slots * part_dim + parent_dim, 2 * self.max_part_size)
-        nn.init.zeros_(self.fc.weight)  # the first prediction is the mean shape
-        nn.init.zeros_(self.fc.bias)
+        inputs = self.relations.slots * part_dim + parent_dim
+        self.fc = zeroed(PartLinear(parts, inputs, 2 * self.max_part_size))  # the first prediction is the mean shape
 
     def forward(self, parts: Float[Tensor, "P B Q"], parents: Float[Tensor, "O B R"]) -> Float[Tensor, "B L 2"]:
         """Return offsets in unit coordinates.

@@ -1,7 +1,9 @@
-"""Small layers that several networks share. B faces, C channels, H and W pixels, P parts."""
+"""Small layers that several networks share. B faces, C channels, H and W pixels, N = H·W, P parts."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -68,6 +70,20 @@ class ScaledConv(nn.Module):
         return F.relu_(y) if self.relu else y
 
 
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """Return a layer with all parameters set to zero, so that what it adds is nothing at first.
+
+    Args:
+        layer: The layer, changed in place.
+    """
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
 def mlp(*widths: int) -> nn.Sequential:
     """Return linear layers with a ReLU between two layers.
 
@@ -124,3 +140,49 @@ class Norm(nn.BatchNorm2d):
     @override
     def train(self, mode: bool = True) -> "Norm":
         return super().train(mode and not self.frozen)
+
+
+LayerWrapper: TypeAlias = Callable[[nn.Module], nn.Module]
+"""A function applied to each layer when it is built: the identity, or spectral normalisation."""
+
+
+def identity(layer: nn.Module) -> nn.Module:
+    """Return the layer unchanged: the `LayerWrapper` of a network without spectral normalisation.
+
+    Args:
+        layer: Any layer.
+    """
+    return layer
+
+
+class SelfAttention(nn.Module):
+    """Compute y = gamma·o + x, where o_j is the mean of h(x_i) weighted by softmax_i(f(x_i)·g(x_j)).
+
+    gamma starts at 0, so a new block returns its input.
+
+    Args:
+        channels: Channels of the map, C. f and g project to C / 8.
+        wrap: Applied to each of the three 1x1 convolutions.
+
+    Source: Zhang et al. 2019; GAN-IA, equation 2 and figure 4.
+    """
+
+    def __init__(self, channels: int, wrap: LayerWrapper = identity) -> None:
+        super().__init__()
+        narrow = max(1, channels // 8)
+        self.f = wrap(nn.Conv2d(channels, narrow, 1))
+        self.g = wrap(nn.Conv2d(channels, narrow, 1))
+        self.h = wrap(nn.Conv2d(channels, channels, 1))
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Return gamma·o + x.
+
+        Args:
+            x: The map.
+        """
+        f, g, h = (layer(x).flatten(2) for layer in (self.f, self.g, self.h))  # (B, C/8, N) twice, (B, C, N)
+        weights = torch.softmax(g.transpose(1, 2) @ f, dim=-1)  # (B, N, N): row j holds the weights of position j
+        o = (h @ weights.transpose(1, 2)).reshape(x.shape)
+        y: Tensor = self.gamma * o + x
+        return y

@@ -184,8 +184,8 @@ class LandmarkNetwork(Network):
 
     mean_shape: Tensor
     calibration: Tensor
-    has_aux: bool = True
-    """Whether it predicts visibility and uncertainty."""
+    outputs: int = 3
+    """1 for landmarks alone, 2 with visibility, 3 with visibility and uncertainty."""
 
     def __init__(self, scheme: Scheme) -> None:
         super().__init__()

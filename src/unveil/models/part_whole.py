@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unveil.models.layers import PartLinear, mlp
+from unveil.models.layers import PartLinear, mlp, zeroed
 from unveil.schemes.hierarchy import Hierarchy, Level, Part
 
 MASKED = -1e4  # added to an attention score; a finite number survives averaging of weights and half precision
@@ -107,8 +107,8 @@ def second_pass(hierarchy: Hierarchy, dim: int) -> nn.Sequential:
     blocks = [PartAttention(level, dim, expansion=4) for level in hierarchy.levels]
     for block in blocks:
         assert block.mlp is not None
-        for parameter in (*block.proj.parameters(), *block.mlp[-1].parameters()):
-            nn.init.zeros_(parameter)
+        zeroed(block.proj)
+        zeroed(block.mlp[-1])
     return nn.Sequential(*blocks)
 
 

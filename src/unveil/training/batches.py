@@ -3,7 +3,6 @@
 import math
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,23 +11,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unveil.data.augment import AugmentConfig, Example, Transform, augment
 from unveil.data.datasets.samples import Faces
-from unveil.data.occlusion import Occluder, OcclusionConfig
+from unveil.data.occlusion import Occluder
 from unveil.data.splits import Split, name_hash
 from unveil.data.tps_warp import ShapeSampler
-from unveil.schemes.scheme import Scheme
 from unveil.training.config import ScheduleConfig
 from unveil.training.task import Batch
-
-
-def unsupported_note(config: OcclusionConfig, scheme: Scheme) -> tuple[str, ...]:
-    """Return one note that names the occluders that faces of a scheme do not allow; none if they allow all.
-
-    Args:
-        config: The occluders.
-        scheme: The landmark scheme.
-    """
-    kinds = ", ".join(sorted(config.unsupported(scheme)))
-    return (f"scheme {scheme.name}: without {kinds}, which are placed by the 68 points of ibug68",) if kinds else ()
 
 
 class TrainingFaces(Dataset[Batch]):
@@ -91,19 +78,6 @@ def as_tensors(example: Example) -> Batch:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """Rank of a process among several that train together.
-
-    Args:
-        process: The rank, counted from 0.
-        processes: Number of processes.
-    """
-
-    process: int = 0
-    processes: int = 1
-
-
 def check_enough_faces(faces: Faces, split: Split, batch: int, views: int = 1) -> None:
     """Check that there is a batch of training faces and a face to validate.
 
@@ -157,7 +131,8 @@ class BatchSampler(Sampler[list[tuple[int, int]]]):
         indices: The faces to draw from.
         schedule: Batch size and seed.
         start: The first step.
-        rank: Which process this is.
+        process: Rank of this process.
+        processes: Number of processes that train together.
         weights: The probability of each face, which sum to 1; None for the same.
         clusters: Cluster of each face; with `per_batch` that many clusters are drawn uniformly for each batch, and each
             of its faces from one of them by weight.
@@ -172,22 +147,23 @@ class BatchSampler(Sampler[list[tuple[int, int]]]):
         indices: NDArray[np.int64],
         schedule: ScheduleConfig,
         start: int,
-        rank: Rank = Rank(),
+        process: int = 0,
+        processes: int = 1,
         weights: NDArray[np.float64] | None = None,
         clusters: NDArray[np.int64] | None = None,
         per_batch: int | None = None,
     ) -> None:
         self.batch, self.seed = schedule.batch, schedule.seed
-        if len(indices) < self.batch * rank.processes:
-            sizes = f"{len(indices)} faces to train for {rank.processes} batches of {self.batch}"
+        if len(indices) < self.batch * processes:
+            sizes = f"{len(indices)} faces to train for {processes} batches of {self.batch}"
             raise ValueError(f"{sizes}; lower --batch or start fewer processes")
-        self.indices, self.start, self.rank = indices, start, rank
+        self.indices, self.start, self.process, self.processes = indices, start, process, processes
         self.weights = np.full(len(indices), 1 / len(indices)) if weights is None else weights
         self.clusters, self.per_batch = clusters, per_batch
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        step, together = self.start, self.batch * self.rank.processes
-        own = slice(self.rank.process * self.batch, (self.rank.process + 1) * self.batch)
+        step, together = self.start, self.batch * self.processes
+        own = slice(self.process * self.batch, (self.process + 1) * self.batch)
         while True:
             rng = np.random.default_rng((self.seed, step, 0))
             if self.clusters is None or self.per_batch is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
+from typing_extensions import override
 
 from unveil.data.augment import AugmentConfig
 from unveil.data.occlusion import OcclusionConfig
@@ -118,6 +119,23 @@ class FaceTrainConfig(TrainConfig):
     """Base of the settings of runs on views of annotated faces."""
 
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def views_per_face(self) -> int:
+        """How often one pass sees each face."""
+        return 1
+
+
+class FixedViewTrainConfig(FaceTrainConfig):
+    """Base of the settings of runs whose views are made once."""
+
+    views: Count
+    """Views of each face, made once before the first stage."""
+
+    @property
+    @override
+    def views_per_face(self) -> int:
+        return self.views
 
 
 class ViewTrainConfig(FaceTrainConfig):

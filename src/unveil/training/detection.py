@@ -32,7 +32,7 @@ from unveil.models.detector import (
     decode,
 )
 from unveil.training.batches import check_more, start_loader
-from unveil.training.config import OpenShare, ScheduleConfig, TrainConfig, Weight
+from unveil.training.config import ScheduleConfig, TrainConfig, Weight
 from unveil.training.task import Batch, Losses, Task
 
 CENTRE_RADIUS, CENTRE_SHARE = 2.0, 0.25  # a cell may predict a face whose centre is this near, in strides or face sizes
@@ -55,8 +55,6 @@ class DetectorTrainConfig(TrainConfig):
     """Folder of images without faces: backgrounds and negatives."""
     groups: Path | None = None
     """Photographs of several people, a file that `unveil prepare detection` wrote."""
-    val_share: OpenShare = 0.05
-    """Share of the faces, chosen by the hash of their names, that only validates."""
     more_weight: tuple[Weight, ...] = ()
     """How often a face of each set of --more is drawn, as a multiple of a face of --data; 1 by default."""
     val_scenes: int = 200

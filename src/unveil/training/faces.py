@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -24,15 +25,13 @@ from unveil.models.checkpoints import NETWORKS, Networks, load_matching
 from unveil.models.network import Network
 from unveil.training.batches import (
     BatchSampler,
-    Rank,
     TrainingFaces,
     check_enough_faces,
     load_batches,
     to_device,
-    unsupported_note,
 )
 from unveil.training.config import FaceTrainConfig, ViewTrainConfig
-from unveil.training.restored_views import restored_views
+from unveil.training.restored_views import RestoredViews
 from unveil.training.task import Batch, Task
 from unveil.training.validation import (
     draw_landmarks,
@@ -81,11 +80,13 @@ class FacesTask(Generic[Config]):
         if more and not self.takes_more:
             raise ValueError(f"--more {more[0].label}: {config.model.network} trains on one set of faces; leave it out")
         self.faces, self.config, self.transform = faces, config, transform
-        self.notes = unsupported_note(config.occlusion, faces.scheme)
+        kinds = ", ".join(sorted(config.occlusion.unsupported(faces.scheme)))
+        note = f"scheme {faces.scheme.name}: without {kinds}, which are placed by the 68 points of ibug68"
+        self.notes: tuple[str, ...] = (note,) if kinds else ()
         self.split = split_by_name(faces.names, config.val_share)
-        check_enough_faces(faces, self.split, config.schedule.batch, self.views_per_face)
+        check_enough_faces(faces, self.split, config.schedule.batch, config.views_per_face)
         training = faces.points_px[self.split.train]
-        count = self.views_per_face * (len(training) + sum(map(len, more)))
+        count = config.views_per_face * (len(training) + sum(map(len, more)))
         schedule = config.schedule.for_faces(count, int(os.environ.get("WORLD_SIZE", "1")))
         occlusion = config.occlusion.for_scheme(faces.scheme)
         self.config = config.model_copy(update={"occlusion": occlusion, "schedule": schedule})
@@ -97,14 +98,12 @@ class FacesTask(Generic[Config]):
         self.model = config.model.build(faces.scheme)
         self.mean_shape = mean_shape(training, faces.scheme)
         self.model.set_mean_shape(torch.from_numpy(self.mean_shape))
-        restorer = getattr(config, "restorer", None)
-        self.restored = restored_views(restorer, config.model.input_size, self.mean_shape, faces.scheme, networks)
+        restorer: Path | None = getattr(config, "restorer", None)
+        size = config.model.input_size
+        self.restored = (
+            None if restorer is None else RestoredViews(restorer, size, self.mean_shape, faces.scheme, networks)
+        )
         self.setup(more)
-
-    @property
-    def views_per_face(self) -> int:
-        """How often the training sees each face in one pass."""
-        return 1
 
     def setup(self, more: Sequence[Faces]) -> None:
         """Complete the construction; by default nothing is left to do.
@@ -195,9 +194,9 @@ class ViewTask(FacesTask[ViewConfig], Task):
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        rank, per_batch = Rank(process, processes), getattr(self.config, "clusters_per_batch", None)
+        per_batch = getattr(self.config, "clusters_per_batch", None)
         order = BatchSampler(
-            self.split.train, self.config.schedule, start, rank, self.weights, self.clusters, per_batch
+            self.split.train, self.config.schedule, start, process, processes, self.weights, self.clusters, per_batch
         )
         return load_batches(self.random_views(), order)
 

@@ -18,7 +18,9 @@ from unveil.training.gan_losses import (
     feature_distance,
     generator_loss,
     gradient_penalty,
-    restoration_loss,
+    mask_loss,
+    reconstruction_loss,
+    structure_loss,
 )
 from unveil.training.restoration import RestorationTask, TrainingPairs
 from unveil.training.task import Batch, Losses, Updater
@@ -39,14 +41,16 @@ class GanTask(RestorationTask[GanTrainConfig]):
 
     Example:
         >>> task = GanTask(read_faces(Path("packs/faces.npz")), GAN_PRESETS["gan-ia-light"])
-        >>> fit(task, Path("runs/gan-ia-light"))
+        >>> result = task.fit(Path("runs/gan-ia-light"))
     """
 
     ema_module = GENERATOR
     partial_updates = True
 
     def __init__(self, faces: Faces, config: GanTrainConfig, more: Sequence[Faces] = ()) -> None:
-        _check_sizes(config)
+        size, patch = config.model.input_size, config.discriminator.patch
+        if patch > size:
+            raise ValueError(f"--patch {patch}: larger than the face of --input-size {size}; give {size} or less")
         super().__init__(faces, config, more)
         settings, network = config.discriminator, cast(Generator, self.network)
         discriminators = Discriminators(
@@ -136,7 +140,8 @@ class GanTask(RestorationTask[GanTrainConfig]):
             assert result.restored is not None
             batch["restored"] = result.output.restored.detach()
             fool = generator_loss(result.restored, settings.adversarial_loss)
-            loss = loss + fool.weighted(settings.global_weight, settings.local_weight)
+            fooling = settings.global_weight * fool.global_loss + settings.local_weight * fool.local_loss
+            loss = loss + fooling
             logged |= {"g_global": fool.global_loss, "g_local": fool.local_loss}
             if result.real is not None:
                 logged["features"] = feature_distance(result.restored.features, result.real.features)
@@ -145,28 +150,17 @@ class GanTask(RestorationTask[GanTrainConfig]):
 
     def _supervised(self, output: GeneratorOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         config, clean, mask = self.config, batch["clean"], batch["mask"]
-        terms = restoration_loss(
-            output,
-            clean,
-            mask,
-            hole_weight=config.hole_weight,
-            mask_weight=config.mask_weight,
-            structure_weight=config.structure_weight,
-            kind=config.pixel_loss,
-        )
-        loss, logged = terms.loss, {"restored": terms.reconstruction, "mask": terms.mask}
+        restored, weight = output.restored, config.hole_weight
+        reconstruction = reconstruction_loss(restored, clean, mask, weight, config.pixel_loss)
+        if config.structure_weight:
+            reconstruction = reconstruction + config.structure_weight * structure_loss(restored, clean, mask, weight)
+        logged = {"restored": reconstruction, "mask": mask_loss(output.mask_logits, mask)}
+        loss = reconstruction + config.mask_weight * logged["mask"]
         if self.perceptual is not None:
-            filled = clean + mask * (output.restored - clean)
+            filled = clean + mask * (restored - clean)
             network = self.perceptual.to(clean.device)
             with torch.no_grad():
                 target = network(clean)
             logged["perceptual"] = feature_distance(network(filled), target)
             loss = loss + config.perceptual_weight * logged["perceptual"]
         return loss, logged
-
-
-def _check_sizes(config: GanTrainConfig) -> None:
-    """Raise ValueError if the local discriminator's patch is larger than the face."""
-    size, patch = config.model.input_size, config.discriminator.patch
-    if patch > size:
-        raise ValueError(f"--patch {patch}: larger than the face of --input-size {size}; give {size} or less")

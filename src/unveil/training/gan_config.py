@@ -11,11 +11,9 @@ from unveil.data.occlusion import OcclusionConfig
 from unveil.data.restoration_pairs import PairAugmentConfig
 from unveil.models.generator import GENERATORS, GeneratorConfig, RestorerNetworkConfig
 from unveil.models.network import FrozenConfig
-from unveil.training.config import Count, ScheduleConfig, TrainConfig
+from unveil.training.config import Count, OpenShare, ScheduleConfig, Share, TrainConfig, Weight
 from unveil.training.gan_losses import AdversarialLossName, PixelLoss
 
-Weight: TypeAlias = Annotated[float, Field(ge=0)]
-Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Steps: TypeAlias = Annotated[int, Field(ge=0)]
 
 
@@ -42,11 +40,11 @@ class RestorationTrainConfig(TrainConfig):
     """One face in ten stays bare, so that a restorer learns to leave those unchanged. Kinds that need pictures do not
     occur without a library."""
     augment: PairAugmentConfig = PairAugmentConfig()
-    more_share: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    more_share: tuple[OpenShare, ...] = ()
     """Share of the drawn faces of each set of --more; empty draws every face equally often."""
-    min_visible: Fraction = 0.0
+    min_visible: Share = 0.0
     """Use only faces with at least this fraction of landmarks that `glomface-light` predicts as visible; 0 uses all."""
-    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.08
+    val_share: OpenShare = 0.08
     """Share of the faces, chosen by the hash of their names, that only validates."""
     val_faces: Count = 60
     """Number of those that a validation uses: the same faces under the same occluders each time."""

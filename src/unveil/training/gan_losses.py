@@ -9,25 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unveil.models.discriminators import DiscriminatorOutput
-from unveil.models.generator import GeneratorOutput
 
 PixelLoss: TypeAlias = Literal["l2", "l1"]
 AdversarialLossName: TypeAlias = Literal["log", "hinge"]
 SCALES = (1, 2, 4)  # pixels that are averaged before neighbours are compared
-
-
-class RestorationLoss(NamedTuple):
-    """The generator's supervised loss and its terms.
-
-    Args:
-        loss: The weighted sum.
-        reconstruction: L_r with the structure term.
-        mask: The loss of the predicted mask.
-    """
-
-    loss: Float[Tensor, ""]
-    reconstruction: Float[Tensor, ""]
-    mask: Float[Tensor, ""]
 
 
 class AdversarialLoss(NamedTuple):
@@ -40,15 +25,6 @@ class AdversarialLoss(NamedTuple):
 
     global_loss: Float[Tensor, ""]
     local_loss: Float[Tensor, ""]
-
-    def weighted(self, global_weight: float, local_weight: float) -> Float[Tensor, ""]:
-        """Return λ1·L_d1 + λ2·L_d2.
-
-        Args:
-            global_weight: λ1.
-            local_weight: λ2.
-        """
-        return global_weight * self.global_loss + local_weight * self.local_loss
 
 
 def reconstruction_loss(
@@ -114,34 +90,6 @@ def mask_loss(logits: Float[Tensor, "B 1 H W"], mask: Float[Tensor, "B 1 H W"]) 
     predicted = torch.sigmoid(logits)
     overlap = (2 * (predicted * mask).sum() + 1) / (predicted.sum() + mask.sum() + 1)
     return F.binary_cross_entropy_with_logits(logits, mask) + 1 - overlap
-
-
-def restoration_loss(
-    output: GeneratorOutput,
-    clean: Float[Tensor, "B 3 H W"],
-    mask: Float[Tensor, "B 1 H W"],
-    *,
-    hole_weight: float,
-    mask_weight: float,
-    structure_weight: float = 0.0,
-    kind: PixelLoss = "l2",
-) -> RestorationLoss:
-    """Return L_r with the structure term, plus the mask's term: the loss of the first phase, part of the third's.
-
-    Args:
-        output: Output of the generator.
-        clean: Ground truth, RGB in [0, 1].
-        mask: 1 where a pixel is occluded, else 0.
-        hole_weight: Weight of an occluded pixel in L_r.
-        mask_weight: Weight of the mask's term.
-        structure_weight: Weight of the structure term.
-        kind: Distance of pixels in L_r.
-    """
-    reconstruction = reconstruction_loss(output.restored, clean, mask, hole_weight, kind)
-    if structure_weight:
-        reconstruction += structure_weight * structure_loss(output.restored, clean, mask, hole_weight)
-    occlusion = mask_loss(output.mask_logits, mask)
-    return RestorationLoss(reconstruction + mask_weight * occlusion, reconstruction, occlusion)
 
 
 def feature_distance(restored: Sequence[Tensor], real: Sequence[Tensor]) -> Float[Tensor, ""]:

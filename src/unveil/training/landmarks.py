@@ -1,5 +1,6 @@
 """Training a landmark network: the data, the losses and the validation that the loop calls."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -18,7 +19,7 @@ from unveil.models.network import LandmarkNetwork, Prediction
 from unveil.training.batches import check_more
 from unveil.training.config import LandmarkTrainConfig
 from unveil.training.faces import ViewTask, with_score
-from unveil.training.losses import landmark_loss, visibility_loss
+from unveil.training.losses import shape_loss, uncertainty_loss, visibility_loss
 from unveil.training.task import Batch, Losses, Updater
 from unveil.training.validation import calibrate_scale, calibrate_visibility, face_lengths
 
@@ -83,25 +84,36 @@ class LandmarkTask(ViewTask[LandmarkTrainConfig]):
         return self.prediction_losses(model(batch["images"]), batch)
 
     def prediction_losses(self, prediction: Prediction, batch: Batch) -> Losses:
-        """Return the losses of a prediction; a subclass adds terms here.
+        """Return the weighted sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths.
+
+        An output that is None adds no term; a subclass adds terms here.
 
         Args:
             prediction: The network's output.
             batch: The prepared batch.
         """
-        config = self.config
-        return landmark_loss(
-            prediction,
-            batch["points_unit"],
-            batch["visible"],
-            size=config.model.input_size,
-            kind=config.shape_loss,
-            lengths_unit=face_lengths(batch["points_unit"], self.faces.scheme, self.normaliser),
-            visibility_weight=config.visibility_weight,
-            uncertainty_weight=config.uncertainty_weight,
-            labelled=batch.get("labelled"),
-            unlabelled_weight=config.unlabelled_weight,
+        config, half, truth = self.config, self.config.model.input_size / 2, batch["points_unit"]
+        lengths = face_lengths(truth, self.faces.scheme, self.normaliser)
+        error = (prediction.points_unit - truth).norm(dim=-1)
+        log_scale, ellipses, log_half = prediction.log_scale, prediction.ellipses, math.log(half)
+        loss = shape_loss(
+            prediction.shapes_unit * half,
+            truth * half,
+            config.shape_loss,
+            lengths * half,
+            None if log_scale is None else log_scale + log_half,
+            None if ellipses is None else ellipses + torch.tensor([log_half, 0.0, log_half], device=error.device),
         )
+        terms = {"shape": loss}
+        if prediction.visibility_logit is not None:
+            terms["visibility"] = visibility_loss(
+                prediction.visibility_logit, batch["visible"], batch.get("labelled"), config.unlabelled_weight
+            )
+            loss = loss + config.visibility_weight * terms["visibility"]
+        if log_scale is not None:
+            terms["uncertainty"] = uncertainty_loss(log_scale, error)
+            loss = loss + config.uncertainty_weight * terms["uncertainty"]
+        return {"loss": loss, **terms, "nme": (error.mean(dim=1) / lengths).mean() * 100}
 
     @override
     def step(self, update: Updater, batch: Batch, step: int) -> Losses:

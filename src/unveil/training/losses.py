@@ -8,25 +8,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from unveil.models.network import Prediction
-
 ShapeLoss: TypeAlias = Literal["l2", "nll", "ellipse", "nme", "wing"]
+WING_WIDTH, WING_CURVATURE = 10.0, 2.0  # pixels
 NLL_WEIGHT = 8.0  # brings the gradient of `nll` near that of `wing`, which the other weights are chosen for
 
 
-def wing(error: Float[Tensor, "..."], width: float = 10.0, curvature: float = 2.0) -> Float[Tensor, "..."]:
-    """Return the Wing loss: logarithmic for small errors, so that they count, and linear for large ones.
+def wing(error: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return the Wing loss: logarithmic for small errors, so that they count, and linear from `WING_WIDTH` on.
 
     Args:
         error: Errors of coordinates, pixels.
-        width: Size of an error where the loss becomes linear, pixels.
-        curvature: Curvature of the logarithmic part, pixels.
 
     Source: Feng et al. 2018.
     """
-    constant = width - width * math.log(1 + width / curvature)
+    constant = WING_WIDTH - WING_WIDTH * math.log(1 + WING_WIDTH / WING_CURVATURE)
     size = error.abs()
-    return torch.where(size < width, width * torch.log1p(size / curvature), size - constant)
+    return torch.where(size < WING_WIDTH, WING_WIDTH * torch.log1p(size / WING_CURVATURE), size - constant)
 
 
 def shape_loss(
@@ -104,52 +101,3 @@ def uncertainty_loss(log_scale: Float[Tensor, "B L"], error: Float[Tensor, "B L"
         error: Distances between prediction and ground truth, in the same unit; they get no gradient.
     """
     return (log_scale + error.detach() * torch.exp(-log_scale)).mean()
-
-
-def landmark_loss(
-    prediction: Prediction,
-    points_unit: Float[Tensor, "B L 2"],
-    visible: Bool[Tensor, "B L"],
-    *,
-    size: int,
-    kind: ShapeLoss,
-    lengths_unit: Float[Tensor, "B"],
-    visibility_weight: float,
-    uncertainty_weight: float,
-    labelled: Bool[Tensor, "B"] | None = None,
-    unlabelled_weight: float = 1.0,
-) -> dict[str, Float[Tensor, ""]]:
-    """Return the weighted sum under `loss`, its terms, and `nme`: the error in percent of the faces' lengths.
-
-    Args:
-        prediction: The network's output; an output that is None adds no term.
-        points_unit: Ground truth in unit coordinates.
-        visible: Ground truth, False where a landmark is occluded.
-        size: The crop's side, pixels.
-        kind: The loss of the shapes.
-        lengths_unit: Normaliser of each face, in unit coordinates.
-        visibility_weight: Weight of the visibility loss.
-        uncertainty_weight: Weight of the uncertainty loss.
-        labelled: See `visibility_loss`.
-        unlabelled_weight: See `visibility_loss`.
-    """
-    half = size / 2
-    error = (prediction.points_unit - points_unit).norm(dim=-1)
-    log_scale = prediction.log_scale
-    log_scale_px = None if log_scale is None else log_scale + math.log(half)
-    ellipses = prediction.ellipses
-    to_px = torch.tensor([math.log(half), 0.0, math.log(half)], device=error.device)
-    ellipses_px = None if ellipses is None else ellipses + to_px
-    terms = {
-        "shape": shape_loss(
-            prediction.shapes_unit * half, points_unit * half, kind, lengths_unit * half, log_scale_px, ellipses_px
-        )
-    }
-    loss = terms["shape"]
-    if prediction.visibility_logit is not None:
-        terms["visibility"] = visibility_loss(prediction.visibility_logit, visible, labelled, unlabelled_weight)
-        loss = loss + visibility_weight * terms["visibility"]
-    if log_scale is not None:
-        terms["uncertainty"] = uncertainty_loss(log_scale, error)
-        loss = loss + uncertainty_weight * terms["uncertainty"]
-    return {"loss": loss, **terms, "nme": (error.mean(dim=1) / lengths_unit).mean() * 100}

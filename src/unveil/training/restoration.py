@@ -31,7 +31,7 @@ from unveil.models.checkpoints import load_matching
 from unveil.models.discriminators import random_corners
 from unveil.models.generator import GeneratorOutput, as_generator_output
 from unveil.schemes.scheme import IBUG68
-from unveil.training.batches import BatchSampler, Rank, check_enough_faces, check_more, load_batches
+from unveil.training.batches import BatchSampler, check_enough_faces, check_more, load_batches
 from unveil.training.gan_config import RestorationTrainConfig
 from unveil.training.gan_losses import reconstruction_loss
 from unveil.training.task import Batch, FitResult, Losses, Task
@@ -186,15 +186,10 @@ class RestorationTask(Task, Generic[Config]):
             self.notes += (load_matching(self.network, config.init_from),)
         self.model: nn.Module = self.network
 
-    def sampled_weights(self) -> NDArray[np.float64]:
-        """Return the probability of each training face."""
-        weights = self.weights[self.split.train]
-        return np.asarray(weights / weights.sum(), np.float64)
-
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        schedule, rank = self.config.schedule, Rank(process, processes)
-        order = BatchSampler(self.split.train, schedule, start, rank, self.sampled_weights())
+        schedule, weights = self.config.schedule, self.weights[self.split.train]
+        order = BatchSampler(self.split.train, schedule, start, process, processes, weights / weights.sum())
         return load_batches(self.pairs(schedule.batch * processes), order)
 
     @override
@@ -206,7 +201,7 @@ class RestorationTask(Task, Generic[Config]):
 
     @override
     def fit(self, out: Path, *, resume: bool = False, console: Console | None = None) -> FitResult:
-        """Print the metrics to beat, then train; see `unveil.training.trainer.fit`."""
+        """Print the metrics to beat, then train; see `Task.fit`."""
         if console is not None:
             for name, metrics in self.baselines().items():
                 shown = "  ".join(f"{metric} {value:.3f}" for metric, value in metrics.items())

@@ -102,10 +102,18 @@ class RestoredViews:
         path: The restorer; see `load_stage_restorers`.
         size: Side of the network's crop, pixels.
         mean_shape: (L, 2) in unit coordinates.
+        scheme: The scheme of the faces.
         networks: The builders to choose from; `unveil.registry.NETWORKS` has DRDA too.
+
+    Raises:
+        ValueError: The faces do not have the 68 points of ibug68, or the restorer cannot be loaded.
     """
 
-    def __init__(self, path: Path, size: int, mean_shape: Points, networks: Networks = NETWORKS) -> None:
+    def __init__(
+        self, path: Path, size: int, mean_shape: Points, scheme: Scheme, networks: Networks = NETWORKS
+    ) -> None:
+        if scheme != IBUG68:
+            raise ValueError(f"--restorer {path}: restorers need the 68 points of ibug68, not scheme {scheme.name!r}")
         self.restorers = [restore_with(restorer, size) for restorer in load_stage_restorers(path, networks)]
         self.size, self.mean_shape = round(ROOM * size), mean_shape
 
@@ -156,25 +164,3 @@ class RestoredViews:
             replace(example, image=crop, points_unit=ROOM * example.points_unit)
             for example, crop in zip(examples, crops, strict=True)
         ]
-
-
-def restored_views(
-    path: Path | None, size: int, mean_shape: Points, scheme: Scheme, networks: Networks = NETWORKS
-) -> RestoredViews | None:
-    """Return the restored views of a run; None for a run without a restorer.
-
-    Args:
-        path: The restorer; see `load_stage_restorers`.
-        size: Side of the network's crop, pixels.
-        mean_shape: (L, 2) in unit coordinates.
-        scheme: The scheme of the faces.
-        networks: The builders to choose from.
-
-    Raises:
-        ValueError: The faces do not have the 68 points of ibug68, or the restorer cannot be loaded.
-    """
-    if path is None:
-        return None
-    if scheme != IBUG68:
-        raise ValueError(f"--restorer {path}: restorers need the 68 points of ibug68, not scheme {scheme.name!r}")
-    return RestoredViews(path, size, mean_shape, networks)

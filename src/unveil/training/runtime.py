@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
@@ -27,15 +26,6 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 256 * 2**20)
-
-
-def channels_last(model: nn.Module) -> nn.Module:
-    """Return the model in the memory layout in which CPUs and tensor cores convolve fastest.
-
-    Args:
-        model: The model, changed in place.
-    """
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def precision_for(precision: str, device: torch.device) -> str:

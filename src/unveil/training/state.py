@@ -1,6 +1,8 @@
 """State of a run that a checkpoint stores: weights, their average, the optimiser, the step."""
 
 import copy
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,10 +13,53 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unveil.io.files import atomic_write
-from unveil.models.checkpoints import convert_state
-from unveil.training.task import LaunchError
+from unveil.models.checkpoints import convert_state, weights_bytes
+from unveil.models.network import NetworkSpec
+from unveil.training.config import TrainConfig
 
 CHECKPOINT = "checkpoint.pt"
+
+
+class LaunchError(ValueError):
+    """A run cannot start with its settings. The message is one line with the fix."""
+
+
+def write_settings(config: TrainConfig, out: Path) -> None:
+    """Make the run's folder, with `config.json`.
+
+    Args:
+        config: The settings.
+        out: The folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_write(out / "config.json") as temporary:
+        temporary.write_text(config.model_dump_json(indent=2) + "\n")
+
+
+def save_weights(model: nn.Module, spec: NetworkSpec, path: Path) -> None:
+    """Write a network's weights as safetensors, atomically.
+
+    Args:
+        model: The network.
+        spec: Its record.
+        path: The file.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(weights_bytes(model, spec))
+
+
+def write_best(model: nn.Module, spec: NetworkSpec, metrics: Mapping[str, float], out: Path) -> None:
+    """Write `best.safetensors` and `best.json`.
+
+    Args:
+        model: The network.
+        spec: Its record.
+        metrics: Its metrics.
+        out: The run's folder.
+    """
+    save_weights(model, spec, out / "best.safetensors")
+    with atomic_write(out / "best.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
 
 
 class EMA:

@@ -1,13 +1,16 @@
-"""The interface of the training loop to a task: a model, its data, one step, and its validation."""
+"""A task: a model, its data, one step and its validation; and the loop that trains it."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias, cast
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,14 +19,13 @@ from unveil.data.datasets.samples import Faces
 from unveil.data.splits import Split
 from unveil.models.network import Network, NetworkSpec
 from unveil.training.config import TrainConfig
+from unveil.training.reporting import Reporter
+from unveil.training.runtime import any_process, interruptible, precision_for
+from unveil.training.state import CHECKPOINT, EMA, LaunchError, TrainState, save_weights, write_best, write_settings
 
 Batch: TypeAlias = dict[str, Tensor]
 Losses: TypeAlias = dict[str, Tensor]
 """The loss to minimise under `loss`, and terms to log."""
-
-
-class LaunchError(ValueError):
-    """A run cannot start with its settings. The message is one line with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,11 @@ class Task(ABC):
         return update(lambda model: self.losses(model, batch))
 
     def fit(self, out: Path, *, resume: bool = False, console: Console | None = None) -> FitResult:
-        """Train until the schedule ends, or until Ctrl-C; see `unveil.training.trainer.fit`.
+        """Train until the schedule ends, or until Ctrl-C or a termination request, which saves.
+
+        The run's folder gets `config.json`, `checkpoint.pt`, `last.safetensors`, `best.safetensors` with `best.json`,
+        `metrics.jsonl` and `tensorboard/`. Of several processes, started by accelerate or torchrun, each trains on its
+        part of every batch; the first one validates, writes and reports.
 
         Args:
             out: The run's folder.
@@ -191,8 +197,92 @@ class Task(ABC):
             The result of the run.
 
         Raises:
-            LaunchError: The run cannot start with its settings.
+            LaunchError: The checkpoint does not fit, a tracker is not installed, or there are more processes than the
+                faces allow. Nothing is written.
         """
-        from unveil.training.trainer import fit  # here, since the trainer imports this module
+        config, schedule = self.config, self.config.schedule
+        accelerator = _accelerator(self, out)
+        if accelerator.device.type == "cpu":
+            torch.set_num_threads(config.threads)
+        optimiser = torch.optim.AdamW(self.parameter_groups(), betas=(0.9, 0.99))
+        # The memory layout in which CPUs and tensor cores convolve fastest.
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model, optimiser = accelerator.prepare(self.model, optimiser)
+        learner = accelerator.unwrap_model(model)
+        averaged = learner.get_submodule(self.ema_module)
+        ema = EMA(averaged, schedule.ema)
+        lrs = [group["lr"] for group in optimiser.param_groups]
+        state = TrainState(self.spec.network, learner, averaged, ema, optimiser, config.compact_checkpoint)
+        if resume:
+            state.load(out / CHECKPOINT)
+        try:
+            batches = self.batches(state.step, accelerator.process_index, accelerator.num_processes)
+        except ValueError as error:
+            raise LaunchError(str(error)) from error
+        first = accelerator.is_main_process
+        if first:
+            write_settings(config, out)
+        if config.tracker:
+            accelerator.init_trackers("unveil", config=json.loads(config.model_dump_json()))
 
-        return fit(self, out, resume=resume, console=console)
+        def save() -> None:
+            state.save(out / CHECKPOINT)
+            save_weights(ema.model, self.spec, out / "last.safetensors")
+
+        def validate(step: int) -> None:
+            metrics = self.validate(ema.model, accelerator.device)
+            reporter.validation(step, metrics)
+            if not metrics["score"] >= state.best["score"] or "step" not in state.best:
+                state.best = metrics | {"step": step}
+                write_best(ema.model, self.spec, state.best, out)
+
+        update = Updater(accelerator, model, optimiser, schedule.max_grad_norm)
+        faces_per_step = schedule.batch * accelerator.num_processes
+        reporter = Reporter(
+            out, console, steps=schedule.steps, batch=faces_per_step, start=state.step, accelerator=accelerator
+        )
+        stopped = False
+        with reporter, interruptible() as interrupted:
+            while state.step < schedule.steps and not (stopped := any_process(accelerator, interrupted)):
+                factor = schedule.lr_factor(state.step)
+                for group, lr in zip(optimiser.param_groups, lrs, strict=True):
+                    group["lr"] = lr * factor
+                batch = self.prepare(next(batches), accelerator.device)
+                losses = self.step(update, batch, state.step)
+                ema.update(averaged, state.step)
+                step = state.step = state.step + 1
+                if not first:
+                    continue
+                reporter.training(step, losses, schedule.lr * factor)
+                if step % config.image_every == 0:
+                    reporter.image(step, self.sample_image(ema.model, batch))
+                if step % config.validate_every == 0 or step == schedule.steps:
+                    validate(step)
+                if step % config.checkpoint_every == 0:  # after the validation, so that it holds the best score
+                    save()
+            if first:
+                save()
+                if "step" not in state.best:  # interrupted before the first validation, which will replace this file
+                    save_weights(ema.model, self.spec, out / "best.safetensors")
+        if config.tracker:
+            accelerator.end_training()
+        return FitResult(state.step, state.best, stopped or bool(interrupted))
+
+
+def _accelerator(task: Task, out: Path) -> Accelerator:
+    config = task.config
+    for tracker in config.tracker:
+        if find_spec(tracker) is None:
+            raise LaunchError(f"--tracker {tracker}: {tracker} is not installed; pip install {tracker}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
+    try:
+        return Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision=precision_for(config.precision, device),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=task.partial_updates)],
+            log_with=list(config.tracker) or None,
+            project_dir=str(out),
+        )
+    except (ImportError, ValueError) as error:
+        raise LaunchError(f"--tracker {' '.join(config.tracker)}: {error}") from error
