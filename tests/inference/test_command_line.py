@@ -66,7 +66,7 @@ def test_a_python_warning_of_a_command_is_one_line(capsys: Any, monkeypatch: pyt
 
     monkeypatch.setattr("unveil.cli.align.run", warn)
     assert main(["align", "a.png"]) == 0
-    assert errors(capsys) == ["warning: 'a\\x1b.png: 2 frames'"]
+    assert errors(capsys) == ["warning: a\\x1b.png: 2 frames"]
 
 
 def test_no_source_and_an_unknown_command_are_one_line(capsys: Any) -> None:

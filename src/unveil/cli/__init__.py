@@ -13,7 +13,8 @@ from importlib import import_module
 from unveil import __version__
 
 # Each command is a module `unveil.cli.NAME` (`-` is `_`) with a dataclass `Options`, from which tyro builds the parser,
-# and `run(options) -> int`, which returns the exit status. A command whose parser depends on the arguments has its own
+# and `run(options) -> int`, which returns the exit status; if it raises a ValueError or an OSError, its message is one
+# line on stderr and the status is 2. A command whose parser depends on the arguments has its own
 # `parse(arguments) -> options`.
 COMMANDS = {
     "align": "detect faces and predict landmarks, visibility and pose on images",
@@ -102,15 +103,18 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         return NOTHING_DONE
     except SystemExit as stop:  # after --help, or after tyro has printed an error
         return stop.code if isinstance(stop.code, int) else NOTHING_DONE
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _print_warning(str(message))
-        status: int = command.run(options)
+    from unveil.cli.progress import error_message, one_line
+
+    with warnings.catch_warnings():  # as one line, without the place in the code
+        warnings.showwarning = lambda text, *_, **__: print("warning:", one_line(str(text)), file=sys.stderr)
+        try:
+            status: int = command.run(options)
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError) as error:
+            print("error:", one_line(error_message(error)), file=sys.stderr)
+            return NOTHING_DONE
     return status
-
-
-def _print_warning(text: str) -> None:
-    """Print a warning as one line, without the place in the code and without control characters."""
-    print("warning:", text if text.isprintable() else ascii(text), file=sys.stderr)
 
 
 def _usage() -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from unveil.cli.images import PipelineOptions, check_writable, counted
-from unveil.cli.progress import Job, error_message
+from unveil.cli.progress import Job
 from unveil.installation import install_command
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
@@ -61,14 +61,6 @@ def run(options: Options) -> int:
             extra = "cluster" if library == "ray" else "batch"
             print(f"error: batches need {library}: {install_command(extra)}", file=sys.stderr)
             return 2
-    try:
-        return _run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        return 2
-
-
-def _run(options: Options) -> int:
     from unveil.batch.plan import clean_up, open_plan
     from unveil.batch.workers import processor_count, run_local, run_on_ray
 

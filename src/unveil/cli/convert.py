@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from unveil.cli.images import check_writable, counted
-from unveil.cli.progress import Job, error_message
+from unveil.cli.progress import Job
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV
     from unveil.io.formats import FaceAnnotation, ImageAnnotation
@@ -42,11 +42,7 @@ class Options:
 def run(options: Options) -> int:
     """Convert, print one line on stderr for each face that could not be converted, and return the exit status."""
     with Job(0, "converting") as job:
-        try:
-            summary = _convert(options, job)
-        except (ValueError, OSError) as error:
-            job.fail(error_message(error))
-            return 2
+        summary = _convert(options, job)
     print(summary, file=sys.stdout)
     return 1 if job.failed else 0
 

@@ -13,7 +13,7 @@ import tyro
 
 from unveil.cli.images import check_writable
 from unveil.cli.occlude import Kind, read_library
-from unveil.cli.progress import error_message, progress_bars
+from unveil.cli.progress import progress_bars
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV and onnxruntime
     from unveil.data.datasets.registry import DataSet
@@ -92,15 +92,11 @@ class Options:
 
 def run(options: Options) -> int:
     """Evaluate, print one line on stderr for each face that was left out, and return the exit status."""
-    try:
-        _check(options)
-        if options.sheet is not None:
-            problems = _write_sheet(options)
-        else:
-            problems = _evaluate_models(options) if options.models else _evaluate_predictions(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        return 2
+    _check(options)
+    if options.sheet is not None:
+        problems = _write_sheet(options)
+    else:
+        problems = _evaluate_models(options) if options.models else _evaluate_predictions(options)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0

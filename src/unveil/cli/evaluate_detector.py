@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from unveil.cli.progress import error_message
-
 if TYPE_CHECKING:
     from unveil.data.datasets.samples import Faces
     from unveil.evaluation.detection import DetectionExample
@@ -66,11 +64,7 @@ class Options:
 
 def run(options: Options) -> int:
     """Evaluate and print a table."""
-    try:
-        figures = _evaluate(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        return 2
+    figures = _evaluate(options)
     if options.json is not None:
         from unveil.io.files import atomic_write
 

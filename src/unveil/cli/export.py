@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from unveil.cli.images import check_writable
-from unveil.cli.progress import error_message
 from unveil.installation import install_command
 
 if TYPE_CHECKING:
@@ -54,12 +53,8 @@ def run(options: Options) -> int:
     except ModuleNotFoundError as error:
         print(f"error: exporting needs {error.name}: {install_command('train')}", file=sys.stderr)
         return 2
-    try:
-        check_writable(options.out)
-        results = _results(options, options.name or options.out.resolve().name, options.licence or LICENCE)
-    except (ValueError, OSError) as error:
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        return 2
+    check_writable(options.out)
+    results = _results(options, options.name or options.out.resolve().name, options.licence or LICENCE)
     for result in results:
         differences = ", ".join(f"{name} {value:.1e}" for name, value in result.difference.items())
         if result.difference_px is not None:

@@ -1,6 +1,5 @@
 """`unveil occlude`: write a data set under synthetic occluders, with its names and .pts files."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from unveil.cli.images import check_writable
-from unveil.cli.progress import error_message, progress_bars
+from unveil.cli.progress import progress_bars
 
 if TYPE_CHECKING:  # --help must not wait for OpenCV
     from unveil.data.datasets.registry import DataSet
@@ -71,35 +70,31 @@ def run(options: Options) -> int:
     from unveil.data.occlusion import OcclusionSampler
     from unveil.evaluation import check_coverage
 
-    try:
-        if (options.sheet is None) == (options.out is None or options.kind is None):
-            raise ValueError("give --out and --kind for a data set, or --sheet for a contact sheet")
-        check_writable(options.out if options.out is not None else options.sheet.parent)  # type: ignore[union-attr]
-        if options.seed < 0:
-            raise ValueError(f"--seed {options.seed}: give 0 or more")
-        if options.dataset == "folder":
-            faces = folder(options.root)
-        else:
-            faces = read_data_set(f"{options.dataset}/{options.split}", options.root, partial=options.partial)
-        if options.sheet is not None:
-            return _write_sheet(options, faces)
-        assert options.kind is not None
-        assert options.out is not None
-        library = read_library(options.kind, options.library, options.templates)
-        coverages = check_coverage(options.kind, () if options.coverage is None else (options.coverage,))
-        sampler = OcclusionSampler.of_kind(options.kind, library, *coverages)
-        with progress_bars() as bar:
-            count = occlude_data_set(
-                faces,
-                options.root,
-                options.out,
-                sampler,
-                seed=options.seed,
-                progress=bar(f"occluding {faces.label}"),
-            )
-    except (ValueError, OSError) as error:
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        return 2
+    if (options.sheet is None) == (options.out is None or options.kind is None):
+        raise ValueError("give --out and --kind for a data set, or --sheet for a contact sheet")
+    check_writable(options.out if options.out is not None else options.sheet.parent)  # type: ignore[union-attr]
+    if options.seed < 0:
+        raise ValueError(f"--seed {options.seed}: give 0 or more")
+    if options.dataset == "folder":
+        faces = folder(options.root)
+    else:
+        faces = read_data_set(f"{options.dataset}/{options.split}", options.root, partial=options.partial)
+    if options.sheet is not None:
+        return _write_sheet(options, faces)
+    assert options.kind is not None
+    assert options.out is not None
+    library = read_library(options.kind, options.library, options.templates)
+    coverages = check_coverage(options.kind, () if options.coverage is None else (options.coverage,))
+    sampler = OcclusionSampler.of_kind(options.kind, library, *coverages)
+    with progress_bars() as bar:
+        count = occlude_data_set(
+            faces,
+            options.root,
+            options.out,
+            sampler,
+            seed=options.seed,
+            progress=bar(f"occluding {faces.label}"),
+        )
     print(f"{faces.label}: {count} faces under {options.kind} in {options.out}")
     return 0
 

@@ -22,7 +22,7 @@ from unveil.cli.prepare_options import (
     ThreeHundredW,
     Wflw,
 )
-from unveil.cli.progress import Bar, error_message, progress_bars
+from unveil.cli.progress import Bar, progress_bars
 
 if TYPE_CHECKING:
     from unveil.data.datasets.samples import DataSet
@@ -52,12 +52,8 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def run(options: Options) -> int:
     """Prepare the set; 0 done, 2 nothing was written."""
-    try:
-        with progress_bars() as bar:
-            summary = _prepare(options, bar)
-    except (ValueError, OSError) as error:
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        return 2
+    with progress_bars() as bar:
+        summary = _prepare(options, bar)
     print(summary)
     return 0
 

@@ -34,13 +34,9 @@ def run(options: Options) -> int:
     from unveil.io.image_sources import find_sources
     from unveil.io.images import read_image
 
-    try:
-        check_writable(options.out)
-        paths = [source.path for source in find_sources(options.source, options.out).images]
-        pipeline = Pipeline(options.model)
-    except (ValueError, OSError) as error:
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        return 2
+    check_writable(options.out)
+    paths = [source.path for source in find_sources(options.source, options.out).images]
+    pipeline = Pipeline(options.model)
     found: list[HairCutout] = []
     with Job(len(paths), "cutting hair") as job:
         for path in paths:

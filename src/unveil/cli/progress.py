@@ -72,8 +72,7 @@ class Job:
         self._print("warning", message)
 
     def _print(self, kind: str, message: str) -> None:
-        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
-        self._console.print(f"{kind}: {line}")
+        self._console.print(f"{kind}: {one_line(message)}")
 
 
 class _Rate(ProgressColumn):
@@ -102,6 +101,15 @@ def progress_bars() -> Iterator[Bar]:
             return lambda done, total: progress.update(task, completed=done, total=total)
 
         yield bar
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, with control characters escaped.
+
+    Args:
+        text: The text.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
 def error_message(error: Exception) -> str:

@@ -79,9 +79,6 @@ def run(options: Options) -> int:
     except ModuleNotFoundError as error:
         print(f"error: serving needs {error.name}: {install_command('serve')}", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     return 0
 
 

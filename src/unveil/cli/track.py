@@ -53,16 +53,11 @@ def run(options: Options) -> int:
     """
     from unveil.io.video_sources import expand_sources
 
-    try:
-        _check(options)
-        sources = expand_sources(options.source)
-        videos = video_paths(sources, options.out)
-        _check_outputs(sources, videos if "video" in options.save else [], videos[0].parent)
-        pipeline = load_pipeline(options)
-    except (ValueError, OSError) as error:
-        with Job(0, "tracking") as job:
-            job.fail(error_message(error))
-        return 2
+    _check(options)
+    sources = expand_sources(options.source)
+    videos = video_paths(sources, options.out)
+    _check_outputs(sources, videos if "video" in options.save else [], videos[0].parent)
+    pipeline = load_pipeline(options)
     statuses = [_run_one(options, pipeline, source, video) for source, video in zip(sources, videos, strict=True)]
     return max(statuses) if len(set(statuses)) == 1 else 1
 

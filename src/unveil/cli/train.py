@@ -153,25 +153,21 @@ def run(options: Options) -> int:
     from unveil.data.pack import read_faces
     from unveil.schemes.scheme_file import load_scheme
 
-    try:
-        with _training_libraries():
-            from unveil.registry import build_task
-            from unveil.training.runtime import keep_freed_memory
+    with _training_libraries():
+        from unveil.registry import build_task
+        from unveil.training.runtime import keep_freed_memory
 
-            keep_freed_memory()
-            check_writable(options.out)
-            if not options.resume and any(options.out.glob(CHECKPOINTS)):
-                raise ValueError(f"{options.out}: holds a run; add --resume to continue it, or name another --out")
-            scheme = None if options.scheme is None else load_scheme(options.scheme)
-            faces = read_faces(options.data, scheme)
-            if options.occlusion_labels is not None:
-                only_labelled = getattr(options.config, "visibility_only", False)
-                faces = with_occlusion_labels(faces, options.occlusion_labels, only_labelled=only_labelled)
-            more = [read_faces(path, scheme) for path in options.more]
-            task = build_task(faces, options.config, more)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        keep_freed_memory()
+        check_writable(options.out)
+        if not options.resume and any(options.out.glob(CHECKPOINTS)):
+            raise ValueError(f"{options.out}: holds a run; add --resume to continue it, or name another --out")
+        scheme = None if options.scheme is None else load_scheme(options.scheme)
+        faces = read_faces(options.data, scheme)
+        if options.occlusion_labels is not None:
+            only_labelled = getattr(options.config, "visibility_only", False)
+            faces = with_occlusion_labels(faces, options.occlusion_labels, only_labelled=only_labelled)
+        more = [read_faces(path, scheme) for path in options.more]
+        task = build_task(faces, options.config, more)
     first = os.environ.get("RANK", "0") == "0"  # of the processes that accelerate or torchrun started
     console = Console(stderr=True, quiet=not first)
     parameters = sum(weight.numel() for weight in task.model.parameters()) / 1e6
