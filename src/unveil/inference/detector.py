@@ -72,9 +72,7 @@ class FaceDetector:
         Returns:
             The faces, highest score first, in pixels.
         """
-        return detect_faces(
-            image_rgb, self.detect, self.min_score, certain_score=MIN_SCORE, extra_margin=EXTRA_MARGIN
-        )
+        return detect_faces(image_rgb, self.detect, self.min_score, certain_score=MIN_SCORE, extra_margin=EXTRA_MARGIN)
 
     def detect(self, image_rgb: Image) -> list[Detection]:
         """Find candidates at the size of the image and confirm each in upright crops of a fixed size.
