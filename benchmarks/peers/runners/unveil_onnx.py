@@ -1,4 +1,4 @@
-"""unveil's own model, as its users run it, on the tight landmark box that it was trained on: `JOB FOLDER MODEL`."""
+"""An exported model of unveil, with the tight landmark box as input: `JOB FOLDER MODEL`."""
 
 import sys
 from importlib.metadata import version
