@@ -7,35 +7,35 @@ TORCH := torch==2.13.0
 .PHONY: help test test-all test-base test-lowest demo picture bench docs docs-check format clean
 
 help:
-	@echo "make demo     align a photograph, plain and under occluders; images and JSON in out/"
-	@echo "make test     the gate: formatting, lint, types, imports, tests"
+	@echo "make demo     align a photograph without and with occluders; images and JSON in out/"
+	@echo "make test     check formatting, lint, types and imports, and run the tests"
 	@echo "make test-base    base installation and inference tests on every Python 3.11 to 3.13 of this machine"
 	@echo "make test-lowest  the same with the lowest declared versions"
-	@echo "make test-all     all tests on every Python 3.11 to 3.13 of this machine; long"
-	@echo "make bench    cold start, time a face and peak memory on this machine"
+	@echo "make test-all     all tests on every Python 3.11 to 3.13 of this machine; slow"
+	@echo "make bench    measure cold start, time per face and peak memory on this machine"
 	@echo "make docs     build the documentation site in build/site, offline"
-	@echo "make docs-check  run every command in the documents on synthetic data; some minutes"
-	@echo "make format   format the code and apply the fixes of the linter"
-	@echo "make picture  run the demo and copy its image into the README"
-	@echo "make clean    remove caches, builds and out/; .venv, packs and runs stay"
+	@echo "make docs-check  run every command in the documents on synthetic data; takes some minutes"
+	@echo "make format   format the code and apply lint fixes"
+	@echo "make picture  run the demo and copy its sheet into docs/images for the README"
+	@echo "make clean    remove caches, builds and out/, but not .venv, packs and runs"
 
-# One step of the gate: its name, its command, how to fix what it finds.
-step = printf '\n== %s\n' "$(1)"; $(2) || { printf '\nmake: the gate stopped at "%s". %s\n' "$(1)" "$(3)" >&2; exit 1; }
+# One step of `make test`. Arguments: name, command, how to fix a failure.
+step = printf '\n== %s\n' "$(1)"; $(2) || { printf '\nmake: step "%s" failed. %s\n' "$(1)" "$(3)" >&2; exit 1; }
 
 test: $(VENV)/.dev
 	@$(call step,format,$(BIN)/ruff format --check .,Run: make format)
-	@$(call step,lint,$(BIN)/ruff check .,Fix the lines above; make format fixes some of them.)
-	@$(call step,types,$(BIN)/mypy,Fix the lines above.)
-	@$(call step,imports,$(BIN)/lint-imports,The layers are in pyproject.toml.)
-	@$(call step,tests,OMP_NUM_THREADS=1 $(BIN)/pytest -n 2,One test alone: $(BIN)/pytest PATH::NAME)
-	@printf '\nThe gate passed.\n'
+	@$(call step,lint,$(BIN)/ruff check .,Fix the errors above; make format fixes some of them.)
+	@$(call step,types,$(BIN)/mypy,Fix the errors above.)
+	@$(call step,imports,$(BIN)/lint-imports,The layers are listed in pyproject.toml.)
+	@$(call step,tests,OMP_NUM_THREADS=1 $(BIN)/pytest -n 2,To run one test: $(BIN)/pytest PATH::NAME)
+	@printf '\nAll checks passed.\n'
 
-# Every Python 3.11 to 3.13 on PATH or under pyenv, one of each version.
+# One interpreter of each version from 3.11 to 3.13, from PATH or pyenv.
 PYTHONS = $(shell for v in 3.11 3.12 3.13; do \
 	for p in "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$v.*/bin/python "$$(command -v python$$v)"; do \
 	[ -x "$$p" ] && "$$p" -c "import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" 2>/dev/null && { echo "$$p"; break; }; \
 	done; done)
-# The base installation has no torch: tests that need it skip themselves.
+# The base installation has no torch; tests that need it are skipped.
 INFERENCE_TESTS = tests/inference/test_align_command.py tests/inference/test_command_line.py \
   tests/inference/test_pipeline.py tests/inference/test_detector.py \
   tests/io/test_images.py tests/schemes tests/test_doctor.py tests/test_installation.py
@@ -82,13 +82,13 @@ clean:
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp is older than pyproject.toml when an installation is due. The demo needs no torch.
+# A stamp that is older than pyproject.toml triggers an installation. The demo needs no torch.
 $(VENV)/.demo: pyproject.toml | $(BIN)/pip
 	@echo "== installing unveil and scikit-image"
 	$(BIN)/pip install --quiet -e . 'scikit-image>=0.25'
 	@touch $@
 
-# torch comes first and by its exact pin: a looser request may bring gigabytes of CUDA packages.
+# torch is installed first, with an exact version: otherwise pip may install gigabytes of CUDA packages.
 $(VENV)/.dev: pyproject.toml | $(BIN)/pip
 	@echo "== installing torch, then unveil with the development extras (some minutes)"
 	$(BIN)/pip install --quiet $(TORCH)

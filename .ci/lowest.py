@@ -1,4 +1,4 @@
-"""Print a constraint `name==version` for the lowest version that pyproject.toml declares for each base dependency."""
+"""Print a constraint `name==version` for each base dependency, with the lowest version in pyproject.toml."""
 
 import re
 import tomllib
@@ -8,5 +8,5 @@ project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text
 for dependency in project["dependencies"]:
     match = re.match(r"([\w.-]+)(?:\[[^\]]*\])?>=([\w.]+)", dependency)
     if match is None:
-        raise SystemExit(f"pyproject.toml: {dependency!r} declares no lowest version; add >=")
+        raise SystemExit(f"pyproject.toml: {dependency!r} has no lowest version; add >=")
     print(f"{match[1]}=={match[2]}")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from benchmarks.clips import portrait
 from benchmarks.command import Limit, Occluders, Photographs, Runs, run
 from benchmarks.ocfw import ROWS, aligners
-from examples.occluders import covered_photographs
+from examples.occluders import occluded_photographs
 
 import unveil
 from unveil.baselines.coupled import restore_fn
@@ -50,7 +50,7 @@ def shown_faces(images: Path | None, library: Path | None, limit: int | None) ->
     """Return the first faces: the portrait under occluders, or those that the shipped model finds in a folder."""
     if images is None:
         plain, points_px = portrait()
-        covered = [one.image for _, one in covered_photographs(plain, points_px, Library.read(library))]
+        covered = [one.image for _, one in occluded_photographs(plain, points_px, Library.read(library))]
         return [Shown(image, points_px, plain) for image in covered[:limit]]
     pipeline = unveil.Pipeline()
     loaded = [read_image(path) for path in list_images(images)]

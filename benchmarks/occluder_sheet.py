@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.clips import portrait
 from benchmarks.command import Occluders, run
-from examples.occluders import covered_photographs
+from examples.occluders import occluded_photographs
 
 from unveil.data.occlusion import Library
 from unveil.evaluation.qualitative import MARGIN, SheetRow, qualitative_sheet
@@ -36,7 +36,7 @@ def main(models: tuple[str, ...], library: Occluders = None, out: Path = Path("o
     box = tight_box(points_px)
     rows = [
         SheetRow(Crop.around(box, MARGIN), occluded.image, tuple(m(occluded.image, [box])[0] for m in loaded.values()))
-        for _, occluded in covered_photographs(image, points_px, Library.read(library))
+        for _, occluded in occluded_photographs(image, points_px, Library.read(library))
     ]
     titles: dict[str, str] = {}
     for i, name in enumerate(loaded):

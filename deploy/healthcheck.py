@@ -1,4 +1,4 @@
-"""Exits with status 0 if the service in this container is ready, with 1 and the reason if it is not."""
+"""Exit with status 0 if the service in this container is ready, otherwise with status 1 and the reason."""
 
 import os
 import sys

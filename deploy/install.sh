@@ -4,4 +4,4 @@ set -eu
 prefix=${1:?usage: install.sh PREFIX}
 python3 -m venv "$prefix"
 "$prefix/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check '.[serve]'
-"$prefix/bin/python" -m compileall -q "$prefix/lib" || true # the file system is read-only later; some packages hold files for other versions
+"$prefix/bin/python" -m compileall -q "$prefix/lib" || true # the file system is read-only later; some files of packages are for other Python versions and do not compile

@@ -26,10 +26,10 @@ PAGES = ROOT / "build" / "docs"
 SITE = ROOT / "build" / "site"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
-# One preset of each kind of training; the presets of a kind have the same settings.
+# One preset of each kind of training. Presets of the same kind have the same options.
 PRESETS = {"train": ("glomface-light", "pfld", "drn")}
 
-# Pages that are copies of files outside `docs/`: the page's path in the site, and the file's path in the repository.
+# Pages copied from files outside `docs/`: path in the site -> path in the repository.
 COPIES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
@@ -69,10 +69,10 @@ def generated_pages() -> dict[str, str]:
 
 
 def site_links(markdown: str, path: str) -> str:
-    """Rewrite the links of a page so that they lead to pages; links to other files of the repository become text.
+    """Rewrite the links of a page to paths in the site. Links to files that are not in the site become text.
 
     Args:
-        markdown: The page, with links relative to the file that it comes from.
+        markdown: The page, with links relative to its source file.
         path: The page's path in the site.
     """
     source_folder = Path(COPIES.get(path, f"docs/{path}")).parent
@@ -153,7 +153,7 @@ def api_pages() -> dict[str, str]:
 
 
 def navigation_problems(pages: Path) -> Iterator[str]:
-    """Yield a line for each page that `mkdocs.yml` names and that is missing, and for each page that it omits.
+    """Yield a line for each missing page in the navigation of `mkdocs.yml`, and for each page that is not in it.
 
     Args:
         pages: The folder with the collected pages.

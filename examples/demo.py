@@ -1,4 +1,4 @@
-"""One photograph, plain and under four synthetic occluders: the result of `unveil align` on each, on one sheet."""
+"""Run `unveil align` on one photograph without and with four synthetic occluders, and write one contact sheet."""
 
 import json
 import sys
@@ -20,15 +20,15 @@ from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import Scheme, get_scheme
 from unveil.types import Box, Face, Image, Points, Pose
 
-# Kind and seed; the seeds are chosen for four different occluders, not for the figures.
+# Kind and seed. The seeds give four different occluders; they were not selected by their results.
 OCCLUDERS = {"sunglasses": 8, "mask": 2, "polygon": 4, "noise": 9}
-TILE, CAPTION, MARGIN = 320, 52, 1.4  # pixels, pixels, diagonals of the face's box
+TILE, CAPTION, MARGIN = 320, 52, 1.4  # pixels, pixels, diagonals of the face box
 INK, PAPER = (40, 40, 40), 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """An aligned image, its occluder's mask, and the detected face; None if there is none."""
+class DemoImage:
+    """An image of the sheet, the mask of its occluder, and the detected face; None without a detection."""
 
     name: str
     image: Image
@@ -37,7 +37,14 @@ class Shown:
 
 
 def main(out: Path) -> int:
-    """Write photographs, overlays, JSON and `demo.png` below `out`; the exit status is that of `unveil align`."""
+    """Write photographs, overlays, JSON and `demo.png` below `out`.
+
+    Args:
+        out: The folder.
+
+    Returns:
+        The exit status of `unveil align`, or 2 if the photograph without occluder has no face.
+    """
     # NASA's portrait of Eileen Collins, public domain
     plain = np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
     faces = unveil.Pipeline()(plain)
@@ -61,7 +68,7 @@ def main(out: Path) -> int:
 
     scheme = get_scheme(json.loads((out / "plain.json").read_text())["scheme"])
     shown = [
-        Shown(name, item.image, item.mask, read_face(out / f"{name}.json", scheme, near=faces[0].landmarks))
+        DemoImage(name, item.image, item.mask, read_face(out / f"{name}.json", scheme, reference_px=faces[0].landmarks))
         for name, item in images.items()
     ]
     sheet = contact_sheet(shown, Crop.around(faces[0].box, MARGIN), scheme)
@@ -70,16 +77,16 @@ def main(out: Path) -> int:
     print(f"photographs  {photographs}")
     print(f"landmarks    {out / 'NAME.json'}")
     print(f"overlays     {out / 'NAME.overlay.png'}")
-    print(f"all in one   {out / 'demo.png'}")
+    print(f"sheet        {out / 'demo.png'}")
     return 0
 
 
-def read_face(path: Path, scheme: Scheme, near: Points) -> Face | None:
-    """Return the face of a JSON file whose landmarks are nearest to those given; None if the file has no face."""
+def read_face(path: Path, scheme: Scheme, reference_px: Points) -> Face | None:
+    """Return the face of a JSON file whose landmarks are nearest to the reference; None if the file has no face."""
     records = json.loads(path.read_text())["faces"]
     if not records:
         return None
-    record = min(records, key=lambda record: float(np.abs(np.array(record["landmarks"]) - near).mean()))
+    record = min(records, key=lambda record: float(np.abs(np.array(record["landmarks"]) - reference_px).mean()))
     landmarks = np.array(record["landmarks"], np.float32)
     return Face(
         box=Box(*record["box"]),
@@ -92,24 +99,25 @@ def read_face(path: Path, scheme: Scheme, near: Points) -> Face | None:
     )
 
 
-def print_table(shown: list[Shown], scheme: Scheme) -> None:
-    """Print how many landmarks are occluded, how many of them are predicted as occluded, and how far landmarks moved.
+def print_table(shown: list[DemoImage], scheme: Scheme) -> None:
+    """Print the occluded landmarks, how many of them are predicted as occluded, and the displacement of all landmarks.
 
-    The move is the mean distance to the result on the plain photograph, in percent of the distance between the eyes'
-    outer corners. It says how much the occluder disturbs the model, not how far the model is from the truth.
+    The displacement is the mean distance to the result on the plain photograph, as a fraction of the inter-ocular
+    distance. It measures the effect of the occluder, not the error against a ground truth.
     """
     reference = shown[0].face
-    print(f"\n{'photograph':<13}{'covered':>8}{'of these predicted occluded':>28}{'landmarks moved':>17}")
+    print(f"\n{'photograph':<13}{'occluded':>9}{'of these predicted occluded':>28}{'displacement':>14}")
     for item in shown:
         face = item.face
         if face is None or reference is None:
             print(f"{item.name:<13}no face found")
             continue
-        under = is_occluded(reference.landmarks, item.mask)
-        occluded = int((under & ~visible_landmarks(face)).sum())
+        occluded = is_occluded(reference.landmarks, item.mask)
+        predicted = int((occluded & ~visible_landmarks(face)).sum())
         left, right = (reference.landmarks[list(side)].mean(axis=0) for side in scheme.normalisers["ocular"])
-        moved = np.linalg.norm(face.landmarks - reference.landmarks, axis=1).mean() / np.linalg.norm(right - left)
-        print(f"{item.name:<13}{int(under.sum()):>8}{occluded:>28}{moved:>16.1%}")
+        distances_px = np.linalg.norm(face.landmarks - reference.landmarks, axis=1)
+        displacement = distances_px.mean() / np.linalg.norm(right - left)
+        print(f"{item.name:<13}{int(occluded.sum()):>9}{predicted:>28}{displacement:>14.1%}")
     print()
 
 
@@ -120,13 +128,13 @@ def visible_landmarks(face: Face) -> NDArray[np.bool_]:
     return np.asarray(face.visibility >= VISIBLE_FROM, np.bool_)
 
 
-def contact_sheet(shown: list[Shown], crop: Crop, scheme: Scheme) -> Image:
-    """Return the photographs side by side, with the landmarks and a line of text below each."""
+def contact_sheet(shown: list[DemoImage], crop: Crop, scheme: Scheme) -> Image:
+    """Return all columns side by side."""
     return np.concatenate([column(item, crop, scheme) for item in shown], axis=1)
 
 
-def column(item: Shown, crop: Crop, scheme: Scheme) -> Image:
-    """Return one photograph without and with landmarks, above its caption."""
+def column(item: DemoImage, crop: Crop, scheme: Scheme) -> Image:
+    """Return one photograph without landmarks, the same with landmarks, and a caption, from top to bottom."""
     above = crop.extract(item.image, TILE)
     caption = np.full((CAPTION, TILE, 3), PAPER, np.uint8)
     if item.face is None:
@@ -140,18 +148,18 @@ def column(item: Shown, crop: Crop, scheme: Scheme) -> Image:
 
 
 def in_tile(face: Face, crop: Crop) -> Face:
-    """Return the face in pixels of the tile, so that lines and dots are drawn after the enlargement and stay sharp."""
+    """Return the face in pixels of the tile, so that it can be drawn after the enlargement."""
 
-    def moved(points_px: Points) -> Points:
+    def tile_px(points_px: Points) -> Points:
         return unit_to_crop_px(crop.to_unit(points_px), TILE)
 
-    corners = moved(np.array(face.box, np.float32).reshape(2, 2)).ravel().tolist()
+    corners = tile_px(np.array(face.box, np.float32).reshape(2, 2)).ravel().tolist()
     return replace(
         face,
         box=Box(*corners),
-        landmarks=moved(face.landmarks),
+        landmarks=tile_px(face.landmarks),
         uncertainty=None if face.uncertainty is None else face.uncertainty * np.float32(TILE / crop.side),
-        five_points=None if face.five_points is None else moved(face.five_points),
+        five_points=None if face.five_points is None else tile_px(face.five_points),
     )
 
 

@@ -1,4 +1,4 @@
-"""One photograph under twelve occluders, restored: before, mask and after of each, on one sheet."""
+"""Restore one photograph under twelve occluders, and write occluded image, predicted mask and result to one sheet."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ from unveil.inference.drawing import BACKGROUND, GAP, add_caption, side_by_side
 from unveil.io.images import write_png
 from unveil.types import Face, Image, Points
 
-# Kind and seed, and the kind that replaces it if the library has images for it.
+# Kind, seed, and another kind that is used instead if the library has images for it.
 OCCLUDERS = (
     ("sunglasses", 8, None),
     ("sunglasses", 5, "sprite"),
@@ -30,18 +30,22 @@ OCCLUDERS = (
     ("noise", 2, None),
     ("noise", 5, "template"),
 )
-ROWS, TILE, MARGIN = 6, 256, 1.5  # two columns of six; pixels; diagonals of the landmarks' box
+ROWS, TILE, MARGIN = 6, 256, 1.5  # rows of each of two columns; pixels; diagonals of the landmark box
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the sheet; 0, or 2 with one line on stderr."""
+    """Write the sheet.
+
+    Returns:
+        The exit status: 0, or 2 with one line on stderr.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--restorer", metavar="NAME|PATH", default="gan-ia-light")
     parser.add_argument("--library", metavar="DIR", type=Path, help="mask templates in masks/, folders of sprites")
     parser.add_argument("--out", metavar="FILE", type=Path, default=Path("out/occluders.png"))
     options = parser.parse_args(arguments)
     try:
-        sheet = drawn(unveil.Pipeline(restorer=options.restorer), Library.read(options.library))
+        sheet = restoration_sheet(unveil.Pipeline(restorer=options.restorer), Library.read(options.library))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -51,39 +55,40 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def drawn(pipeline: unveil.Pipeline, library: Library) -> Image:
+def restoration_sheet(pipeline: unveil.Pipeline, library: Library) -> Image:
+    """Return the sheet with the rows of all occluders."""
     plain = photograph()
     face = pipeline(plain)[0]
-    strips = [
-        strip(pipeline, plain, face, name, occluded)
-        for name, occluded in covered_photographs(plain, face.landmarks, library)
+    rows = [
+        restoration_row(pipeline, plain, face, name, occluded)
+        for name, occluded in occluded_photographs(plain, face.landmarks, library)
     ]
-    left, right = (np.concatenate(strips[start : start + ROWS]) for start in (0, ROWS))
+    left, right = (np.concatenate(rows[start : start + ROWS]) for start in (0, ROWS))
     return np.concatenate([left, np.full((len(left), 4 * GAP, 3), BACKGROUND, np.uint8), right], axis=1)
 
 
 def photograph() -> Image:
-    """NASA's portrait of Eileen Collins, public domain."""
+    """Return NASA's portrait of Eileen Collins, public domain."""
     return np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
 
 
-def covered_photographs(plain: Image, landmarks_px: Points, library: Library) -> Iterator[tuple[str, Occluded]]:
-    """Yield the photograph under each of the twelve occluders, with a name."""
-    there = {"template": bool(library.templates), "sprite": bool(library.sprites)}
-    for kind, seed, other in OCCLUDERS:
-        shown = other if other is not None and there[other] else kind
-        yield f"{shown} {seed}", occluder(shown, library)(plain, landmarks_px, np.random.default_rng(seed))
+def occluded_photographs(plain: Image, landmarks_px: Points, library: Library) -> Iterator[tuple[str, Occluded]]:
+    """Yield the photograph under each of the twelve occluders, with kind and seed as a name."""
+    available = {"template": bool(library.templates), "sprite": bool(library.sprites)}
+    for default_kind, seed, library_kind in OCCLUDERS:
+        kind = library_kind if library_kind is not None and available[library_kind] else default_kind
+        yield f"{kind} {seed}", occluder(kind, library)(plain, landmarks_px, np.random.default_rng(seed))
 
 
-def strip(pipeline: unveil.Pipeline, plain: Image, face: Face, name: str, occluded: Occluded) -> Image:
-    """Return the crop before, the predicted mask and the crop after."""
+def restoration_row(pipeline: unveil.Pipeline, plain: Image, face: Face, name: str, occluded: Occluded) -> Image:
+    """Return crops of the occluded image, the predicted mask and the restored image, side by side."""
     restored = pipeline.restore(occluded.image, [face.box])
     mask = np.repeat(np.where(restored.mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
     crop = Crop.around(tight_box(face.landmarks), MARGIN)
-    images = {name: occluded.image, "mask found": mask, "restored": restored.image}
+    images = {name: occluded.image, "predicted mask": mask, "restored": restored.image}
     row = side_by_side({name: crop.extract(image, TILE) for name, image in images.items()})
-    off = np.abs(restored.image.astype(np.float32) - plain)[occluded.mask].mean()
-    return add_caption(row, f"{off:.0f} levels from the plain photograph under the occluder")
+    difference = np.abs(restored.image.astype(np.float32) - plain)[occluded.mask].mean()
+    return add_caption(row, f"mean difference from the plain photograph under the occluder: {difference:.0f} levels")
 
 
 if __name__ == "__main__":
