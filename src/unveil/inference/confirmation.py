@@ -97,12 +97,30 @@ def _averaged(candidate: Detection, crops: Sequence[Crop], matches: Sequence[Det
     return Detection(Box(*np.mean(boxes, axis=0).tolist()), score, np.mean(points, axis=0, dtype=np.float32))
 
 
+def shifted_score(score: float, logits: float) -> float:
+    """Return a score after a shift of its logit.
+
+    Args:
+        score: The score in [0, 1].
+        logits: The shift.
+    """
+    return _sigmoid(_logit(score) + logits)
+
+
 def _score_of(match: Detection | None) -> float:
     return LEAST_SCORE if match is None else match.score
 
 
 def _score(candidate: float, plain: float, mirrored: float) -> float:
     """Return the score of the weighted mean of the logits."""
-    own, first, second = (math.log(score / (1 - min(score, 1 - 1e-6))) for score in (candidate, plain, mirrored))
-    logit = CANDIDATE_WEIGHT * own + (1 - CANDIDATE_WEIGHT) * (first + second) / 2
+    own, first, second = map(_logit, (candidate, plain, mirrored))
+    return _sigmoid(CANDIDATE_WEIGHT * own + (1 - CANDIDATE_WEIGHT) * (first + second) / 2)
+
+
+def _logit(score: float) -> float:
+    score = min(max(score, 1e-6), 1 - 1e-6)
+    return math.log(score / (1 - score))
+
+
+def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))

