@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unveil.cli import evaluate_detector
+from unveil.cli import main
 from unveil.data.pack import read_faces
 from unveil.data.synthetic import drawn_face, write_drawn_faces
 from unveil.evaluation import detection
@@ -95,7 +95,7 @@ def test_conditions_give_the_same_images_each_time(tmp_path: Path) -> None:
 
 
 def test_the_command_names_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate_detector.run(evaluate_detector.Options()) == 2
+    assert main(["evaluate-detector"]) == 2
     assert "give --root DIR of the data set, or --data PACK" in capsys.readouterr().err
 
 
@@ -106,8 +106,8 @@ def test_a_detector_of_another_package_is_a_function_of_a_module(
     (tmp_path / "finds_nothing.py").write_text("def build():\n    return lambda image_rgb: []\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
-    options = evaluate_detector.Options(("finds_nothing:build",), data=tmp_path / "faces", conditions=("as they are",))
-    assert evaluate_detector.run(options) == 0
+    command = ["evaluate-detector", "--data", str(tmp_path / "faces"), "--conditions", "as they are", "--detectors"]
+    assert main([*command, "finds_nothing:build"]) == 0
     assert "build    0.0 (0/2)" in capsys.readouterr().out
-    assert evaluate_detector.run(evaluate_detector.Options(("nowhere:build",), data=tmp_path / "faces")) == 2
+    assert main([*command, "nowhere:build"]) == 2
     assert "--detectors nowhere:build: No module named 'nowhere'; give MODULE:FUNCTION" in capsys.readouterr().err
