@@ -1,35 +1,21 @@
 import io
 import os
-import re
 import shutil
-import struct
 import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import cv2
-import numpy as np
 import pytest
+from tests.io.video_files import FPS, HEIGHT, encode, grey, read
 
 from unveil.io import video_writer
-from unveil.io.video import COUNTED, Frame, Video, open_video
+from unveil.io.video import open_video
 from unveil.io.video_sources import VideoError, expand_sources, output_name, source_name
 from unveil.io.video_writer import write_video
-from unveil.types import Image
-
-FPS, WIDTH, HEIGHT = 25, 96, 64
-
-
-def grey(level: int) -> Image:
-    return np.full((HEIGHT, WIDTH, 3), level, np.uint8)
-
-
-def read(source: Path | str) -> tuple[list[Frame], list[str]]:
-    with open_video(str(source)) as video:
-        return list(video), video.problems
 
 
 def write_frames(folder: Path, count: int = 12) -> Path:
@@ -37,126 +23,6 @@ def write_frames(folder: Path, count: int = 12) -> Path:
     for i in range(count):
         cv2.imwrite(str(folder / f"shot{i + 1}.png"), grey(10 * i))
     return folder
-
-
-CODECS = {".webm": "libvpx-vp9", ".mpg": "mpeg2video", ".avi": "mpeg4", ".flv": "flv1", ".wmv": "wmv2"}
-
-
-def encode(
-    path: Path, count: int = 60, aspect: Fraction = Fraction(1), sound: bool = False, faststart: bool = True
-) -> Path:
-    """Write a test video with one key frame every ten frames, if wanted with a tone."""
-    av = pytest.importorskip("av", reason="PyAV is in the extra [video]")
-    rng = np.random.default_rng(0)
-    with av.open(
-        str(path), "w", options={"movflags": "+faststart"} if faststart and path.suffix == ".mp4" else {}
-    ) as file:
-        codec = CODECS.get(path.suffix, "libx264")
-        options = {"libx264": {"preset": "ultrafast", "bf": "0"}, "libvpx-vp9": {"cpu-used": "8"}}.get(codec, {})
-        options |= {"g": "10"}
-        stream = file.add_stream(codec, rate=FPS, options=options)
-        stream.width, stream.height, stream.pix_fmt, stream.sample_aspect_ratio = WIDTH, HEIGHT, "yuv420p", aspect
-        tone = file.add_stream("aac", rate=48000, layout="mono") if sound else None
-        for i in range(count):
-            image = np.clip(grey(4 * i).astype(np.int16) + rng.integers(0, 40, (HEIGHT, WIDTH, 3)), 0, 255)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24")))
-        file.mux(stream.encode())
-        if tone is not None:
-            samples = np.sin(np.arange(48000 * count // FPS) * 0.06).astype(np.float32)[None]
-            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            frame.sample_rate = 48000
-            file.mux(tone.encode(frame))
-            file.mux(tone.encode())
-    return path
-
-
-def test_damage_inside_a_file_costs_only_the_damaged_frames(tmp_path: Path) -> None:
-    av = pytest.importorskip("av", reason="PyAV is in the extra [video]")
-    path = encode(tmp_path / "a.mp4")
-    with av.open(str(path)) as file:
-        places = [(p.pos, p.size) for p in file.demux(video=0) if p.size]
-    content = bytearray(path.read_bytes())
-    for position, size in places[33:37]:
-        content[position : position + size] = b"\xff" * size
-    path.write_bytes(content)
-    frames, problems = read(path)
-    lost = sorted(set(range(60)) - {frame.index for frame in frames})
-    assert set(lost) >= {33, 34, 35, 36}
-    assert max(lost) < 40  # the next key frame
-    assert [round(frame.time_s * FPS) for frame in frames] == [frame.index for frame in frames]
-    (line,) = problems
-    assert f"{len(lost)} of 60 frames could not be decoded and were left out: 33-{max(lost)}" in line
-
-
-@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".ts"])
-def test_damage_that_ffmpeg_skips_without_an_error_is_reported(tmp_path: Path, suffix: str) -> None:
-    av = pytest.importorskip("av", reason="PyAV is in the extra [video]")
-    path = encode(tmp_path / f"a{suffix}")
-    with av.open(str(path)) as file:
-        places = [p.pos for p in file.demux(video=0) if p.size]
-    content = bytearray(path.read_bytes())
-    content[places[25] : places[36]] = bytes(places[36] - places[25])
-    path.write_bytes(content)
-    frames, problems = read(path)
-    lost = sorted(set(range(60)) - {frame.index for frame in frames})
-    assert {27, 34} <= set(lost) <= set(range(60)) - {0, 59}
-    assert f"{len(lost)} of 60 frames could not be decoded and were left out" in problems[0]
-
-
-@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".flv", ".wmv", ".ts", ".m2ts", ".mpg", ".mp4"])
-@pytest.mark.parametrize("share", [0.6, 0.97])
-def test_a_file_that_is_cut_short_is_reported(tmp_path: Path, suffix: str, share: float) -> None:
-    path = encode(tmp_path / f"a{suffix}")
-    assert read(path)[1] == []
-    size = round(path.stat().st_size * share)
-    path.write_bytes(path.read_bytes()[:size])
-    frames, problems = read(path)
-    if len(frames) < 60 or suffix not in COUNTED:
-        (line,) = problems
-        assert re.match(
-            rf"{re.escape(str(path))}: ends early after {len(frames)}( of( about)? 60)? frames, cut short", line
-        )
-
-
-def test_a_movie_without_its_index_is_refused_with_the_reason(tmp_path: Path) -> None:
-    path = encode(tmp_path / "a.mov", faststart=False)
-    path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(VideoError, match=r"a\.mov: cut short without its index \(moov\)"):
-        read(path)
-
-
-def test_frames_of_an_avi_file_that_ffmpeg_skips_are_reported_with_their_numbers(tmp_path: Path) -> None:
-    with write_video(tmp_path / "a.avi", FPS) as write:
-        for i in range(30):
-            write(grey(8 * i), i / FPS)
-    content = bytearray((tmp_path / "a.avi").read_bytes())
-    index = content.rindex(b"idx1") + 8
-    places = [struct.unpack_from("<8xI", content, index + 16 * i)[0] for i in range(30)]
-    start = content.index(b"movi")
-    content[start + places[9] + 20 : start + places[13]] = bytes(places[13] - places[9] - 20)
-    (tmp_path / "a.avi").write_bytes(content)
-    frames, problems = read(tmp_path / "a.avi")
-    read_numbers = [frame.index for frame in frames]
-    assert set(range(30)) - set(read_numbers) in ({9, 10, 11, 12}, {10, 11, 12})
-    assert [round(frame.time_s * FPS) for frame in frames] == read_numbers
-    assert all(abs(float(frame.image_rgb.mean()) - 8 * frame.index) < 3 for frame in frames if frame.index != 9)
-    assert problems[0].endswith("-12")
-
-
-def test_a_rate_that_varies_is_no_damage() -> None:
-    times_s = [0.0, 0.04, 0.08, 0.21, 0.25, 0.3, 0.5]
-    images = iter(range(len(times_s)))
-    current = {"i": 0}
-
-    def grab() -> tuple[bool, Image]:
-        current["i"] = next(images, -1)
-        return current["i"] >= 0, grey(0)
-
-    stamps = {cv2.CAP_PROP_POS_MSEC: lambda: 1000 * times_s[current["i"]], cv2.CAP_PROP_FPS: lambda: 25.0}
-    capture = SimpleNamespace(get=lambda key: stamps.get(key, lambda: 0.0)(), read=grab)
-    video = Video("a.mkv", cast(Any, capture), live=False)
-    assert len(list(video)) == len(times_s)
-    assert video.problems == []
 
 
 @pytest.mark.parametrize("name", ["", "*.png", "shot%d.png"])
