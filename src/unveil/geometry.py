@@ -39,6 +39,15 @@ def box_iou(a: Box, b: Box) -> float:
     return shared / max(box_area(a) + box_area(b) - shared, 1e-9)
 
 
+def longer_side(box: Box) -> float:
+    """Return the longer side of a box.
+
+    Args:
+        box: The box, in any unit.
+    """
+    return max(box.x1 - box.x0, box.y1 - box.y0)
+
+
 def box_area(box: Box) -> float:
     """Return the area of a box, 0 for a reversed one.
 

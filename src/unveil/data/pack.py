@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet, Faces, Sample, folder
-from unveil.geometry import tight_box
+from unveil.geometry import longer_side, tight_box
 from unveil.io.annotations import implausible
 from unveil.io.files import DataError, atomic_write
 from unveil.io.images import decode_image
@@ -248,7 +248,7 @@ def cut_out(sample: Sample, side: int) -> tuple[Image, Points]:
     if (problem := implausible(sample.points_px, (width, height))) is not None:
         raise DataError(f"{sample.image}: {problem}; fix its annotation, or leave it out with --on-error skip")
     box = tight_box(sample.points_px)
-    window = round(WINDOW * max(box.x1 - box.x0, box.y1 - box.y0))
+    window = round(WINDOW * longer_side(box))
     if not 0 < window <= 8 * max(height, width):
         size = f"a face {window / WINDOW:g} px wide in {width} x {height} px"
         raise DataError(f"{sample.image}: {size}; fix its landmarks")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import OcclusionSampler
-from unveil.geometry import box_iou, tight_box
+from unveil.geometry import box_iou, longer_side, tight_box
 from unveil.inference.detector import Detector
 from unveil.io.image_sources import list_images
 from unveil.io.images import read_image
@@ -209,7 +209,7 @@ def filling(image: Image, points_px: Points, _: np.random.Generator, fill: float
         side_px: Side of the result in pixels.
     """
     box = tight_box(points_px)
-    scale = fill * side_px / max(box.x1 - box.x0, box.y1 - box.y0)
+    scale = fill * side_px / longer_side(box)
     x, y, middle = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, (side_px - 1) / 2
     matrix = np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y]])
     return _warped(image, points_px, matrix, (side_px, side_px))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unveil.geometry import longer_side
 from unveil.inference.confirmation import confirm, rotation, shifted_score
 from unveil.inference.external_detectors import MIN_SCORE, DetectorError, SlimefaceDetector, YuNetDetector
 from unveil.inference.onnx_model import (
@@ -50,7 +51,7 @@ class FaceDetector:
 
     Args:
         model: Name of a shipped detector, or the folder of an exported one.
-        min_score: Minimum score in [0, 1]. The score estimates the overlap of the box with the true one.
+        min_score: Minimum score in [0, 1]. The score falls with the overlap of the box with the true one.
         threads: Number of threads of the network.
 
     Raises:
@@ -145,8 +146,7 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
 
 def _calibrated(detection: Detection) -> Detection:
     """Return a detection with a score that allows for its size."""
-    x0, y0, x1, y1 = detection.box
-    octaves = math.log2(max(x1 - x0, y1 - y0, 1.0) / SIZE_REFERENCE)
+    octaves = math.log2(max(longer_side(detection.box), 1.0) / SIZE_REFERENCE)
     low, high = SIZE_OCTAVES
     return detection._replace(score=shifted_score(detection.score, SIZE_WEIGHT * min(max(octaves, low), high)))
 
@@ -154,7 +154,7 @@ def _calibrated(detection: Detection) -> Detection:
 def _is_cut(box: Box, width: int, height: int) -> bool:
     """Return whether a border of the image cuts off a part of a face: a crop would show it no better."""
     outside = max(-box.x0, box.x1 - width, -box.y0, box.y1 - height)
-    return outside > CUT_FRACTION * max(box.x1 - box.x0, box.y1 - box.y0)
+    return outside > CUT_FRACTION * longer_side(box)
 
 
 def decode_cells(

@@ -132,19 +132,26 @@ def _tight(found: list[Detection]) -> list[Detection]:
     return [Detection(tight_landmark_box(detection.box), detection.score) for detection in found]
 
 
-def tight_landmark_box(detected: Box) -> Box:
-    """Convert the box of libfacedetection or YuNet to the tight landmark box that the models are trained on.
+def tight_landmark_box(
+    detected: Box,
+    centre_shift: tuple[float, float] = CENTRE_SHIFT,
+    size_ratio: tuple[float, float] = SIZE_RATIO,
+) -> Box:
+    """Convert the box of a detector to the tight landmark box that the models are trained on.
 
     Args:
         detected: The detector's box in pixels.
+        centre_shift: From its centre to that of the landmarks, in its widths and heights. The default, as that of
+            `size_ratio`, is for libfacedetection and YuNet.
+        size_ratio: Width and height of the tight box, in its widths and heights.
 
     Returns:
         The tight landmark box in pixels.
     """
     width, height = detected.x1 - detected.x0, detected.y1 - detected.y0
-    x = (detected.x0 + detected.x1) / 2 + CENTRE_SHIFT[0] * width
-    y = (detected.y0 + detected.y1) / 2 + CENTRE_SHIFT[1] * height
-    half_width, half_height = SIZE_RATIO[0] * width / 2, SIZE_RATIO[1] * height / 2
+    x = (detected.x0 + detected.x1) / 2 + centre_shift[0] * width
+    y = (detected.y0 + detected.y1) / 2 + centre_shift[1] * height
+    half_width, half_height = size_ratio[0] * width / 2, size_ratio[1] * height / 2
     return Box(x - half_width, y - half_height, x + half_width, y + half_height)
 
 

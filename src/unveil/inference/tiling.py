@@ -8,7 +8,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from unveil.geometry import box_area, shared_area, undo_quarter_turns
+from unveil.geometry import box_area, longer_side, shared_area, undo_quarter_turns
 from unveil.types import Box, Detection, Image
 
 VIEW_SIDE = 640  # longest side of the reduced image and of a tile
@@ -181,11 +181,7 @@ def _best_score(found: list[Detection]) -> float:
 
 
 def _largest_side(found: list[Detection]) -> float:
-    return max((_side(detection.box) for detection in found), default=0.0)
-
-
-def _side(box: Box) -> float:
-    return max(box.x1 - box.x0, box.y1 - box.y0)
+    return max((longer_side(detection.box) for detection in found), default=0.0)
 
 
 def _same_face(a: Box, b: Box) -> bool:

@@ -48,7 +48,7 @@ class DetectorOutput(NamedTuple):
     """Raw predictions of all cells, in the coordinates of each cell's stride."""
 
     scores: Float[Tensor, "B N"]
-    """Logits; the sigmoid estimates the overlap (IoU) of the predicted with the true box."""
+    """Logits; the sigmoid estimates a power of the overlap (IoU) of predicted and true box, 0 without a face."""
     distances: Float[Tensor, "B N 4"]
     """ln of the distances from the cell's centre to the left, top, right and bottom side, in strides."""
     points: Float[Tensor, "B N 10"]
