@@ -10,7 +10,8 @@ import torch
 from unveil.data.pack import read_faces
 from unveil.data.synthetic import write_drawn_faces
 from unveil.export.onnx_export import export_model
-from unveil.inference.detector import FaceDetector, decode_cells
+from unveil.inference.cells import decode_cells
+from unveil.inference.detector import FaceDetector
 from unveil.models.detector import DetectorNetworkConfig, DetectorOutput, cell_centres, decode
 from unveil.registry import build_task, load_network
 from unveil.schemes.scheme import IBUG68
@@ -129,4 +130,4 @@ def test_numpy_and_torch_decode_the_same_boxes() -> None:
     found = decode_cells(scores[0].numpy(), output.distances[0].numpy(), output.points[0].numpy(), 64, 0.0)
     assert len(found) == len(centres)
     best = int(scores[0].argmax())
-    assert found[0].box == pytest.approx(boxes[0, best].tolist(), abs=1e-3)
+    assert found.boxes[0] == pytest.approx(boxes[0, best].tolist(), abs=1e-3)

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from unveil.geometry import Crop, box_iou
+from unveil.geometry import Crop
+from unveil.inference.cells import Cells
 from unveil.types import Box, Detection, Image
 
 CROP_SIZE, CROP_MARGIN = 128, 2.0  # side of the crop in pixels, and in sides of an upright face
@@ -21,8 +22,8 @@ CANDIDATE_WEIGHT = 0.2  # of the candidate's logit; the two crops share the rest
 BEST_SCORE = 0.9  # what the second crop may reach at best
 MIRRORED_POINTS = [1, 0, 2, 4, 3]
 
-RunFn: TypeAlias = Callable[[Sequence[Image], float], list[list[Detection]]]
-"""Runs the network once on images of one size and returns the detections of each above a score."""
+RunFn: TypeAlias = Callable[[Sequence[Image], float], list[Cells]]
+"""Runs the network once on images of one size and returns the cells of each above a score."""
 
 
 def confirm(image_rgb: Image, candidates: Sequence[Detection], run: RunFn, min_score: float) -> list[Detection]:
@@ -79,17 +80,17 @@ def _matches(image_rgb: Image, crops: Sequence[Crop], run: RunFn) -> list[Detect
     """Return the best detection at the place of the candidate in each crop."""
     if not crops:
         return []
-    low, high = (CROP_SIZE * (1 + sign / CROP_MARGIN) / 2 for sign in (-1, 1))
-    expected = Box(low, low, high, high)
+    images = [crop.extract(image_rgb, CROP_SIZE, replicate=True) for crop in crops]
+    return [_best_match(found) for found in run(images, LEAST_SCORE)]
 
-    def best(found: Sequence[Detection]) -> Detection | None:
-        near = (detection for detection in found if box_iou(detection.box, expected) >= MATCH_IOU)
-        return max(near, key=lambda detection: detection.score, default=None)
 
-    return [
-        best(found)
-        for found in run([crop.extract(image_rgb, CROP_SIZE, replicate=True) for crop in crops], LEAST_SCORE)
-    ]
+def _best_match(cells: Cells) -> Detection | None:
+    low, high = (CROP_SIZE * (1 + sign / CROP_MARGIN) / 2 for sign in (-1, 1))  # of an ordinary face
+    boxes = cells.boxes
+    shared = (np.minimum(boxes[:, 2:], high) - np.maximum(boxes[:, :2], low)).clip(min=0).prod(axis=1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (high - low) ** 2 - shared
+    near = np.flatnonzero(shared >= MATCH_IOU * union)
+    return cells.detection(int(near[0])) if len(near) else None  # the highest score is first
 
 
 def _averaged(candidate: Detection, crops: Sequence[Crop], matches: Sequence[Detection | None]) -> Detection:

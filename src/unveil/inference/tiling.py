@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from unveil.geometry import box_area, longer_side, shared_area, undo_quarter_turns
+from unveil.geometry import longer_side, undo_quarter_turns
 from unveil.types import Box, Detection, Image
 
 VIEW_SIDE = 640  # longest side of the reduced image and of a tile
@@ -84,10 +85,22 @@ def nms(found: list[Detection]) -> list[Detection]:
     Returns:
         The others, highest score first.
     """
-    kept: list[Detection] = []
-    for detection in sorted(found, key=lambda detection: -detection.score):
-        if not any(_same_face(detection.box, better.box) for better in kept):
-            kept.append(detection)
+    ordered = sorted(found, key=lambda detection: -detection.score)
+    return [ordered[index] for index in suppressed(np.array([detection.box for detection in ordered]))]
+
+
+def suppressed(boxes: NDArray[np.float64]) -> list[int]:
+    """Return the indices of the boxes that overlap no box before them which is returned too.
+
+    Args:
+        boxes: Boxes x0, y0, x1, y1 in pixels, (N, 4), highest score first.
+    """
+    kept: list[int] = []
+    rest = np.arange(len(boxes))
+    while len(rest):
+        best, rest = rest[0], rest[1:]
+        kept.append(int(best))
+        rest = rest[~_same_face(boxes[best], boxes[rest])]
     return kept
 
 
@@ -184,6 +197,10 @@ def _largest_side(found: list[Detection]) -> float:
     return max((longer_side(detection.box) for detection in found), default=0.0)
 
 
-def _same_face(a: Box, b: Box) -> bool:
-    shared, area_a, area_b = shared_area(a, b), box_area(a), box_area(b)
-    return shared > MAX_IOU * (area_a + area_b - shared) or shared > MAX_CONTAINMENT * min(area_a, area_b)
+def _same_face(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    shared = (np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])).clip(min=0).prod(axis=1)
+    area, areas = (box[2:] - box[:2]).clip(min=0).prod(), (others[:, 2:] - others[:, :2]).clip(min=0).prod(axis=1)
+    same: NDArray[np.bool_] = (shared > MAX_IOU * (area + areas - shared)) | (
+        shared > MAX_CONTAINMENT * np.minimum(area, areas)
+    )
+    return same
