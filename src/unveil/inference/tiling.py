@@ -19,6 +19,7 @@ CERTAIN_SCORE = 0.75  # of the best face: below, another view may show it better
 HALVED_SHARE = 0.5  # a face this large, in sides of the view, is detected better at half size
 LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
 SMALL_SIDE = 64  # faces in the full view, in its pixels; below, the image may contain more that the view cannot show
+RELIABLE_SIDE = 24  # if all faces in the tiles are at least this large, those of half the size are detected there too
 TILED_PIXELS = 4096 * 3072  # tiles are cut from the image reduced to this
 TILE_SIDE, TILE_OVERLAP = 1280, 128
 MIN_GAIN = 1.25  # magnification against the full view from which tiles are worthwhile
@@ -40,7 +41,8 @@ def detect_faces(
 
     The first view is the whole image, reduced to 640 px. If it contains no certain face or a large one, half the size
     is next. If there is still no certain face, its quarter turns follow, and for a doubtful or a very large one a
-    padded thumbnail. If all faces are small and the image has more pixels than the view, tiles of it follow.
+    padded thumbnail. If all faces are small and the image has more pixels than the view, tiles of half its size follow,
+    and tiles of its full size unless those show faces and none of them is small.
 
     Args:
         image_rgb: RGB image (H, W, 3).
@@ -69,11 +71,24 @@ def detect_faces(
     if _best_score(found) < certain_score or largest > LARGE_SHARE * min(view.shape[:2]):
         found = found + _confident(_detect_in_thumbnail(view, detect), min_score)
     found = [_from_scaled(detection, scale) for detection in found]
-    tiled_scale = min(1.0, math.sqrt(TILED_PIXELS / (height * width)))
-    if largest < SMALL_SIDE and tiled_scale > MIN_GAIN * scale:
-        tiled = _confident(_detect_in_tiles(_resized(image_rgb, tiled_scale), detect, tile_side), min_score)
-        found += [_from_scaled(detection, tiled_scale) for detection in tiled]
+    if largest < SMALL_SIDE:
+        found = _detect_small(image_rgb, detect, found, scale, min_score, tile_side)
     return nms(found)
+
+
+def _detect_small(
+    image_rgb: Image, detect: DetectFn, found: list[Detection], view_scale: float, min_score: float, tile_side: int
+) -> list[Detection]:
+    """Return the faces found so far and those in tiles, in pixels of the image."""
+    full = min(1.0, math.sqrt(TILED_PIXELS / (image_rgb.shape[0] * image_rgb.shape[1])))
+    for scale in (full / 2, full):
+        if scale <= MIN_GAIN * view_scale:
+            continue
+        tiled = _confident(_detect_in_tiles(_resized(image_rgb, scale), detect, tile_side), min_score)
+        found = nms(found + [_from_scaled(detection, scale) for detection in tiled])
+        if found and min(longer_side(detection.box) for detection in found) * scale >= RELIABLE_SIDE:
+            break
+    return found
 
 
 def nms(found: list[Detection]) -> list[Detection]:
@@ -105,20 +120,22 @@ def suppressed(boxes: NDArray[np.float64]) -> list[int]:
 
 
 def tiles(width: int, height: int, side: int = TILE_SIDE) -> Iterator[tuple[int, int, int, int]]:
-    """Yield windows (x0, y0, x1, y1) that cover an image and overlap by 128 px or more.
+    """Yield windows (x0, y0, x1, y1) of about the same size that cover an image and overlap by about 128 px.
 
     Args:
         width: Width of the image in pixels.
         height: Height of the image in pixels.
         side: Longest side of a window in pixels.
     """
-    for y, x in product(_starts(height, side), _starts(width, side)):
-        yield x, y, min(x + side, width), min(y + side, height)
+    for (y0, y1), (x0, x1) in product(_spans(height, side), _spans(width, side)):
+        yield x0, y0, x1, y1
 
 
-def _starts(length: int, side: int) -> list[int]:
-    rest = max(0, length - side)
-    return [round(start) for start in np.linspace(0, rest, math.ceil(rest / (side - TILE_OVERLAP)) + 1)]
+def _spans(length: int, side: int) -> list[tuple[int, int]]:
+    """Return the fewest spans of at most `side` that cover a length and overlap; all have about the same size."""
+    count = max(1, math.ceil((length - TILE_OVERLAP) / (side - TILE_OVERLAP)))
+    size = min(length, math.ceil((length + (count - 1) * TILE_OVERLAP) / count))
+    return [(start, start + size) for start in np.linspace(0, length - size, count).round().astype(int).tolist()]
 
 
 def _confident(found: list[Detection], min_score: float) -> list[Detection]:
