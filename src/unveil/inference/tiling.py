@@ -35,7 +35,7 @@ def detect_faces(
     min_score: float,
     tile_side: int = TILE_SIDE,
     certain_score: float = CERTAIN_SCORE,
-    extra_margin: float = 0.0,
+    turned_penalty: float = 0.0,
 ) -> list[Detection]:
     """Detect the faces in an image of any size.
 
@@ -51,8 +51,8 @@ def detect_faces(
         tile_side: Longest side of a tile in pixels.
         certain_score: Score of the best face below which the quarter turns and the thumbnail are searched too. It does
             not depend on `min_score`, so that a lower one finds at least the same faces.
-        extra_margin: What a face in a quarter turn needs above `min_score`: three more views are three more chances for
-            a false positive.
+        turned_penalty: Subtracted from the score of a face that a quarter turn shows: three more views are three more
+            chances for a false positive.
 
     Returns:
         The faces, highest score first, in pixels of the image.
@@ -66,7 +66,8 @@ def detect_faces(
         half = _resized(view, 0.5)
         found = nms(found + [_from_scaled(one, 0.5) for one in _confident(detect(half), min_score)])
     if _best_score(found) < certain_score:
-        found = nms(found + _confident(_detect_turned(view, detect), min_score + extra_margin))
+        turned = [one._replace(score=one.score - turned_penalty) for one in _detect_turned(view, detect)]
+        found = nms(found + _confident(turned, min_score))
     largest = _largest_side(found)
     if _best_score(found) < certain_score or largest > LARGE_SHARE * min(view.shape[:2]):
         found = found + _confident(_detect_in_thumbnail(view, detect), min_score)
