@@ -217,6 +217,17 @@ def test_the_mean_of_weights_is_that_of_one_network_alone(tmp_path: Path) -> Non
         load_average(paths[0], [other], NETWORKS)
 
 
+def test_a_file_whose_record_lacks_a_newer_size_is_averaged(tmp_path: Path) -> None:
+    """Files of earlier versions lack the sizes that were added since; their networks have the defaults."""
+    scheme = SCHEMES["ibug68"]
+    network, spec = network_of("light", scheme), spec_of("light", scheme)
+    new, old = tmp_path / "new.safetensors", tmp_path / "old.safetensors"
+    new.write_bytes(weights_bytes(network, replace(spec, sizes=spec.sizes | {"refined": None})))
+    old.write_bytes(weights_bytes(network, replace(spec, sizes=dict(spec.sizes) | {"ellipse": False})))
+    mean = load_average(new, [old], NETWORKS)[0].state_dict()
+    torch.testing.assert_close(mean["mean_shape"], network.get_buffer("mean_shape"))
+
+
 def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
     path = tmp_path / "noise.safetensors"
     path.write_bytes(b"not weights at all")

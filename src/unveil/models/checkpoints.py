@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -289,14 +290,25 @@ def load_average(path: Path, others: Sequence[Path], networks: Networks = NETWOR
     """
     network, spec = load_network(path, networks)
     found = [load_network(other, networks) for other in others]
-    for other, (_, their_spec) in zip(others, found, strict=True):
-        if their_spec != spec:
+    for other, (model, their_spec) in zip(others, found, strict=True):
+        if not _same_network(spec, their_spec) or _shapes(model) != _shapes(network):
             raise ValueError(f"{other}: of another network, size or scheme than {path}; average one network's weights")
     states = [network.state_dict(), *(model.state_dict() for model, _ in found)]
     for name, tensor in states[0].items():
         if tensor.is_floating_point():
             tensor.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
     return network, spec
+
+
+def _same_network(spec: NetworkSpec, other: NetworkSpec) -> bool:
+    """Return whether two records are of one network; a size that an older file lacks is not compared."""
+    shared = spec.sizes.keys() & other.sizes.keys()
+    same_sizes = all(spec.sizes[name] == other.sizes[name] for name in shared)
+    return same_sizes and replace(spec, sizes={}) == replace(other, sizes={})
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], NetworkSpec]:
