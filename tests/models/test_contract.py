@@ -222,8 +222,8 @@ def test_a_file_whose_record_lacks_a_newer_size_is_averaged(tmp_path: Path) -> N
     scheme = SCHEMES["ibug68"]
     network, spec = network_of("light", scheme), spec_of("light", scheme)
     new, old = tmp_path / "new.safetensors", tmp_path / "old.safetensors"
-    new.write_bytes(weights_bytes(network, replace(spec, sizes=spec.sizes | {"refined": None})))
-    old.write_bytes(weights_bytes(network, replace(spec, sizes=dict(spec.sizes) | {"ellipse": False})))
+    new.write_bytes(weights_bytes(network, replace(spec, sizes={**spec.sizes, "refined": None})))
+    old.write_bytes(weights_bytes(network, replace(spec, sizes={**spec.sizes, "ellipse": False})))
     mean = load_average(new, [old], NETWORKS)[0].state_dict()
     torch.testing.assert_close(mean["mean_shape"], network.get_buffer("mean_shape"))
 
