@@ -187,5 +187,5 @@ GAN_PRESETS: Mapping[str, GanTrainConfig] = MappingProxyType(
 )
 """Generators: `unveil train NAME --data packs/faces.npz --library LIBRARY`.
 
-gan-ia-light took six hours on one core with AVX2 and has a PSNR of 19.8 dB inside masks that did not train.
+gan-ia-light took seven hours on one core.
 """
