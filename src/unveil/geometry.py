@@ -67,6 +67,17 @@ def shared_area(a: Box, b: Box) -> float:
     return box_area(Box(max(a.x0, b.x0), max(a.y0, b.y0), min(a.x1, b.x1), min(a.y1, b.y1)))
 
 
+def shared_areas(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the areas of the intersections of one box with others, (N,).
+
+    Args:
+        box: x0, y0, x1, y1 in pixels, (4,).
+        others: The same of the others, (N, 4).
+    """
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return np.asarray(sides.clip(min=0).prod(axis=1), np.float64)
+
+
 def flip_points(points_px: Points, width: int, flip_order: tuple[int, ...]) -> Points:
     """Return the landmarks of the mirrored image, reordered so that each index keeps its meaning.
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from unveil.geometry import Crop
+from unveil.geometry import Crop, shared_areas
 from unveil.inference.cells import Cells
 from unveil.types import Box, Detection, Image
 
@@ -87,7 +87,7 @@ def _matches(image_rgb: Image, crops: Sequence[Crop], run: RunFn) -> list[Detect
 def _best_match(cells: Cells) -> Detection | None:
     low, high = (CROP_SIZE * (1 + sign / CROP_MARGIN) / 2 for sign in (-1, 1))  # of an ordinary face
     boxes = cells.boxes
-    shared = (np.minimum(boxes[:, 2:], high) - np.maximum(boxes[:, :2], low)).clip(min=0).prod(axis=1)
+    shared = shared_areas(np.array([low, low, high, high]), boxes)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (high - low) ** 2 - shared
     near = np.flatnonzero(shared >= MATCH_IOU * union)
     return cells.detection(int(near[0])) if len(near) else None  # the highest score is first

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unveil.geometry import longer_side, undo_quarter_turns
+from unveil.geometry import longer_side, shared_areas, undo_quarter_turns
 from unveil.types import Box, Detection, Image
 
 VIEW_SIDE = 640  # longest side of the reduced image and of a tile
@@ -216,7 +216,7 @@ def _largest_side(found: list[Detection]) -> float:
 
 
 def _same_face(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
-    shared = (np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])).clip(min=0).prod(axis=1)
+    shared = shared_areas(box, others)
     area, areas = (box[2:] - box[:2]).clip(min=0).prod(), (others[:, 2:] - others[:, :2]).clip(min=0).prod(axis=1)
     same: NDArray[np.bool_] = (shared > MAX_IOU * (area + areas - shared)) | (
         shared > MAX_CONTAINMENT * np.minimum(area, areas)
