@@ -96,15 +96,15 @@ def test_the_images_commands_start_check_and_end_the_service(image_environment: 
 
 def test_the_install_script_makes_an_environment_with_the_command(tmp_path: Path) -> None:
     """Some seconds: pip builds the package. Its dependencies are left out, since the test has no network."""
+    backend = pytest.importorskip("hatchling")
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    offline["PYTHONPATH"] = str(Path(backend.__file__).parents[1])  # the new environment has no backend to build with
     shim = tmp_path / "bin"
     shim.mkdir()
     (shim / "python3").symlink_to(sys.executable)
     environment = {"PATH": f"{shim}:/usr/bin:/bin", "HOME": str(tmp_path), **offline}
     script = [*command("RUN")[:-1], str(tmp_path / "prefix")]
     done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if "hatchling" in done.stderr:
-        pytest.skip("hatchling is not here to build the package offline")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "prefix/bin/unveil").exists()
 
