@@ -67,6 +67,7 @@ def test_many_faces_take_no_more_memory_than_one(
         return int(status.split("VmHWM:")[1].split()[0]) / MIB
 
     peak_mib(4)  # the first run allocates memory
-    # Four faces are restored at once. Other tests' garbage adds to single peaks, memory for each face to all of them.
-    batch, many = np.array([(peak_mib(4), peak_mib(8)) for _ in range(3)]).min(axis=0)
-    assert many - batch < 60
+    # Four faces are restored at once. One colour layer of this image in floats would take 29 MiB for each of the twelve
+    # other faces, 350 MiB in all; what the allocator keeps varies between runs by up to 70 MiB.
+    batch, many = np.array([(peak_mib(4), peak_mib(16)) for _ in range(3)]).min(axis=0)
+    assert many - batch < 150

@@ -14,12 +14,14 @@ from unveil.models.perceptual import PerceptualFeatures
 from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, REFINER, AdversarialModel, AdversarialOutput
 from unveil.training.gan_config import GanTrainConfig
 from unveil.training.gan_losses import (
+    colour_loss,
     discriminator_loss,
     feature_distance,
     generator_loss,
     gradient_penalty,
     mask_loss,
     reconstruction_loss,
+    statistics_distance,
     structure_loss,
 )
 from unveil.training.restoration import RestorationTask, TrainingPairs
@@ -62,7 +64,7 @@ class GanTask(RestorationTask[GanTrainConfig]):
             joint=settings.joint,
         )
         self.model = AdversarialModel(network, discriminators)
-        self.perceptual = PerceptualFeatures() if config.perceptual_weight else None
+        self.perceptual = PerceptualFeatures() if config.perceptual_weight or config.style_weight else None
 
     def phases(self, step: int) -> tuple[str, ...]:
         """Return the modules that train at a step, one after the other.
@@ -156,11 +158,18 @@ class GanTask(RestorationTask[GanTrainConfig]):
             reconstruction = reconstruction + config.structure_weight * structure_loss(restored, clean, mask, weight)
         logged = {"restored": reconstruction, "mask": mask_loss(output.mask_logits, mask)}
         loss = reconstruction + config.mask_weight * logged["mask"]
+        if config.colour_weight:
+            logged["colour"] = colour_loss(restored, clean, mask)
+            loss = loss + config.colour_weight * logged["colour"]
         if self.perceptual is not None:
             filled = clean + mask * (restored - clean)
             network = self.perceptual.to(clean.device)
             with torch.no_grad():
                 target = network(clean)
-            logged["perceptual"] = feature_distance(network(filled), target)
+            found = network(filled)
+            logged["perceptual"] = feature_distance(found, target)
             loss = loss + config.perceptual_weight * logged["perceptual"]
+            if config.style_weight:
+                logged["style"] = statistics_distance(found, target)
+                loss = loss + config.style_weight * logged["style"]
         return loss, logged

@@ -109,6 +109,10 @@ class GanTrainConfig(RestorationTrainConfig):
     """Weight of the differences between neighbouring pixels in L_r (ours)."""
     perceptual_weight: Weight = 0.0
     """Weight of the distance between ImageNet features of restored and clean faces (Johnson et al. 2016)."""
+    style_weight: Weight = 0.0
+    """Weight of the distance between means and deviations of those features' channels (Huang and Belongie 2017)."""
+    colour_weight: Weight = 0.0
+    """Weight of the squared error inside the hole of the means of 8 x 8 pixels (ours)."""
     mask_weight: Weight = 0.02
     """Weight of the loss of the predicted mask (ours)."""
 

@@ -13,6 +13,7 @@ from unveil.models.discriminators import DiscriminatorOutput
 PixelLoss: TypeAlias = Literal["l2", "l1"]
 AdversarialLossName: TypeAlias = Literal["log", "hinge"]
 SCALES = (1, 2, 4)  # pixels that are averaged before neighbours are compared
+COLOUR_CELL = 8  # pixels that are averaged before colours are compared
 
 
 class AdversarialLoss(NamedTuple):
@@ -78,6 +79,24 @@ def structure_loss(
     return total
 
 
+def colour_loss(
+    restored: Float[Tensor, "B 3 H W"], clean: Float[Tensor, "B 3 H W"], mask: Float[Tensor, "B 1 H W"]
+) -> Float[Tensor, ""]:
+    """Return the mean squared error inside the hole of the means of 8 x 8 pixels (ours).
+
+    It keeps light and colour right and leaves the texture to the other terms: what the adversarial terms sharpen costs
+    nothing here.
+
+    Args:
+        restored: Prediction, RGB in [0, 1].
+        clean: Ground truth, RGB in [0, 1].
+        mask: 1 where a pixel is occluded, else 0.
+    """
+    difference = F.avg_pool2d(mask * (restored - clean), COLOUR_CELL)
+    hole = F.avg_pool2d(mask, COLOUR_CELL).expand_as(difference)
+    return difference.square().sum() / hole.square().sum().clamp(min=1)
+
+
 def mask_loss(logits: Float[Tensor, "B 1 H W"], mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
     """Return the cross-entropy of the predicted mask plus one minus its soft Dice overlap over the batch (ours).
 
@@ -105,6 +124,24 @@ def feature_distance(restored: Sequence[Tensor], real: Sequence[Tensor]) -> Floa
         for prediction, target in zip(restored, real, strict=True)
     ]
     return torch.stack(distances).mean()
+
+
+def statistics_distance(restored: Sequence[Tensor], real: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Return the mean over maps of the relative difference of each channel's mean and standard deviation.
+
+    It compares textures, wherever their details lie.
+
+    Args:
+        restored: ImageNet features of the restored faces; gradients reach these alone.
+        real: Those of the clean faces.
+
+    Source: Huang and Belongie 2017, equation 13.
+    """
+    statistics = [
+        [value for values in maps for value in (values.mean(dim=(2, 3)), (values.var(dim=(2, 3)) + 1e-6).sqrt())]
+        for maps in (restored, real)
+    ]
+    return feature_distance(*statistics)
 
 
 def discriminator_loss(
