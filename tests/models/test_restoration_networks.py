@@ -23,10 +23,12 @@ from unveil.models.layers import SelfAttention
 from unveil.schemes.ibug68 import COMPONENTS, component_crop
 from unveil.schemes.scheme import IBUG68
 from unveil.training.gan_losses import (
+    colour_loss,
     discriminator_loss,
     generator_loss,
     mask_loss,
     reconstruction_loss,
+    statistics_distance,
     structure_loss,
 )
 
@@ -315,6 +317,25 @@ def test_structure_is_what_lies_beside_what_and_not_its_colour() -> None:
     inside[:, :, 6:10, 6:10] += 0.2
     outside[:, :, :2, 6:10] += 0.2
     assert structure_loss(inside, clean, mask, 6.0) > 2 * structure_loss(outside, clean, mask, 6.0) > 0
+
+
+def test_colour_is_the_mean_of_a_cell_and_not_its_texture() -> None:
+    clean = torch.full((2, 3, 16, 16), 0.5)
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[..., 8:] = 1
+    checkered = clean + 0.2 * (torch.arange(16)[:, None] + torch.arange(16)[None]).fmod(2).mul(2).sub(1)
+    assert colour_loss(checkered, clean, mask).item() == pytest.approx(0, abs=1e-9)
+    assert colour_loss(clean + 0.2, clean, mask).item() == pytest.approx(0.04, rel=1e-3)
+    visible = clean.clone()
+    visible[..., :8] += 0.2
+    assert colour_loss(visible, clean, mask).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_statistics_of_features_do_not_depend_on_the_place_of_a_detail() -> None:
+    maps = [torch.rand(2, 4, 8, 8), torch.rand(2, 6, 4, 4)]
+    moved = [values.roll((1, 2), dims=(2, 3)) for values in maps]
+    assert statistics_distance(moved, maps).item() == pytest.approx(0, abs=1e-5)
+    assert statistics_distance([0.5 * values for values in maps], maps) > 0.3
 
 
 def test_a_mask_that_is_right_costs_nothing() -> None:

@@ -225,7 +225,7 @@ def test_a_two_stage_generator_trains_the_first_stage_alone_and_may_then_freeze_
 def test_feature_losses_hinge_and_r1_train_every_part(drawn_folder: Path, tmp_path: Path) -> None:
     extras = {"adversarial_loss": "hinge", "feature_weight": 0.1, "r1_weight": 1.0, "r1_every": 1}
     settings = DiscriminatorConfig(patch=16, discriminator_width=1 / 16, **extras)  # type: ignore[arg-type]
-    phases = {"generator_steps": 0, "discriminator_steps": 0, "perceptual_weight": 0.1}
+    phases = {"generator_steps": 0, "discriminator_steps": 0, "perceptual_weight": 0.1, "style_weight": 0.1}
     task = GanTask(read_faces(drawn_folder), config(1, discriminator=settings, **phases))
     before = {name: weight.clone() for name, weight in task.model.named_parameters()}
     task.fit(tmp_path)

@@ -1,7 +1,8 @@
 """Evaluation of restorers: sharpness and error inside the hole, realism, the mask, and bare faces that stay unchanged.
 
 N faces, F pixels of a frame's side. Several restorers get the same faces under the same occluders. Each face is a
-square frame that is wider than a restorer's crop, so that the restorer runs as in `Pipeline.restore`.
+square frame that is wider than a restorer's crop, so that the restorer runs as in `Pipeline.restore`. The figures are
+those of the frame's middle, which has the size of a restorer's crop: no restorer reaches what occludes the rest.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,9 @@ from unveil.training.restoration import inpaint
 from unveil.types import Image, Points
 
 FRAME_SIZE = 256
-FRAME_MARGIN = 1.5  # of the frame, in diagonals of the landmark box; restorers use 1.15
+FRAME_MARGIN, CROP_MARGIN = 1.5, 1.15  # of the frame and of its measured middle, in diagonals of the landmark box
+EDGE = round(FRAME_SIZE * (1 - CROP_MARGIN / FRAME_MARGIN) / 2)
+MIDDLE = slice(EDGE, FRAME_SIZE - EDGE)
 COVERAGE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 HANDS = "hands"  # the library's folder
 SEED = 2
@@ -48,7 +51,7 @@ class FaceResult:
         ssim: In the hole.
         energy: Gradient energy in the hole, relative to the clean face's.
         iou: Of the true and the predicted mask; None for a way without a mask.
-        features: Pooled ImageNet features of the frame, (160,).
+        features: Pooled ImageNet features of the frame's middle, (160,).
     """
 
     way: str
@@ -172,20 +175,22 @@ def evaluate_restorers(
     for index in indices:
         for number, (kind, sampler) in enumerate(samplers.items()):
             pair = _frame_pair(faces, index, sampler.cover, np.random.default_rng((SEED, number, index)))
-            if not pair.mask.any():
+            hole = pair.mask[MIDDLE, MIDDLE]
+            if not hole.any():
                 continue
             points_px = unit_to_crop_px(pair.points_unit, FRAME_SIZE)
             images: dict[str, Image] = {OCCLUDED: pair.occluded, INPAINTED: inpaint(pair)}
             masks: dict[str, Hole] = {}
             for name, restorer in restorers.items():
                 images[name], masks[name], _ = _restore_frame(pair.occluded, points_px, restorer, model)
-            vectors = _pooled_features(features, [pair.clean, *images.values()])
-            energy = gradient_energy(pair.clean, pair.mask)
+            clean, *restored = (image[MIDDLE, MIDDLE] for image in (pair.clean, *images.values()))
+            vectors = _pooled_features(features, [clean, *restored])
+            energy = gradient_energy(clean, hole)
             yield FaceResult("clean", kind, pair.coverage, 100.0, 1.0, 1.0, None, vectors[0])
-            for (way, image), vector in zip(images.items(), vectors[1:], strict=True):
-                metrics = hole_metrics(pair.clean, image, pair.mask)
-                iou = mask_iou(pair.mask, masks[way]) if way in masks else None
-                relative = gradient_energy(image, pair.mask) / max(energy, 1e-6)
+            for way, image, vector in zip(images, restored, vectors[1:], strict=True):
+                metrics = hole_metrics(clean, image, hole)
+                iou = mask_iou(hole, masks[way][MIDDLE, MIDDLE]) if way in masks else None
+                relative = gradient_energy(image, hole) / max(energy, 1e-6)
                 yield FaceResult(way, kind, pair.coverage, metrics.psnr, metrics.ssim, relative, iou, vector)
             if keep is not None:
                 keep(kind, pair, images)
