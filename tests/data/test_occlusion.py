@@ -1,6 +1,7 @@
 """Occluders: what they cover, what they leave alone, and that a seed decides everything."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -244,6 +245,14 @@ def test_hair_is_written_and_read_as_a_part_of_a_library(tmp_path: Path) -> None
     assert is_occluded(
         FACE, occluder("haircut", Library.read(tmp_path))(photograph(), FACE, np.random.default_rng(2)).mask
     ).any()
+
+
+def test_hair_is_added_to_a_folder_that_has_some(tmp_path: Path) -> None:
+    cutout = cut_hair("a", *drawn_head())
+    assert cutout is not None
+    write_hair(tmp_path / "hair", [cutout])
+    write_hair(tmp_path / "hair", [replace(cutout, name="b")])
+    assert [hair.name for hair in Library.read(tmp_path).hair] == ["a", "b"]
 
 
 def test_a_contact_sheet_has_a_row_for_each_kind_that_can_be_drawn(drawn_folder: Path) -> None:

@@ -66,6 +66,28 @@ def test_a_face_that_only_a_quarter_turn_shows_comes_back_unturned() -> None:
     assert found.box == pytest.approx((250, 20, 280, 50), abs=1.01)
 
 
+@pytest.mark.parametrize("min_score", [0.3, 0.6])
+def test_a_lower_score_finds_at_least_the_same_faces(min_score: float) -> None:
+    def detector(image_rgb: Image) -> list[Detection]:
+        doubtful = Detection(Box(0, 0, 0.4 * image_rgb.shape[1], 0.4 * image_rgb.shape[0]), 0.4)
+        return [doubtful, *BrightSquares()(image_rgb)]
+
+    found = detect_faces(squares(3000, 4000, 60, (3000, 2000)), detector, min_score)
+    assert any(detection.score == 0.9 for detection in found)
+
+
+def test_a_large_face_that_the_thumbnail_shows_needs_no_tiles() -> None:
+    sides: list[int] = []
+
+    def thumbnail_only(image_rgb: Image) -> list[Detection]:
+        sides.append(max(image_rgb.shape[:2]))
+        return [Detection(Box(60, 60, 190, 190), 0.9)] if sides[-1] < 300 else []
+
+    (found,) = detect_faces(np.zeros((3000, 3000, 3), np.uint8), thumbnail_only, 0.6)
+    assert found.box.x1 - found.box.x0 > 2000
+    assert max(sides) == 640
+
+
 def test_faces_below_the_score_are_left_out() -> None:
     assert detect_faces(squares(200, 200, 30, (20, 50)), BrightSquares(), 0.95) == []
 

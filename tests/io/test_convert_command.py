@@ -131,6 +131,38 @@ def test_landmarks_that_cannot_be_true_are_a_warning(convert: Convert, capsys: A
     assert line.startswith("warning: in/image.003.pts: landmark 0 is at (-1, -1), which marks a missing one")
 
 
+@pytest.mark.parametrize(("to", "suffix"), [("pts", ".pts"), ("json", ".json")])
+def test_images_that_differ_in_their_suffix_have_files_of_their_own(convert: Convert, to: str, suffix: str) -> None:
+    Path("two.json").write_text(json.dumps({"a.jpg": shape(0).tolist(), "a.png": shape(1).tolist()}), "utf-8")
+    assert convert("two.json", "--to", to, "--out", "out") == 0
+    assert files("out") == [f"a.jpg{suffix}", f"a.png{suffix}"]
+    read = read_annotations("out", allow_missing=True).valid
+    assert [face.points_px.tolist() for face in read] == [shape(0).tolist(), shape(1).tolist()]
+
+
+def test_two_images_with_the_same_pts_file_are_refused_before_anything_is_written(
+    convert: Convert, capsys: Any
+) -> None:
+    face = {"landmarks": shape(0).tolist()}
+    images = [{"image": "IMG.jpg", "faces": [face, face]}, {"image": "IMG.0.jpg", "faces": [face]}]
+    Path("two.json").write_text(json.dumps(images), "utf-8")
+    assert convert("two.json", "--to", "pts", "--out", "out") == 2
+    assert "IMG.0.jpg: another image also gives IMG.0.pts; rename one of them" in capsys.readouterr().err
+    assert not Path("out").exists() or files("out") == []
+
+
+@pytest.mark.parametrize("to", ["pts", "cvat"])
+def test_a_face_with_a_missing_landmark_costs_only_itself(convert: Convert, capsys: Any, to: str) -> None:
+    damaged = shape(1).tolist()
+    damaged[7] = [None, None]
+    faces = {"deep/a.jpg": shape(0).tolist(), "b.jpg": damaged, "image.003.png": shape(2).tolist()}
+    Path("three.json").write_text(json.dumps(faces), "utf-8")
+    out = "out" if to == "pts" else "out.xml"
+    assert convert("three.json", "--to", to, "--out", out, "--images", "in") == 1
+    assert len(read_annotations(out).valid) == 2
+    assert "b.jpg" in capsys.readouterr().err
+
+
 def test_a_landmark_that_is_missing_is_named_by_file_and_point(convert: Convert, capsys: Any) -> None:
     points = shape(0).tolist()
     points[7] = [None, None]

@@ -67,6 +67,14 @@ def test_every_format_is_written_and_read_back(
     assert capfd.readouterr().err == ""
 
 
+def test_a_gap_shows_the_frame_before_it(tmp_path: Path) -> None:
+    with write_video(tmp_path / "a.avi", FPS) as write:
+        for value, time_s in ((20, 0), (220, 5 / FPS), (120, 6 / FPS)):
+            write(grey(value), time_s)
+    frames, _ = read(tmp_path / "a.avi")
+    assert [round(float(frame.image_rgb.mean()) / 20) for frame in frames] == [1] * 5 + [11, 6]
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [(".webm", "opus"), (".mp4", "aac")])
 def test_the_sound_is_carried_over(tmp_path: Path, suffix: str, codec: str) -> None:
     av = pytest.importorskip("av", reason="PyAV is in the extra [video]")

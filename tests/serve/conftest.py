@@ -28,14 +28,14 @@ def find_face(image_rgb: Image) -> list[Detection]:
 class Uncovering(Pipeline):
     """A pipeline whose restorer paints every face grey."""
 
-    def restore(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None = None, **_: Any) -> Restored:
-        before = self(image_rgb, boxes)
+    def restore_detected(self, image_rgb: Image, detections: Sequence[Detection], **_: Any) -> Restored:
+        before = self.align(image_rgb, detections)
         restored, mask = image_rgb.copy(), np.zeros(image_rgb.shape[:2], np.bool_)
         for face in before:
             x0, y0, x1, y1 = (round(value) for value in face.box)
             restored[y0:y1, x0:x1] = 128
             mask[y0:y1, x0:x1] = True
-        return Restored(restored, mask, before, self(restored, [face.box for face in before]))
+        return Restored(restored, mask, before, self.align(restored, detections))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def pipeline(model: AlignmentModel) -> Pipeline:
 @pytest.fixture(scope="session")
 def uncovering(model: AlignmentModel) -> Pipeline:
     restoring = Uncovering(model, find_face)
-    restoring.restorer = object()  # type: ignore[assignment] # `restore` above does without
+    restoring.restorer = object()  # type: ignore[assignment] # `restore_detected` above does without
     return restoring
 
 

@@ -37,6 +37,12 @@ def test_work_needs_the_api_key_and_health_does_not(keyed: TestClient, jpeg: byt
     assert keyed.get("/openapi.json").json()["components"]["securitySchemes"]
 
 
+@pytest.mark.parametrize("path", ["/align%0A", "/restore%0A", "/convert%0A", "/metrics%0A", "/align%00", "/%0Aalign"])
+def test_a_path_with_a_control_character_does_not_pass_the_key(keyed: TestClient, jpeg: bytes, path: str) -> None:
+    assert keyed.post(path, content=jpeg, headers=RAW).status_code == 404
+    assert keyed.get(path).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("origin", "status"),
     [

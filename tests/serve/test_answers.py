@@ -13,14 +13,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from unveil.inference.drawing import draw_faces
-from unveil.inference.external_detectors import YuNetDetector
 from unveil.inference.pipeline import Pipeline
 from unveil.io.annotations import read_pts
 from unveil.io.images import decode_image
 from unveil.io.results import image_json
-from unveil.serve.jobs import SerializedDetector, shared_by_threads
 from unveil.serve.schemas import ImageResponse, RestoreResponse
-from unveil.types import Detection, Image
+from unveil.types import Image
 
 RAW = {"Content-Type": "image/jpeg"}
 BOXES = [[170.0, 90.0, 270.0, 180.0], [20.0, 30.0, 200.0, 220.0]]
@@ -137,22 +135,13 @@ def test_the_scheme_has_what_drawing_needs(client: TestClient, pipeline: Pipelin
     assert drawn == [(line.points, line.closed) for line in scheme.contours]
 
 
-def test_a_detector_with_a_state_works_for_one_thread_at_a_time(model: object, portrait: Image) -> None:
-    inside = 0
-
-    class Counting(YuNetDetector):
-        def __init__(self) -> None:
-            pass
-
-        def __call__(self, image_rgb: Image) -> list[Detection]:
-            nonlocal inside
-            inside += 1
-            assert inside == 1
-            np.sort(image_rgb.ravel())
-            inside -= 1
-            return []
-
-    detector = shared_by_threads(Pipeline(model, Counting())).detector  # type: ignore[arg-type]
-    assert isinstance(detector, SerializedDetector)
-    with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(detector, [portrait] * 8)) == [[]] * 8
+def test_a_detected_face_keeps_its_score_when_it_is_restored(
+    serve: Callable[..., TestClient], uncovering: Pipeline, jpeg: bytes
+) -> None:
+    client = serve(uncovering)
+    whole = client.post("/restore?as=json", content=jpeg, headers=RAW).json()
+    filtered = client.post("/restore?as=json&min_score=0.5", content=jpeg, headers=RAW).json()
+    assert filtered == whole
+    assert whole["before"][0]["score"] == 0.9
+    none = client.post("/restore?as=json&min_score=0.95", content=jpeg, headers=RAW).json()
+    assert none["before"] == []

@@ -132,6 +132,14 @@ def client_scheme() -> Any:
     return SCHEMES["ibug68"]
 
 
+def test_indented_json_of_several_images_is_converted(client: TestClient, jpeg: bytes) -> None:
+    record = client.post("/align", content=jpeg, headers=RAW).json()
+    several = json.dumps({"images": [record | {"image": f"{name}.jpg"} for name in "ab"]}, indent=2)
+    response = client.post("/convert?as=csv", content=several, headers={"Content-Type": "application/json"})
+    assert response.status_code == 200
+    assert [row["image"] for row in csv.DictReader(io.StringIO(response.text))] == ["a.jpg", "b.jpg"]
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [

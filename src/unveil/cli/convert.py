@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # --help must not wait for OpenCV
     from unveil.io.formats import FaceAnnotation, ImageAnnotation
     from unveil.io.formats.matching import ImageIndex
 
+NEED_ALL_LANDMARKS = ("pts", "cvat")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -77,6 +79,8 @@ def _convert(options: Options, job: Job) -> str:
         problem = implausible(face.points_px, face.image_size) if missing_problem(face) is None else None
         if problem is not None:
             job.warn(f"{face.where}: {problem}; converted as it is")
+    if options.to in NEED_ALL_LANDMARKS:
+        valid = tuple(face for face in valid if _is_complete(face, options.to, job))
     scheme = scheme or next((known for known in SCHEMES.values() if known.points == count), None)
     images = by_image(_with_image_files(options, valid, job))
     if form.needs_size:
@@ -88,6 +92,17 @@ def _convert(options: Options, job: Job) -> str:
         job.warn(f"{options.out}: {options.to} has no visibility for each landmark, so it is not written")
     faces = sum(len(image.faces) for image in images)
     return f"{counted(len(images), 'image')}, {counted(faces, 'face')}: {options.to} in {options.out}"
+
+
+def _is_complete(face: "FaceAnnotation", target: str, job: Job) -> bool:
+    from unveil.io.formats.records import check_complete
+
+    try:
+        check_complete(face, target)
+    except ValueError as error:
+        job.fail(str(error))
+        return False
+    return True
 
 
 def _index(options: Options) -> "ImageIndex | None":

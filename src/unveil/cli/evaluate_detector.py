@@ -64,12 +64,14 @@ class Options:
 
 def run(options: Options) -> int:
     """Evaluate and print a table."""
+    from unveil.cli.images import check_writable
+    from unveil.io.files import write_file
+
+    if options.json is not None:
+        check_writable(options.json.parent, "--json")
     figures = _evaluate(options)
     if options.json is not None:
-        from unveil.io.files import atomic_write
-
-        with atomic_write(options.json) as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n")
+        write_file(options.json, (json.dumps(figures, indent=2) + "\n").encode())
     return 0
 
 

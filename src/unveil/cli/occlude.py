@@ -72,7 +72,10 @@ def run(options: Options) -> int:
 
     if (options.sheet is None) == (options.out is None or options.kind is None):
         raise ValueError("give --out and --kind for a data set, or --sheet for a contact sheet")
-    check_writable(options.out if options.out is not None else options.sheet.parent)  # type: ignore[union-attr]
+    if options.sheet is not None:
+        check_writable(options.sheet.parent, "--sheet")
+    if options.out is not None:
+        check_writable(options.out)
     if options.seed < 0:
         raise ValueError(f"--seed {options.seed}: give 0 or more")
     if options.dataset == "folder":

@@ -35,10 +35,13 @@ def run(options: Options) -> int:
     from unveil.io.images import read_image
 
     check_writable(options.out)
-    paths = [source.path for source in find_sources(options.source, options.out).images]
+    sources = find_sources(options.source, options.out)
+    paths = [source.path for source in sources.images]
     pipeline = Pipeline(options.model)
     found: list[HairCutout] = []
     with Job(len(paths), "cutting hair") as job:
+        for problem in sources.problems:
+            job.fail(problem)
         for path in paths:
             try:
                 image = read_image(path)

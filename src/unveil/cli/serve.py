@@ -89,7 +89,9 @@ def _serve(options: Options, limits: "Limits", bound: "socket") -> None:
     pipeline = _pipeline(options)
     api_key = os.environ.get(API_KEY) or None
     hosts = (*LOOPBACK, *options.allow_host)
-    if not is_loopback(bound):
+    if is_loopback(bound):
+        hosts = (*hosts, options.host, bound.getsockname()[0])
+    else:
         hosts = (*hosts, options.host) if options.allow_host else ("*",)
         who = "whoever has the API key" if api_key else f"everybody who reaches this machine (set {API_KEY}?)"
         print(

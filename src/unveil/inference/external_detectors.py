@@ -1,6 +1,7 @@
 """Detectors of other packages: libfacedetection and YuNet, whose boxes become tight landmark boxes."""
 
 import ctypes
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,7 @@ class YuNetDetector(TiledDetector):
         if not Path(model_path).is_file():
             raise DetectorError(f"{model_path}: no such file; --detector-model takes YuNet's .onnx")
         super().__init__(min_score)
+        self._lock = threading.Lock()
         try:
             with quiet_opencv():
                 self._net = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score, YUNET_OVERLAP)
@@ -123,8 +125,9 @@ class YuNetDetector(TiledDetector):
 
     @override
     def detect(self, image_rgb: Image) -> list[Detection]:
-        self._net.setInputSize((image_rgb.shape[1], image_rgb.shape[0]))
-        _, rows = self._net.detect(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+        with self._lock:  # OpenCV's detector keeps the image's size between the two calls
+            self._net.setInputSize((image_rgb.shape[1], image_rgb.shape[0]))
+            _, rows = self._net.detect(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
         return [] if rows is None else [Detection(Box(x, y, x + w, y + h), s) for x, y, w, h, *_, s in rows.tolist()]
 
 

@@ -63,11 +63,14 @@ class FaceSearch:
         self.started_s, self._due_s, self._boxes = time_s, time_s + delay_s, boxes
         small = self._reduced(image_rgb)
         shape = image_rgb.shape[:2]
-        if not self.background or delay_s <= 0:
-            self._future, self._due_s = Future(), time_s
+        at_once = not self.background or delay_s <= 0
+        if at_once:
+            self._due_s = time_s
+        if at_once and self._thread is None:
+            self._future = Future()
             self._future.set_result(self._detect(small, shape))
             return
-        if self._thread is None:
+        if self._thread is None:  # from now on for every search: a detector runs in one thread at a time
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="unveil-search")
         small = small.copy() if small is image_rgb else small
         self._future = self._thread.submit(self._detect, small, shape)

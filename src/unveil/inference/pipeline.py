@@ -109,9 +109,33 @@ class Pipeline:
         Raises:
             ValueError: As for a call, or the pipeline has no restorer.
         """
+        detections = self._detections(image_rgb, boxes)
+        return self.restore_detected(image_rgb, detections, flip_average=flip_average, check=check)
+
+    def restore_detected(
+        self,
+        image_rgb: Image,
+        detections: Sequence[Detection],
+        *,
+        flip_average: bool = False,
+        check: Check | None = None,
+    ) -> Restored:
+        """Remove what occludes detected faces, as `restore` does.
+
+        Args:
+            image_rgb: RGB image (H, W, 3) of uint8.
+            detections: The faces, in pixels of the image.
+            flip_average: Also align the mirrored faces and return the mean.
+            check: Called between the steps of each face. It raises to stop the work, at a deadline for example.
+
+        Returns:
+            The restored image, its mask, and the faces before and after.
+
+        Raises:
+            ValueError: The pipeline has no restorer.
+        """
         if self.restorer is None:
             raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
-        detections = self._detections(image_rgb, boxes)
         before = self.align(image_rgb, detections, flip_average, check)
         landmarks, visibility = [face.landmarks for face in before], [face.visibility for face in before]
         crops = self.restorer(image_rgb, landmarks, self.model.scheme, visibility=visibility, check=check)

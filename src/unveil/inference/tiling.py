@@ -16,6 +16,7 @@ VIEW_SIDE = 640  # longest side of the reduced image and of a tile
 TURNED_SIDE = 320  # longest side of the quarter turns
 THUMBNAIL_SIDE, THUMBNAIL_PADDING = 160, 48  # shows a face that fills the image at a size that is well detected
 CERTAIN_SCORE = 0.75  # of the best face: below, another view may show it better
+USUAL_SCORE = 0.6  # the detections whose sizes decide on further views: a lower minimum score loses no face
 HALVED_SHARE = 0.5  # a face this large, in sides of the view, is detected better at half size
 LARGE_SHARE = 0.6  # a face this large, in sides of the view, may be a part of a larger one
 SMALL_SIDE = 64  # faces in the full view, in its pixels; below, the image may contain more that the view cannot show
@@ -61,16 +62,17 @@ def detect_faces(
     scale = min(1.0, VIEW_SIDE / max(height, width))
     view = _resized(image_rgb, scale)
     found = _confident(detect(view), min_score)
-    largest = _largest_side(found)
+    largest = _largest_side(found, min_score)
     if _best_score(found) < CERTAIN_SCORE or largest > HALVED_SHARE * min(view.shape[:2]):
         half = _resized(view, 0.5)
         found = nms(found + [_from_scaled(one, 0.5) for one in _confident(detect(half), min_score)])
     if _best_score(found) < certain_score:
         turned = [one._replace(score=one.score - turned_penalty) for one in _detect_turned(view, detect)]
         found = nms(found + _confident(turned, min_score))
-    largest = _largest_side(found)
+    largest = _largest_side(found, min_score)
     if _best_score(found) < certain_score or largest > LARGE_SHARE * min(view.shape[:2]):
         found = found + _confident(_detect_in_thumbnail(view, detect), min_score)
+        largest = _largest_side(found, min_score)
     found = [_from_scaled(detection, scale) for detection in found]
     if largest < SMALL_SIDE:
         found = _detect_small(image_rgb, detect, found, scale, min_score, tile_side)
@@ -87,7 +89,8 @@ def _detect_small(
             continue
         tiled = _confident(_detect_in_tiles(_resized(image_rgb, scale), detect, tile_side), min_score)
         found = nms(found + [_from_scaled(detection, scale) for detection in tiled])
-        if found and min(longer_side(detection.box) for detection in found) * scale >= RELIABLE_SIDE:
+        sides = [longer_side(detection.box) for detection in _usual(found, min_score)]
+        if sides and min(sides) * scale >= RELIABLE_SIDE:
             break
     return found
 
@@ -211,8 +214,12 @@ def _best_score(found: list[Detection]) -> float:
     return max((detection.score for detection in found), default=0.0)
 
 
-def _largest_side(found: list[Detection]) -> float:
-    return max((longer_side(detection.box) for detection in found), default=0.0)
+def _usual(found: list[Detection], min_score: float) -> list[Detection]:
+    return _confident(found, max(min_score, USUAL_SCORE))
+
+
+def _largest_side(found: list[Detection], min_score: float) -> float:
+    return max((longer_side(detection.box) for detection in _usual(found, min_score)), default=0.0)
 
 
 def _same_face(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:

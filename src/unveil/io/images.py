@@ -277,10 +277,10 @@ def _text_chunk(keyword: str, value: str) -> bytes:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> None:
-    """Write an image as a PNG file.
+    """Write an image as a PNG file, atomically.
 
     Args:
-        path: The file.
+        path: The file. Missing folders are created.
         pixels: RGB (H, W, 3) or grey (H, W).
         text: Keywords and texts, in ASCII, for the file's text chunks.
 
@@ -288,6 +288,6 @@ def write_png(path: Path, pixels: NDArray[np.uint8], text: Mapping[str, str] | N
         PngError: If OpenCV cannot encode it. The message names the file.
     """
     try:
-        path.write_bytes(encode_png(pixels, text))
+        write_file(path, encode_png(pixels, text))
     except PngError as error:
         raise PngError(f"{path}: {error}") from None

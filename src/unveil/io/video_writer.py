@@ -86,9 +86,10 @@ def write_video(path: Path, fps: float, sound_from: Path | None = None) -> Itera
     with keep_partial(path) as temporary, ExitStack() as stack:
         encoder: _Encoder | None = None
         size, start_s, written = (0, 0), 0.0, 0
+        before: Image | None = None
 
         def add(image_rgb: Image, time_s: float) -> None:
-            nonlocal encoder, size, start_s, written
+            nonlocal encoder, size, start_s, written, before
             if encoder is None:
                 start_s = time_s
                 size = (image_rgb.shape[1], image_rgb.shape[0])
@@ -102,9 +103,11 @@ def write_video(path: Path, fps: float, sound_from: Path | None = None) -> Itera
             if image_rgb.shape[1::-1] != size:  # OpenCV would drop the frame without an error
                 image_rgb = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
             due = math.floor((time_s - start_s) * fps + 0.5) + 1
-            for _ in range(due - written):
+            for _ in range(due - written - 1):
+                encoder.write(image_rgb if before is None else before)
+            if due > written:
                 encoder.write(image_rgb)
-            written = max(written, due)
+            written, before = max(written, due), image_rgb
 
         yield add
 

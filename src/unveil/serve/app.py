@@ -75,7 +75,6 @@ def build_app(
         The application. Its `state.metrics` are a `Metrics`, its `state.limits` the limits.
     """
     limits = limits or Limits()
-    pipeline = jobs.shared_by_threads(pipeline)
     pool = WorkerPool(limits.threads, limits.queue)
     buffer = UploadBuffer(limits.buffer_bytes)
     metrics = Metrics()

@@ -1,5 +1,6 @@
 """POST /convert: landmarks, optionally corrected by hand, as a file in any format that `unveil convert` writes."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
@@ -20,6 +21,7 @@ from unveil.types import Box, Pose
 MAX_JSON_BYTES = 8 * MIB
 MAX_LANDMARKS = 1000
 MEDIA_TYPES = {".json": "application/json", ".csv": "text/csv", ".xml": "application/xml", ".pts": "text/plain"}
+SEVERAL = re.compile(rb'\s*\{\s*"images"')
 
 Pixel: TypeAlias = Annotated[float, Field(ge=-1e6, le=1e6)]
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -89,7 +91,7 @@ def parse_body(data: bytes) -> list[ImageRecord]:
     Raises:
         RequestError: 422, naming the first invalid value; 400 if it is not JSON.
     """
-    kind = ImageRecords if data[:200].lstrip().startswith(b'{"images"') or b'"faces"' not in data else ImageRecord
+    kind = ImageRecords if SEVERAL.match(data) or b'"faces"' not in data else ImageRecord
     try:
         parsed = kind.model_validate_json(data)
     except ValidationError as error:

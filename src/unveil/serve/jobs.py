@@ -1,12 +1,10 @@
 """The work of one request in a thread: decode, align or restore, and encode the response."""
 
 import base64
-import copy
 import csv
 import io
 import json
 import re
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unveil.inference.detector import Detector
 from unveil.inference.drawing import draw_faces
-from unveil.inference.external_detectors import YuNetDetector
 from unveil.inference.pipeline import Pipeline
 from unveil.inference.restorer import RESTORED_NOTE, Restored
 from unveil.io.annotations import pts_text
@@ -27,7 +23,7 @@ from unveil.serve.limits import Limits, RequestError
 from unveil.serve.options import AlignOptions, Options, RestoreOptions
 from unveil.serve.uploads import Upload
 from unveil.serve.workers import Cancellation
-from unveil.types import Box, Detection, Face, Image
+from unveil.types import Box, Detection, Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,42 +64,6 @@ class Job:
     options: Options
     boxes: list[list[Box] | None]
     request_id: str
-
-
-class SerializedDetector:
-    """A detector that several threads may call. OpenCV's detector stores the image's size between two calls.
-
-    Args:
-        detector: The detector that one thread at a time may call.
-    """
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-        self._lock = threading.Lock()
-
-    def __call__(self, image_rgb: Image) -> list[Detection]:
-        """Detect faces after the calls of other threads have ended.
-
-        Args:
-            image_rgb: RGB image (H, W, 3).
-
-        Returns:
-            The faces.
-        """
-        with self._lock:
-            return self._detector(image_rgb)
-
-
-def shared_by_threads(pipeline: Pipeline) -> Pipeline:
-    """Return a pipeline with the same models that several threads may call.
-
-    Args:
-        pipeline: The pipeline.
-    """
-    shared = copy.copy(pipeline)
-    if isinstance(pipeline.detector, YuNetDetector):
-        shared.detector = SerializedDetector(pipeline.detector)
-    return shared
 
 
 def warm_up(pipeline: Pipeline) -> None:
@@ -239,27 +199,27 @@ def _decoded(job: Job, cancellation: Cancellation) -> Iterator[DecodedImage]:
         yield decode_upload(job.uploads[i], job.boxes[i], job.limits)
 
 
-def _faces(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> list[Face]:
-    """Return the faces in pixels of the image that is processed."""
-    pipeline, boxes = job.pipeline, decoded.boxes_here()
+def _detections(job: Job, decoded: DecodedImage) -> list[Detection]:
+    """Return the given or detected faces in pixels of the image that is processed."""
+    boxes = decoded.boxes_here()
     if boxes is not None:
-        detections = [Detection(box, 1.0) for box in boxes]
-    else:
-        try:
-            found = pipeline.detect(decoded.image_rgb)
-        except ValueError as error:  # there is no detector, or its boxes do not fit the model's landmarks
-            raise RequestError(422, "no_detector", str(error)) from error
-        detections = [detection for detection in found if detection.score >= job.options.min_score]
-    return pipeline.align(decoded.image_rgb, detections, job.options.flip_average, cancellation.check)
+        return [Detection(box, 1.0) for box in boxes]
+    try:
+        found = job.pipeline.detect(decoded.image_rgb)
+    except ValueError as error:  # there is no detector, or its boxes do not fit the model's landmarks
+        raise RequestError(422, "no_detector", str(error)) from error
+    return [detection for detection in found if detection.score >= job.options.min_score]
+
+
+def _faces(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> list[Face]:
+    detections, flip_average = _detections(job, decoded), job.options.flip_average
+    return job.pipeline.align(decoded.image_rgb, detections, flip_average, cancellation.check)
 
 
 def _restored(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> Restored:
-    options, boxes = job.options, decoded.boxes_here()
-    if boxes is None and options.min_score > 0:
-        boxes = [face.box for face in _faces(job, decoded, cancellation)]
-    check = cancellation.check
+    detections, flip_average, check = _detections(job, decoded), job.options.flip_average, cancellation.check
     check()
-    return job.pipeline.restore(decoded.image_rgb, boxes, flip_average=options.flip_average, check=check)
+    return job.pipeline.restore_detected(decoded.image_rgb, detections, flip_average=flip_average, check=check)
 
 
 def files_result(files: dict[str, bytes], media_type: str, archive_name: str, images: int, faces: int) -> JobResult:

@@ -103,6 +103,8 @@ class RequestMiddleware:
             return RequestError(400, "wrong_host", "this is not the service's name; --allow-host NAME adds one")
         if method not in ("GET", "HEAD") and _is_cross_site(headers, host):
             return RequestError(403, "cross_site", "another site's page may not use this service")
+        if not path.isprintable():  # the router would take "/align\n" for "/align", which needs the key
+            return RequestError(404, "not_found", "no such path; GET /openapi.json lists them")
         if self.api_key is not None and path in KEYED_PATHS and not self._has_key(headers):
             message = "the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
             return RequestError(401, "unauthorized", message)

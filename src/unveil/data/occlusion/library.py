@@ -173,19 +173,21 @@ def _hair(folder: Path) -> list[HairCutout]:
 
 
 def write_hair(folder: Path, hair: Sequence[HairCutout]) -> None:
-    """Write hair as a folder of a library.
+    """Add hair to a folder of a library.
 
     Args:
-        folder: Created if it is missing.
+        folder: Created if it is missing. Its hair is kept, except that of the same name.
         hair: The cut-outs.
     """
+    landmarks = folder / HAIR_LANDMARKS
+    places = json.loads(landmarks.read_text()) if landmarks.is_file() else {}
     for cutout in hair:
         alpha = cutout.pixels[..., 3:].astype(np.float32) / 255
         rgb = np.clip(cutout.pixels[..., :3] / np.maximum(alpha, 1 / 255), 0, 255)
         bgra = np.concatenate([rgb[..., ::-1], cutout.pixels[..., 3:]], axis=2).astype(np.uint8)
         content = cv2.imencode(".webp", bgra, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
         write_file(folder / f"{cutout.name}.webp", content)
-    write_json(folder / HAIR_LANDMARKS, {cutout.name: np.round(cutout.points, 2).tolist() for cutout in hair})
+    write_json(landmarks, places | {cutout.name: np.round(cutout.points, 2).tolist() for cutout in hair})
 
 
 def _shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

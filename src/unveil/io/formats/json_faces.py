@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unveil.io.files import DataError, write_json
-from unveil.io.formats.pts import relative_name
+from unveil.io.formats.pts import output_names
 from unveil.io.formats.records import FaceAnnotation, Faces, ImageAnnotation, InvalidFace, face_annotation
 from unveil.types import Pose
 
@@ -79,9 +79,8 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
         records = [_image_record(image) for image in images]
         write_json(path, records[0] if len(records) == 1 else records)
         return
-    for image in images:
-        base = path / relative_name(image.image)
-        write_json(base.with_name(base.name + ".json"), _image_record(image))
+    for name, image in zip(output_names(images), images, strict=True):
+        write_json(path / name.with_name(name.name + ".json"), _image_record(image))
 
 
 def _image_record(image: ImageAnnotation) -> dict[str, object]:

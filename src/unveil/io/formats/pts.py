@@ -1,5 +1,6 @@
 """iBUG's `.pts` files, one per face: `NAME.pts`, or `NAME.0.pts`, `NAME.1.pts`, … for several faces in one image."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -44,11 +45,15 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
         images: The images and their faces.
 
     Raises:
-        ValueError: If a landmark is missing.
+        ValueError: If a landmark is missing, or two images have the same file. Nothing is written then.
     """
-    for image in images:
-        base = path / relative_name(image.image)
-        atomic_write_all(_pts_writers(base, image.faces))
+    writers: dict[Path, Writer] = {}
+    for name, image in zip(output_names(images), images, strict=True):
+        found = _pts_writers(path / name, image.faces)
+        if taken := writers.keys() & found.keys():
+            raise ValueError(f"{image.image}: another image also gives {min(taken).name}; rename one of them")
+        writers |= found
+    atomic_write_all(writers)
 
 
 def _pts_writers(base: Path, faces: Sequence[FaceAnnotation]) -> dict[Path, Writer]:
@@ -60,6 +65,22 @@ def _pts_writers(base: Path, faces: Sequence[FaceAnnotation]) -> dict[Path, Writ
         base.with_name(base.name + name): partial(write_pts, points_px=face.points_px)
         for name, face in zip(names, faces, strict=True)
     }
+
+
+def output_names(images: Sequence[ImageAnnotation]) -> list[Path]:
+    """Return the path below a folder, without suffix, of each image's files.
+
+    Images that differ only in their suffix keep it, so that no file replaces another: `a.jpg.pts` and `a.png.pts`.
+
+    Args:
+        images: The images.
+    """
+    names = [relative_name(image.image) for image in images]
+    count = Counter(names)
+    return [
+        name if count[name] == 1 else name.with_name(image.image.replace("\\", "/").rpartition("/")[2].strip())
+        for name, image in zip(names, images, strict=True)
+    ]
 
 
 def relative_name(image: str) -> Path:
