@@ -20,7 +20,7 @@ from unveil.io.video_sources import VideoError
 from unveil.types import Image
 
 OPENCV_CODECS = MappingProxyType({".webm": "VP80", ".mp4": "vp09", ".mkv": "VP80", ".avi": "MJPG"})
-"""Codec of each suffix in OpenCV's wheels. Browsers play all but .avi."""
+"""Codec of each suffix in OpenCV's wheels. Browsers play .webm and .mp4."""
 
 _VP9 = ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"})
 PYAV_CODECS = MappingProxyType(

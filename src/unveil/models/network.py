@@ -216,7 +216,7 @@ class LandmarkNetwork(Network):
         Raises:
             ValueError: The network has none.
         """
-        raise ValueError("--visibility-only: the network has no visibility head; add --model.visibility-dim 96")
+        raise ValueError("--visibility-only: the network has no visibility head; add --visibility-dim 96")
 
     def load_imagenet(self) -> None:
         """Load ImageNet weights into the backbone.

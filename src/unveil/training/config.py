@@ -177,7 +177,7 @@ class LandmarkTrainConfig(ViewTrainConfig):
     """Factor of the learning rate of the layers that read all landmarks at once. At the full rate their thousand
     correlated inputs saturate the memory within a hundred steps, and it is then the same for every face."""
     visibility_only: bool = False
-    """Train the visibility head alone (`--model.visibility-dim`); landmarks and uncertainty stay as they are."""
+    """Train the visibility head alone (`--visibility-dim`); landmarks and uncertainty stay as they are."""
     occluded_weight: Weight = 1.0
     """Weight of an occluded landmark against a visible one in the calibration of visibility; above 1, more landmarks
     count as occluded."""
