@@ -187,6 +187,19 @@ def test_parquet_rows_are_divided_across_row_groups(column: str, blind: Pipeline
 
 
 @pytest.mark.usefixtures("images")
+def test_a_run_goes_on_with_its_output_among_the_tables_and_an_empty_part(blind: Pipeline) -> None:
+    Path("tables").mkdir()
+    pq.write_table(pa.table({"image": [png(), png()]}), "tables/one.parquet")
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), "tables/two.parquet")
+    out = Path("tables/out")
+    plan = open_plan(["tables"], out, RECIPE, IMAGE, shard_size=3, add=False)
+    for shard in plan.missing(out):
+        write_shard(shard, BatchJob(plan.recipe, plan.columns, out.absolute(), Path.cwd(), None), blind)
+    assert len(read_rows(out)) == 2
+    assert open_plan(["tables"], out, RECIPE, IMAGE, shard_size=3, add=False).missing(out) == []
+
+
+@pytest.mark.usefixtures("images")
 def test_without_names_a_parquet_row_is_named_by_its_number(blind: Pipeline) -> None:
     pq.write_table(pa.table({"image": [png(), png()]}), "some.parquet")
     assert [row["path"] for row in write_missing(plan_of("some.parquet"), blind)] == [

@@ -1,6 +1,7 @@
 """Turned faces, hand-made occlusion labels, published means and the sheet of images without ground truth."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ from unveil.schemes.scheme import IBUG68, WFLW98
 from unveil.types import Box, Detection, Image
 
 Evaluate = Callable[..., int]
+
+
+def test_an_image_that_cannot_be_read_costs_only_itself_when_faces_are_turned(
+    drawn_folder: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "faces"
+    shutil.copytree(drawn_folder, copied)
+    broken = min(path for path in copied.rglob("*") if path.suffix in (".png", ".jpg"))
+    broken.write_bytes(b"x")
+    turned = turned_faces(folder(copied), 90)
+    assert len(turned.samples) == len(folder(drawn_folder).samples)
+    with pytest.raises(DataError):
+        next(sample for sample in turned.samples if sample.image == broken).load()
 
 
 @pytest.mark.parametrize("degrees", [90, -35, 180])

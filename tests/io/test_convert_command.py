@@ -140,6 +140,14 @@ def test_images_that_differ_in_their_suffix_have_files_of_their_own(convert: Con
     assert [face.points_px.tolist() for face in read] == [shape(0).tolist(), shape(1).tolist()]
 
 
+def test_images_with_one_json_file_are_refused_before_anything_is_written(convert: Convert, capsys: Any) -> None:
+    faces = {name: shape(i).tolist() for i, name in enumerate(("a.jpg", "a.png", "a.jpg.jpg"))}
+    Path("three.json").write_text(json.dumps(faces), "utf-8")
+    assert convert("three.json", "--to", "json", "--out", "out") == 2
+    assert "another image also gives a.jpg.json" in capsys.readouterr().err
+    assert not Path("out").exists() or files("out") == []
+
+
 def test_two_images_with_the_same_pts_file_are_refused_before_anything_is_written(
     convert: Convert, capsys: Any
 ) -> None:
@@ -149,6 +157,14 @@ def test_two_images_with_the_same_pts_file_are_refused_before_anything_is_writte
     assert convert("two.json", "--to", "pts", "--out", "out") == 2
     assert "IMG.0.jpg: another image also gives IMG.0.pts; rename one of them" in capsys.readouterr().err
     assert not Path("out").exists() or files("out") == []
+
+
+@pytest.mark.parametrize("to", ["coco", "dlib"])
+def test_a_face_without_any_landmark_costs_only_itself(convert: Convert, capsys: Any, to: str) -> None:
+    faces = {"deep/a.jpg": shape(0).tolist(), "image.003.png": [[None, None]] * 68}
+    Path("two.json").write_text(json.dumps(faces), "utf-8")
+    assert convert("two.json", "--to", to, "--out", "out.file", "--images", "in") == 1
+    assert "image.003.png': all landmarks are missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("to", ["pts", "cvat"])

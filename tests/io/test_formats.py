@@ -199,6 +199,34 @@ def test_label_studios_short_form_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(face.points_px, FIVE, atol=1e-4)
 
 
+def test_a_task_without_keypoints_in_label_studios_short_form_is_an_image_without_a_face(tmp_path: Path) -> None:
+    size = {"original_width": 200, "original_height": 100}
+    points = [{"x": x / 2, "y": y, "keypointlabels": [str(i)], **size} for i, (x, y) in enumerate(FIVE)]
+    tasks = [{"id": 1, "image": "/data/upload/1/a.jpg", "kp-1": points}, {"id": 2, "image": "/data/upload/1/b.jpg"}]
+    assert [face.image for face in faces_of(write_json(tmp_path / "a.json", tasks))] == ["a.jpg"]
+
+
+def test_a_face_that_was_removed_in_label_studio_does_not_come_back(tmp_path: Path) -> None:
+    (first, *_) = json.loads(json.dumps(LABEL_STUDIO))
+    predicted = first["annotations"][0]["result"]
+    removed = {"data": first["data"], "predictions": [{"result": predicted}], "annotations": [{"result": []}]}
+    kept = {"data": first["data"], "predictions": [{"result": predicted}], "annotations": []}
+    assert len(faces_of(write_json(tmp_path / "a.json", [kept]))) == len(
+        faces_of(write_json(tmp_path / "b.json", [kept, removed]))
+    )
+
+
+@pytest.mark.parametrize("name", ["dlib", "label-studio"])
+def test_a_file_in_which_every_face_lacks_landmark_0_is_not_shifted(tmp_path: Path, name: FormatName) -> None:
+    points = shape(0)
+    points[0] = np.nan
+    form = FORMATS[name]
+    images = [ImageAnnotation("a.jpg", (FaceAnnotation("a.jpg", "", points),), (200, 190))]
+    form.write(tmp_path / f"faces{form.suffix}", images, None)
+    (read,) = read_annotations(tmp_path / f"faces{form.suffix}", allow_missing=True).valid
+    np.testing.assert_allclose(read.points_px, points, atol=0.51)
+
+
 def test_labels_may_be_the_names_of_the_landmarks(tmp_path: Path) -> None:
     scheme = SCHEMES["cofw29"]
     names = scheme.point_names

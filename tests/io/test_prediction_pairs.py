@@ -68,6 +68,12 @@ def test_where_a_stem_is_there_twice_the_folders_decide(tmp_path: Path) -> None:
         pairs_of(tmp_path / "other", {"x/1": shape(0), "y/1": shape(0)}, {"a/1": shape(0)})
 
 
+def test_equal_names_belong_together_though_a_folder_has_the_same_stem(tmp_path: Path) -> None:
+    faces = {"1": shape(0), "x/1": shape(1)}
+    pairs = pairs_of(tmp_path, faces, faces, strict=True)
+    np.testing.assert_allclose(pairs.predicted_px, pairs.ground_truth_px, atol=2e-3)
+
+
 NAN = shape(1)
 NAN[7] = np.nan
 

@@ -64,6 +64,20 @@ def test_an_image_named_like_the_output_of_another_gets_its_own_output(tree: Pat
     assert sorted(outputs("twins")) == ["x.jpg", "x.jpg.jpg", "x.png"]
 
 
+def test_the_files_of_one_of_several_faces_are_not_those_of_another_image(tree: Path) -> None:
+    for name in ("x.jpg", "x.0.jpg"):
+        (tree / "faces" / name).parent.mkdir(exist_ok=True)
+        (tree / "faces" / name).touch()
+    assert sorted(outputs("faces")) == ["x", "x.0.jpg"]
+
+
+def test_links_to_folders_are_followed_once(tree: Path) -> None:
+    (tree / "links").mkdir()
+    (tree / "links" / "photos").symlink_to(tree / "in", target_is_directory=True)
+    (tree / "links" / "again").symlink_to(tree / "links", target_is_directory=True)
+    assert outputs("links") == ["photos/a", "photos/b", "photos/deep/er/c"]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_in_a_folder_is_skipped_and_a_broken_link_is_not(tree: Path) -> None:
     os.mkfifo(tree / "in" / "deep" / "pipe.jpg")

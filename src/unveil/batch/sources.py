@@ -65,15 +65,16 @@ def find_entries(sources: Sequence[str], out: Path, columns: ParquetColumns) -> 
     files: dict[str, str] = {}
     tables: dict[str, str] = {}
     for source in sources:
-        if source.endswith(".parquet") or _has_only_tables(source):
-            tables |= find_tables(source)
+        if source.endswith(".parquet") or _has_only_tables(source, out):
+            tables |= find_tables(source, out)
         elif source.endswith(".txt"):
             files |= {name: stamp(name) for name in _listed(source)}
         else:
             files |= find_images(source, out)
     entries = [Entry(name, stamp=changed) for name, changed in files.items()]
     entries += [Entry(name, 0, _count_rows(name, columns), changed) for name, changed in tables.items()]
-    if not sum(entry.images for entry in entries):
+    entries = [entry for entry in entries if entry.images]  # some programs write empty parts
+    if not entries:
         raise ValueError(f"{', '.join(sources)}: no images")
     return entries
 
@@ -138,7 +139,7 @@ def content_digest(images: Sequence[tuple[str, object]]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, content in images:
         if len(images) > 1:
-            digest.update(name.encode())
+            digest.update(name.encode("utf-8", "surrogateescape"))
         digest.update(content if isinstance(content, bytes) else repr(content).encode())
     return digest.hexdigest()
 
@@ -161,13 +162,13 @@ def unescape_name(stored: str) -> str:
     return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda match: chr(int(match[1], 16)), stored)
 
 
-def _has_only_tables(source: str) -> bool:
+def _has_only_tables(source: str, out: Path) -> bool:
     if is_uri(source) or not Path(source).is_dir():
         return False
     try:
-        find_images(source, Path(source) / "none")
+        find_images(source, out)
     except ValueError:
-        return next(Path(source).rglob("*.parquet"), None) is not None
+        return bool(find_tables(source, out))
     return False
 
 

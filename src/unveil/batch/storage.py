@@ -52,11 +52,12 @@ def find_images(source: str, out: Path) -> dict[str, str]:
     return infos
 
 
-def find_tables(source: str) -> dict[str, str]:
+def find_tables(source: str, out: Path) -> dict[str, str]:
     """Find the parquet files that a file, folder or URI names.
 
     Args:
-        source: A `.parquet` file, or a folder with such files.
+        source: A `.parquet` file, or a folder with such files. Hidden files and those that begin with `_` do not count.
+        out: The output folder, which is not searched.
 
     Returns:
         The names and their stamps, as `find_images` returns them.
@@ -64,7 +65,10 @@ def find_tables(source: str) -> dict[str, str]:
     if is_uri(source):
         return _list(source, (".parquet",))
     path = Path(source)
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        below = (file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
+        files = sorted(file for file in below if out.resolve() not in file.resolve().parents)
     return {name: stamp(name) for name in map(local_name, files)}
 
 

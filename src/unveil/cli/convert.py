@@ -50,6 +50,8 @@ def run(options: Options) -> int:
 
 
 def _convert(options: Options, job: Job) -> str:
+    import numpy as np
+
     from unveil.io.annotations import implausible
     from unveil.io.formats import FORMATS, by_image, read_annotations
     from unveil.io.formats.records import missing_problem
@@ -74,7 +76,10 @@ def _convert(options: Options, job: Job) -> str:
     for face in annotations.valid:
         if len(face.points_px) != count:
             job.fail(f"{face.where}: {len(face.points_px)} points, but most faces have {count}; convert it on its own")
-    valid = tuple(face for face in annotations.valid if len(face.points_px) == count)
+        elif not np.isfinite(face.points_px).any():
+            job.fail(f"{face.where}: all landmarks are missing")
+    alike = (face for face in annotations.valid if len(face.points_px) == count)
+    valid = tuple(face for face in alike if np.isfinite(face.points_px).any())
     for face in valid:
         problem = implausible(face.points_px, face.image_size) if missing_problem(face) is None else None
         if problem is not None:

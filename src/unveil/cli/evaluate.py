@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,10 +169,14 @@ def _write_sheet(options: Options) -> Sequence[str]:
     paths = list_images(options.root)[:SHEET_IMAGES]
     detector = load_detector("unveil", None, MIN_SCORE, options.threads)
     rows = sheet_rows([read_image(path) for path in paths], list(models.values()), detector, options.flip_average)
-    names = {Path(name).name: model.scheme for name, model in models.items()}
+    names = {name if _shares_its_name(name, models) else Path(name).name: m.scheme for name, m in models.items()}
     write_png(options.sheet, qualitative_sheet(rows, names))
     print(f"{options.sheet}: {len(rows)} of {len(paths)} images with a face")
     return ()
+
+
+def _shares_its_name(model: str, models: Iterable[str]) -> bool:
+    return sum(Path(other).name == Path(model).name for other in models) > 1
 
 
 def _check(options: Options) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -82,7 +83,7 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
 
     from unveil.data.occlusion import Library, OcclusionSampler
     from unveil.data.splits import split_by_name
-    from unveil.evaluation.detection import DetectionExample, conditions, evaluate_detector, without_faces
+    from unveil.evaluation.detection import DetectionExample, conditions, evaluate_detector
     from unveil.io.image_sources import list_images
     from unveil.io.images import read_image
 
@@ -97,7 +98,9 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
     if options.library is not None:
         library = Library.read(options.library).only(options.templates)
         templates = OcclusionSampler.of_kind("template", library)
-    detectors = {_label(name): _detector(name, options.min_score) for name in options.detectors}
+    labels = Counter(map(_label, options.detectors))
+    names = {name: _label(name) if labels[_label(name)] == 1 else name for name in options.detectors}
+    detectors = {label: _detector(name, options.min_score) for name, label in names.items()}
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{faces.label}, {len(indices)} faces; share found, in per cent")
     width = max(len(name) for name in detectors)
@@ -108,7 +111,7 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
         results = {
             key: evaluate_detector(detector, listed, faces.scheme, minimum) for key, detector in detectors.items()
         }
-        figures[name] = {key: asdict(result) | {"recall": result.recall} for key, result in results.items()}
+        figures[name] = {key: _finite(asdict(result) | {"recall": result.recall}) for key, result in results.items()}
         parts = []
         for key, result in results.items():
             share = f"{result.recall:6.1f} ({result.found}/{result.faces})" if result.faces else f"{'':6}"
@@ -124,7 +127,10 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
             paths = [paths[index] for index in split_by_name([path.stem for path in paths], HARD_HOLDOUT).val]
         report("hard scenes", [DetectionExample(read_image(path)) for path in paths])
     if options.photos is not None:
-        report("photographs", without_faces(options.photos))
+        photos = [DetectionExample(read_image(path)) for path in list_images(options.photos)]
+        counts = {key: sum(bool(detector(photo.image)) for photo in photos) for key, detector in detectors.items()}
+        figures["photographs"] = {key: {"images": len(photos), "detected": count} for key, count in counts.items()}
+        console.print(f"{'photographs':20} " + "   ".join(f"{k} {n}/{len(photos)} detected" for k, n in counts.items()))
     if scenes and (not options.conditions or "scenes".startswith(options.conditions)):
         report("scenes", [DetectionExample(scene) for scene in scenes])
     image = np.asarray(cv2.resize(faces.image(0), SPEED_SIZE[::-1]), np.uint8)
@@ -154,6 +160,11 @@ def _faces(options: Options) -> tuple["Faces", tuple[int, ...]]:
         faces = read_data_set(options.dataset, options.root, partial=options.partial)
     indices = split_by_name(faces.names, 0.05).val.tolist() if options.holdout else range(len(faces))
     return faces, tuple(indices)[:: options.every]
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures with None for those that do not exist, as the recall on images without a face."""
+    return {key: None if value != value else value for key, value in figures.items()}
 
 
 def _label(name: str) -> str:

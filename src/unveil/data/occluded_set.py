@@ -20,7 +20,7 @@ def face_rng(name: str, seed: int) -> np.random.Generator:
         name: The face's name in its data set.
         seed: The seed of the whole set.
     """
-    return np.random.default_rng((seed, zlib.crc32(name.encode())))
+    return np.random.default_rng((seed, zlib.crc32(name.encode("utf-8", "surrogateescape"))))
 
 
 def occlude_data_set(

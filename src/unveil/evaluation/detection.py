@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import TypeAlias
 
 import cv2
@@ -19,8 +18,6 @@ from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import OcclusionSampler
 from unveil.geometry import box_iou, longer_side, tight_box
 from unveil.inference.detector import Detector
-from unveil.io.image_sources import list_images
-from unveil.io.images import read_image
 from unveil.schemes.pose import five_points
 from unveil.schemes.scheme import Scheme
 from unveil.types import Image, Points
@@ -256,16 +253,6 @@ def noisy(image: Image, points_px: Points, rng: np.random.Generator, sigma: floa
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     grey += rng.normal(0, sigma, (*image.shape[:2], 1))
     return DetectionExample(np.clip(grey, 0, 255).astype(np.uint8), (points_px,))
-
-
-def without_faces(folder: Path) -> Iterator[DetectionExample]:
-    """Yield the images of a folder without faces, in which every detection is a false positive.
-
-    Args:
-        folder: The folder.
-    """
-    for path in list_images(folder):
-        yield DetectionExample(read_image(path))
 
 
 def _warped(image: Image, points_px: Points, matrix: NDArray[np.float64], size: tuple[int, int]) -> DetectionExample:

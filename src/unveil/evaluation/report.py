@@ -90,7 +90,7 @@ def write_report(folder: Path, report: Report) -> list[Path]:
         plots["reliability.png"] = reliability_png(report.results, report.title)
     if any(result.uncertainty is not None for result in report.results):
         plots["uncertainty.png"] = uncertainty_png(report.results, report.title)
-    content = {"report.html": _report_html(report, plots).encode(), **plots}
+    content = {"report.html": _report_html(report, plots).encode("utf-8", "backslashreplace"), **plots}
     for name, data in content.items():
         write_file(folder / name, data)
     return [folder / name for name in content]

@@ -25,7 +25,8 @@ def scheme_of_folder(root: Path, models: Mapping[str, AlignmentModel]) -> Scheme
         models: Their schemes are tried first, then the built-in ones; the first model's scheme if none fits.
     """
     schemes = [*(model.scheme for model in models.values()), *SCHEMES.values()]
-    first = min(root.rglob("*.pts"), default=None)
+    files = (path for path in root.rglob("*") if path.suffix.lower() == ".pts" and not path.name.startswith("."))
+    first = min(files, default=None)
     count = schemes[0].points if first is None else len(read_pts(first))
     return next((scheme for scheme in schemes if scheme.points == count), schemes[0])
 
@@ -97,8 +98,8 @@ def _restored_aligner(model: AlignmentModel, restorer: Restorer) -> Aligner:
     pipeline = Pipeline(model, None, restorer=restorer)
 
     def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
-        boxes = [face.box if isinstance(face, Detection) else face for face in faces]
-        restored = pipeline.restore(image_rgb, boxes, flip_average=flip_average)
+        detections = [face if isinstance(face, Detection) else Detection(face, 1.0) for face in faces]
+        restored = pipeline.restore_detected(image_rgb, detections, flip_average=flip_average)
         return [
             AlignResult(after.landmarks, before.visibility, after.uncertainty)
             for before, after in zip(restored.before, restored.after, strict=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.data.datasets.registry import DataSet, Sample
+from unveil.io.files import DataError
 from unveil.types import Image
 
 
@@ -28,8 +29,15 @@ def turned_faces(faces: DataSet, degrees: float) -> DataSet:
 
 
 def _turned(sample: Sample, degrees: float) -> Sample:
-    """Return a face turned; its landmarks are turned around the middle of the image, which is read for its size."""
-    matrix, size = _matrix(sample.load().shape, degrees)
+    """Return a face turned; its landmarks are turned around the middle of the image, which is read for its size.
+
+    A face whose image cannot be read is returned as it is: whoever loads it gets the error.
+    """
+    try:
+        shape = sample.load().shape
+    except DataError:
+        return sample
+    matrix, size = _matrix(shape, degrees)
 
     def read(path: Path) -> Image:
         return np.asarray(cv2.warpAffine(sample.read(path), matrix, size, flags=cv2.INTER_LINEAR), np.uint8)

@@ -27,7 +27,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         A temporary path in the same folder. It replaces `path` when the block ends without an exception and is deleted
         otherwise, so that the old file stays.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{uuid4().hex[:12]}.part")  # a long name would not leave room for more
     try:
         yield temporary
         temporary.replace(path)

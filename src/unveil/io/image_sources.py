@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from unveil.io.images import IMAGE_SUFFIXES
 OUTPUT_SUFFIXES = tuple(
     f".{kind}.png" for kind in ("overlay", "aligned-112", "aligned-256", "restored", "mask", "comparison")
 )
+
+NUMBERED = re.compile(r"(.+)\.\d+")  # the name of one of several faces
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +127,15 @@ def _others_below(folder: Path, out: Path) -> list[Path]:
 
 
 def _files_below(folder: Path, out: Path) -> Iterator[Path]:
-    """Yield the files that are not hidden, sorted within each folder, without those below `out`."""
-    excluded = out.resolve()
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(here) / f).resolve() != excluded)
+    """Yield the files that are not hidden, sorted within each folder, without those below `out`.
+
+    Links to folders are followed, each folder once.
+    """
+    seen = {out.resolve(), folder.resolve()}
+    for here, folders, files in os.walk(folder, followlinks=True):
+        below = {(Path(here) / name).resolve(): name for name in sorted(folders) if not name.startswith(".")}
+        folders[:] = [name for path, name in below.items() if path not in seen]
+        seen |= below.keys()
         yield from (Path(here) / name for name in sorted(files) if not name.startswith("."))
 
 
@@ -152,11 +160,19 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _with_unique_outputs(sources: list[Source]) -> list[Source]:
-    """Rename the outputs of sources that would overwrite one another: add the suffix, else the folders."""
+    """Rename the outputs of sources that would overwrite one another: add the suffix, else the folders.
+
+    The first of several faces in `a.jpg` has the name of `a.0.jpg`, so that image keeps its suffix.
+    """
     claims: dict[Path, list[Source]] = defaultdict(list)
     for source in sources:
         claims[source.output].append(source)
-    unique = [_distinguished(source, claims[source.output]) for source in sources]
+    unique = [
+        replace(source, output=source.output.with_name(source.path.name))
+        if (match := NUMBERED.fullmatch(source.output.name)) and source.output.with_name(match[1]) in claims
+        else _distinguished(source, claims[source.output])
+        for source in sources
+    ]
     counts = Counter(source.output for source in unique)
     # The new name of x.jpg may be the name of x.jpg.jpg.
     return [s if counts[s.output] == 1 else replace(s, output=s.output.with_name(s.path.name)) for s in unique]

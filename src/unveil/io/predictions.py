@@ -132,10 +132,12 @@ def _pair_up(
         for face in (face for face in faces if face in chosen):
             matching = [candidate for candidate in candidates if len(faces) == 1 or same_end(candidate.name, face.name)]
             matching = [candidate for candidate in matching if same_end(candidate.name, face.name)] or matching
+            same = [candidate for candidate in matching if candidate.name == face.name]
+            matching = same or matching
             if not matching:
                 if not any(same_end(name, face.name) for name in broken):
                     problems.append(f"{predicted.source}: no prediction for {face.where}; add one named {stem!r}")
-            elif reason := _ambiguous(matching, face, faces):
+            elif reason := _ambiguous(matching, face, () if same else faces):
                 problems.append(reason)
             else:
                 pairs.append((_most_similar(matching, face), face))

@@ -52,7 +52,7 @@ def keep_partial(path: Path) -> Iterator[Path]:
         A temporary path in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}.part{path.suffix}")
+    temporary = path.with_name(f".{uuid4().hex[:12]}.part{path.suffix}")
     try:
         yield temporary
     finally:

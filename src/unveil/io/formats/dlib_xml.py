@@ -16,6 +16,7 @@ from unveil.io.formats.xml_file import number_of, write_xml
 from unveil.schemes.scheme import Scheme
 
 ROOT = "dataset"
+WRITER = "unveil"  # files of this name count from 0
 
 
 def read(path: Path, root: ElementTree.Element, scheme: Scheme | None) -> Faces:
@@ -33,7 +34,7 @@ def read(path: Path, root: ElementTree.Element, scheme: Scheme | None) -> Faces:
         DataError: If a name is not a landmark, an image has no file, or a coordinate is not a number.
     """
     parts = [part.get("name", "") for part in root.iter("part")]
-    places, count = landmark_places(parts, scheme, str(path))
+    places, count = landmark_places(parts, scheme, str(path), from_zero=root.findtext("name") == WRITER)
     for image in root.iter("image"):
         name = image.get("file")
         if not name:
@@ -63,7 +64,7 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
         images: The images and their faces.
     """
     root = ElementTree.Element(ROOT)
-    ElementTree.SubElement(root, "name").text = "unveil"
+    ElementTree.SubElement(root, "name").text = WRITER
     ElementTree.SubElement(root, "comment").text = "Landmarks of faces, converted by unveil"
     list_of_images = ElementTree.SubElement(root, "images")
     digits = len(str(max((len(face.points_px) for image in images for face in image.faces), default=1) - 1))

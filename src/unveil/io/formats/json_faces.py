@@ -1,13 +1,14 @@
 """The JSON of `unveil align`: one object per image, or a list of them; and `{name: [[x, y], …]}`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unveil.io.files import DataError, write_json
-from unveil.io.formats.pts import output_names
+from unveil.io.formats.pts import output_names, write_all
 from unveil.io.formats.records import FaceAnnotation, Faces, ImageAnnotation, InvalidFace, face_annotation
 from unveil.types import Pose
 
@@ -74,13 +75,19 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
     Args:
         path: The folder, or a file whose name ends in `.json`. Missing folders are created.
         images: The images and their faces.
+
+    Raises:
+        ValueError: If two images have the same file. Nothing is written then.
     """
     if path.suffix.lower() == ".json":
         records = [_image_record(image) for image in images]
         write_json(path, records[0] if len(records) == 1 else records)
         return
-    for name, image in zip(output_names(images), images, strict=True):
-        write_json(path / name.with_name(name.name + ".json"), _image_record(image))
+    files = (path / name.with_name(name.name + ".json") for name in output_names(images))
+    write_all(
+        (image, {file: partial(write_json, content=_image_record(image))})
+        for file, image in zip(files, images, strict=True)
+    )
 
 
 def _image_record(image: ImageAnnotation) -> dict[str, object]:

@@ -39,7 +39,9 @@ def matches(content: Any) -> bool:
         content: The parsed content.
     """
     tasks = content if isinstance(content, list) else [content]
-    return bool(tasks) and all(isinstance(task, dict) and (_is_task(task) or any(_short_form(task))) for task in tasks)
+    if not tasks or not all(isinstance(task, dict) for task in tasks):
+        return False
+    return all(map(_is_task, tasks)) or any(any(_short_form(task)) for task in tasks)
 
 
 def _is_task(task: Mapping[str, Any]) -> bool:
@@ -101,7 +103,7 @@ def _regions(task: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [{**value, "value": value} for values in _short_form(task) for value in values]
     for key in ("annotations", "completions", "predictions"):
         for entry in task.get(key) or ():
-            if isinstance(entry, dict) and not entry.get("was_cancelled") and entry.get("result"):
+            if isinstance(entry, dict) and not entry.get("was_cancelled") and isinstance(entry.get("result"), list):
                 return [region for region in entry["result"] if _is_keypoint(region)]
     return []
 

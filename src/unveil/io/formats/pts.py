@@ -1,7 +1,7 @@
 """iBUG's `.pts` files, one per face: `NAME.pts`, or `NAME.0.pts`, `NAME.1.pts`, … for several faces in one image."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -47,13 +47,8 @@ def write(path: Path, images: Sequence[ImageAnnotation]) -> None:
     Raises:
         ValueError: If a landmark is missing, or two images have the same file. Nothing is written then.
     """
-    writers: dict[Path, Writer] = {}
-    for name, image in zip(output_names(images), images, strict=True):
-        found = _pts_writers(path / name, image.faces)
-        if taken := writers.keys() & found.keys():
-            raise ValueError(f"{image.image}: another image also gives {min(taken).name}; rename one of them")
-        writers |= found
-    atomic_write_all(writers)
+    names = output_names(images)
+    write_all((image, _pts_writers(path / name, image.faces)) for name, image in zip(names, images, strict=True))
 
 
 def _pts_writers(base: Path, faces: Sequence[FaceAnnotation]) -> dict[Path, Writer]:
@@ -65,6 +60,23 @@ def _pts_writers(base: Path, faces: Sequence[FaceAnnotation]) -> dict[Path, Writ
         base.with_name(base.name + name): partial(write_pts, points_px=face.points_px)
         for name, face in zip(names, faces, strict=True)
     }
+
+
+def write_all(images: Iterable[tuple[ImageAnnotation, dict[Path, Writer]]]) -> None:
+    """Write the files of all images, or none.
+
+    Args:
+        images: Each image with its files.
+
+    Raises:
+        ValueError: If two images have the same file.
+    """
+    writers: dict[Path, Writer] = {}
+    for image, found in images:
+        if taken := writers.keys() & found.keys():
+            raise ValueError(f"{image.image}: another image also gives {min(taken).name}; rename one of them")
+        writers |= found
+    atomic_write_all(writers)
 
 
 def output_names(images: Sequence[ImageAnnotation]) -> list[Path]:

@@ -244,13 +244,17 @@ def _landmark_numbers(names: Sequence[str], scheme: Scheme | None) -> list[int] 
     return numbers if len(numbers) == len(names) and len(set(numbers)) == len(numbers) else None
 
 
-def landmark_places(names: Iterable[str], scheme: Scheme | None, where: str) -> tuple[dict[str, int], int]:
+def landmark_places(
+    names: Iterable[str], scheme: Scheme | None, where: str, *, from_zero: bool = False
+) -> tuple[dict[str, int], int]:
     """Return the index of the landmark that each name stands for, and the number of landmarks.
 
     Args:
         names: The names that a file uses.
         scheme: The scheme, if it is known.
         where: The file, for messages.
+        from_zero: Whether the file is known to count from 0. Otherwise a smallest number of 1 means that it counts from
+            1, unless a built-in scheme has one landmark more than the largest number: then landmark 0 is missing.
 
     Returns:
         Name to index, and L: of the scheme, else as many as the largest number asks for.
@@ -264,7 +268,9 @@ def landmark_places(names: Iterable[str], scheme: Scheme | None, where: str) -> 
         known = f"a landmark of scheme {scheme.name!r}" if scheme else "a landmark of a built-in scheme"
         bad = next((name for name in ordered if _landmark_numbers([name], scheme) is None), ordered[0])
         raise DataError(f"{where}: label {bad!r} is neither {known} nor a number; name the labels 0, 1, 2, …")
-    if numbers and min(numbers) == 1 and not (scheme and max(numbers) < scheme.points):
+    whole = {scheme.points} if scheme else {known.points for known in SCHEMES.values()}
+    without_zero = from_zero or max(numbers, default=0) + 1 in whole or (scheme and max(numbers) < scheme.points)
+    if numbers and min(numbers) == 1 and not without_zero:
         numbers = [number - 1 for number in numbers]
     count = scheme.points if scheme else max(numbers, default=-1) + 1
     if scheme and max(numbers, default=0) >= count:
