@@ -30,6 +30,7 @@ from unveil.training.gan_config import GAN_PRESETS, GanTrainConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.presets import LANDMARK_PRESETS
 from unveil.training.restoration import RestorationTask
+from unveil.training.state import CHECKPOINT
 from unveil.training.task import FitResult, Task
 
 NETWORKS: checkpoints.Networks = MappingProxyType({**checkpoints.NETWORKS, **BASELINES})
@@ -199,7 +200,8 @@ def train(
     """Train a network: the Python form of `unveil train`.
 
     Args:
-        config: Name of a preset, path of a run's `config.json`, or settings.
+        config: Name of a preset, path of a run's `config.json`, or settings. With `resume`, the run's own settings
+            replace a name or a path.
         data: A pack that `unveil prepare` wrote, a folder of images with .pts files, or faces.
         out: The run's folder.
         more: Sets of faces that only train.
@@ -213,7 +215,8 @@ def train(
         The last step, the metrics of the best validation, and whether the run was interrupted.
 
     Raises:
-        ValueError: A setting, the data or the checkpoint do not fit.
+        ValueError: A setting, the data or the checkpoint do not fit; the folder holds a run and `resume` is false, or
+            holds none and it is true.
 
     Example:
         >>> import unveil
@@ -221,16 +224,23 @@ def train(
         >>> result.step
         2
     """
+    out = Path(out)
+    if resume and not (out / "config.json").is_file():
+        raise ValueError(f"{out}: no run to resume; leave resume out")
     if isinstance(config, TrainConfig):
         chosen = config
+    elif resume:
+        chosen = read_config(out / "config.json")
     elif isinstance(config, Path) or config.endswith(".json"):
         chosen = read_config(Path(config))
     else:
         chosen = preset(config)
     chosen = override(chosen, settings) if settings else chosen
+    if not resume and any(out.rglob(CHECKPOINT)):
+        raise ValueError(f"{out}: holds a run; give resume=True to continue it, or name another folder")
 
     def faces(given: str | Path | Faces) -> Faces:
         return read_faces(Path(given), scheme) if isinstance(given, str | Path) else given
 
     task = build_task(faces(data), chosen, [faces(one) for one in more], transform=transform)
-    return task.fit(Path(out), resume=resume, console=console)
+    return task.fit(out, resume=resume, console=console)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from unveil.data.detection import FaceSource, GroupPhotos, SceneConfig, SceneSampler, degraded, write_groups
+from unveil.data.detection import MAX_FACES, FaceSource, GroupPhotos, SceneConfig, SceneSampler, degraded, write_groups
 from unveil.data.detection.degrade import DegradeConfig
 from unveil.data.detection.groups import GroupPhoto
 from unveil.data.detection.labelling import label_photo
@@ -49,7 +50,7 @@ class DrawnFaces:
 def sampler(kinds: tuple[float, float, float, float], groups: GroupPhotos | None = None) -> SceneSampler:
     config = SceneConfig(kinds=kinds, patch_fraction=0, degrade=CLEAR)
     scenes = [np.full((90, 120, 3), shade, np.uint8) for shade in (40, 200)]
-    return SceneSampler([FaceSource(DrawnFaces(), np.arange(8))], scenes, OcclusionSampler(BARE), groups, config, SIZE)
+    return SceneSampler([FaceSource(DrawnFaces(), np.arange(8), OcclusionSampler(BARE))], scenes, groups, config, SIZE)
 
 
 @pytest.mark.parametrize("kinds", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)])
@@ -96,14 +97,14 @@ def test_a_mirrored_face_keeps_the_order_of_its_eyes() -> None:
 def test_a_small_face_is_ignored_instead_of_negative() -> None:
     config = SceneConfig(kinds=(0, 1, 0, 0), sizes_px=(4, 5), patch_fraction=0, degrade=CLEAR)
     scenes = [np.full((90, 120, 3), 40, np.uint8)]
-    compose = SceneSampler([FaceSource(DrawnFaces(), np.arange(8))], scenes, OcclusionSampler(BARE), None, config, SIZE)
+    compose = SceneSampler([FaceSource(DrawnFaces(), np.arange(8), OcclusionSampler(BARE))], scenes, None, config, SIZE)
     ignored = sum(len(compose(np.random.default_rng(seed)).ignored) for seed in range(6))
     assert ignored > 0
 
 
 def test_a_scheme_without_five_points_and_a_missing_background_are_refused() -> None:
     with pytest.raises(ValueError, match="name their folder with --scenes"):
-        SceneSampler([FaceSource(DrawnFaces(), np.arange(8))], [], OcclusionSampler(BARE))
+        SceneSampler([FaceSource(DrawnFaces(), np.arange(8), OcclusionSampler(BARE))], [])
 
 
 def test_degrading_keeps_size_and_depends_on_the_generator_alone(portrait_free_image: Image) -> None:
@@ -140,11 +141,27 @@ def test_group_photographs_return_from_their_file(tmp_path: Path) -> None:
     assert photo.ignored == ((170.0, 10.0, 300.0, 150.0),)
 
 
+def test_faces_of_a_large_group_beyond_the_limit_are_ignored_instead_of_negative(tmp_path: Path) -> None:
+    image, points = drawn_face(np.random.default_rng(1))
+    small = (points - points.min(axis=0)) / 8
+    landmarks = tuple(small + np.array([20 * column, 20 * row]) for row in range(4) for column in range(5))
+    pixels = np.asarray(cv2.resize(image, (110, 90)), np.uint8)
+    photo = GroupPhoto("group", pixels, landmarks, ((900.0, 900.0, 950.0, 950.0),))
+    assert write_groups([photo], IBUG68, tmp_path / "groups.npz") == 1
+    compose = sampler((0, 0, 0, 1), GroupPhotos(tmp_path / "groups.npz"))
+    scenes = [compose(np.random.default_rng(seed)) for seed in range(30)]
+    full = [scene for scene in scenes if len(scene.boxes) == MAX_FACES]
+    assert any(len(scene.ignored) for scene in full)
+    for scene in scenes:
+        assert (scene.ignored[:, :2] < SIZE).all()
+        assert (scene.ignored[:, 2:] >= 0).all()
+
+
 def test_a_group_scene_has_its_faces_and_ignored_boxes(tmp_path: Path) -> None:
     compose = sampler((0, 0, 0, 1), group_file(tmp_path / "groups.npz"))
     found = [compose(np.random.default_rng(seed)) for seed in range(10)]
     assert sum(len(scene.boxes) for scene in found) > 0
-    assert all(len(scene.ignored) >= 1 for scene in found)
+    assert any(len(scene.ignored) >= 1 for scene in found)
 
 
 def test_another_file_is_no_file_of_group_photographs(tmp_path: Path) -> None:

@@ -138,6 +138,13 @@ def test_the_python_form_trains_with_a_users_own_augmentation(drawn_folder: Path
         unveil.train("glomface-light", drawn_folder, tmp_path, stepz=2)
     with pytest.raises(ValueError, match=r"batch 0: Input should be greater than or equal to 1"):
         unveil.train("glomface-light", drawn_folder, tmp_path, batch=0)
+    with pytest.raises(ValueError, match=r"holds a run; give resume=True to continue it"):
+        unveil.train(CONFIG, drawn_folder, tmp_path, steps=2)
+    assert (
+        unveil.train("glomface-light", drawn_folder, tmp_path, resume=True, steps=3).step == 3
+    )  # with its own settings
+    with pytest.raises(ValueError, match=r"no run to resume"):
+        unveil.train("glomface-light", drawn_folder, tmp_path / "none", resume=True)
 
 
 def test_a_set_smaller_than_the_validation_split_is_one_clear_line(tmp_path: Path) -> None:

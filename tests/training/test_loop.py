@@ -1,5 +1,6 @@
 """Training on drawn faces: it learns, it saves, it goes on where it stopped."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -19,6 +20,7 @@ from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.landmarks import LandmarkTask
 from unveil.training.presets import LANDMARK_PRESETS
 from unveil.training.state import LaunchError
+from unveil.training.task import Batch, Losses, Updater
 
 FEW = ScheduleConfig(steps=6, batch=4, warmup_steps=1, decay_steps=2)
 
@@ -86,6 +88,38 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(drawn_folder: Path, 
     whole, parts = (load_network(tmp_path / run / "last.safetensors")[0] for run in ("whole", "parts"))
     for (name, a), b in zip(whole.named_parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_a_resumed_run_takes_a_new_weight_decay(drawn_folder: Path, tmp_path: Path) -> None:
+    faces = read_faces(drawn_folder)
+    LandmarkTask(faces, config(schedule=FEW.model_copy(update={"steps": 1}))).fit(tmp_path)
+    seen: list[float] = []
+
+    class Watching(LandmarkTask):
+        def step(self, update: Updater, batch: Batch, step: int) -> Losses:
+            seen.append(max(group["weight_decay"] for group in update.optimiser.param_groups))
+            return super().step(update, batch, step)
+
+    changed = FEW.model_copy(update={"steps": 2, "weight_decay": 0.5})
+    Watching(faces, config(schedule=changed)).fit(tmp_path, resume=True)
+    assert seen == [0.5]
+
+
+def test_weights_that_are_no_numbers_do_not_replace_the_best_ones(
+    task: LandmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, calls = task.losses, list[int]()
+
+    def diverging(*arguments: object) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        found = losses(*arguments)  # type: ignore[arg-type]
+        return found if len(calls) == 1 else {name: value * float("nan") for name, value in found.items()}
+
+    monkeypatch.setattr(task, "losses", diverging)
+    task.config = task.config.model_copy(update={"validate_every": 1, "checkpoint_every": 1})
+    with pytest.raises(LaunchError, match=r"the loss of step 2 is not finite; lower --lr and --resume"):
+        task.fit(tmp_path)
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 1
 
 
 def test_ctrl_c_saves(task: LandmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

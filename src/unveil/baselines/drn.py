@@ -141,9 +141,11 @@ class Drn(Network):
 
 
 def _numpy_stage(stage: nn.Module) -> Stage:
+    device = next(stage.parameters()).device
+
     def offsets(features: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
-            return np.asarray(stage(torch.from_numpy(features)).numpy(), np.float32)
+            return np.asarray(stage(torch.from_numpy(features).to(device)).cpu().numpy(), np.float32)
 
     return offsets
 

@@ -36,25 +36,25 @@ def run(options: Options) -> int:
 
     check_writable(options.out)
     sources = find_sources(options.source, options.out)
-    paths = [source.path for source in sources.images]
     pipeline = Pipeline(options.model)
     found: list[HairCutout] = []
-    with Job(len(paths), "cutting hair") as job:
+    with Job(len(sources.images), "cutting hair") as job:
         for problem in sources.problems:
             job.fail(problem)
-        for path in paths:
+        for source in sources.images:
             try:
-                image = read_image(path)
+                image = read_image(source.path)
                 faces = pipeline(image)
             except (ValueError, OSError) as error:
                 job.fail(error_message(error))
                 continue
-            if len(faces) == 1 and (cutout := cut_hair(path.stem, image, faces[0].landmarks)) is not None:
+            name = "-".join(source.output.parts)
+            if len(faces) == 1 and (cutout := cut_hair(name, image, faces[0].landmarks)) is not None:
                 found.append(cutout)
             job.succeed()
     if not found:
         print("error: no portrait has hair that can be cut out; give images of whole heads", file=sys.stderr)
         return 2
     write_hair(options.out, found)
-    print(f"{options.out}: hair of {len(found)} of {len(paths)} images")
+    print(f"{options.out}: hair of {len(found)} of {len(sources.images)} images")
     return job.status

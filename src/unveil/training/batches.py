@@ -211,6 +211,7 @@ def load_batches(views: Dataset[Batch], order: BatchSampler) -> Iterator[Batch]:
 
 
 def start_loader(_: int) -> None:
-    """Use one thread, and ignore Ctrl-C, which the terminal sends to every process: the loop still needs batches."""
+    """Use one thread, and ignore signals that reach every process of a group: the loop still needs batches."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)

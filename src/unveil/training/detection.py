@@ -18,7 +18,15 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from unveil.data.datasets.samples import Faces
-from unveil.data.detection import MAX_FACES, DetectionScene, FaceSource, GroupPhotos, SceneConfig, SceneSampler
+from unveil.data.detection import (
+    MAX_FACES,
+    MAX_IGNORED,
+    DetectionScene,
+    FaceSource,
+    GroupPhotos,
+    SceneConfig,
+    SceneSampler,
+)
 from unveil.data.occlusion import OcclusionConfig, OcclusionSampler
 from unveil.data.splits import split_by_name
 from unveil.io.image_sources import list_images
@@ -92,23 +100,30 @@ class DetectionTask(Task):
             raise ValueError("a detector also trains on images without faces; name their folder with --scenes")
         if config.more_weight:
             check_more(config.more_weight, more, "--more-weight", limit=math.inf)
+        if config.schedule.epochs is not None:
+            raise ValueError(f"--epochs {config.schedule.epochs:g}: a detector trains on composed scenes; give --steps")
         self.config, self.faces = config, faces
         sets = (faces, *more)
         splits = [split_by_name(part.names, config.val_share) for part in sets]
         self.split = splits[0]
+        check_enough_faces(faces, self.split, 1)
         scenes = [(path, read_image(path)) for path in list_images(config.scenes)]
         scene_split = split_by_name([path.stem for path, _ in scenes], SCENE_HOLDOUT)
         weights = (1.0, *(config.more_weight or (1.0,) * len(more)))
-        occlusion = OcclusionSampler(config.occlusion.for_scheme(faces.scheme))
+        schemes = {part.scheme.name: part.scheme for part in sets}
+        occluders = {name: OcclusionSampler(config.occlusion.for_scheme(scheme)) for name, scheme in schemes.items()}
         groups = None if config.groups is None else GroupPhotos(config.groups)
 
         def sampler(split: str, groups: GroupPhotos | None) -> SceneSampler:
             sources = [
-                FaceSource(part, getattr(indices, split), weight)
+                FaceSource(part, chosen, occluders[part.scheme.name], weight)
                 for part, indices, weight in zip(sets, splits, weights, strict=True)
+                if len(chosen := getattr(indices, split))
             ]
             images = [scenes[index][1] for index in getattr(scene_split, split)]
-            return SceneSampler(sources, images, occlusion, groups, config.scene, config.model.input_size)
+            if scenes and not images:
+                raise ValueError(f"--scenes {config.scenes}: none of {len(scenes)} images is for {split}; add images")
+            return SceneSampler(sources, images, groups, config.scene, config.model.input_size)
 
         self.sampler, self._val_sampler = sampler("train", groups), sampler("val", None)
         self.spec = config.model.spec(faces.scheme)
@@ -151,7 +166,7 @@ class DetectionTask(Task):
             with torch.no_grad():
                 scores, boxes, _ = decode(model(batch["images"]), centres, strides)
             kept = _nms(scores[0], boxes[0])
-            true, ignored = batch["boxes"][0, : len(scene.boxes)], batch["ignored"][0, : len(scene.ignored)]
+            true, ignored = torch.from_numpy(scene.boxes), torch.from_numpy(scene.ignored)
             overlap = _iou(kept[:, None], true[None])
             best = overlap.amax(dim=0) if len(kept) else torch.zeros(len(true))
             faces += len(true)
@@ -196,18 +211,18 @@ class _Scenes(Dataset[Batch]):
 
 
 def _tensors(scene: DetectionScene, *, batched: bool = False) -> Batch:
-    """Return a scene as tensors; faces and ignored boxes are filled up to `MAX_FACES` rows."""
+    """Return a scene as tensors; faces and ignored boxes are filled up to the same number of rows in every scene."""
 
-    def filled(rows: np.ndarray) -> Tensor:
-        full = np.zeros((MAX_FACES, *rows.shape[1:]), np.float32)
+    def filled(rows: np.ndarray, count: int) -> Tensor:
+        full = np.zeros((count, *rows.shape[1:]), np.float32)
         full[: len(rows)] = rows
         return torch.from_numpy(full)
 
     tensors = {
         "images": torch.from_numpy(np.ascontiguousarray(scene.image)),
-        "boxes": filled(scene.boxes),
-        "points": filled(scene.points),
-        "ignored": filled(scene.ignored),
+        "boxes": filled(scene.boxes, MAX_FACES),
+        "points": filled(scene.points, MAX_FACES),
+        "ignored": filled(scene.ignored, MAX_IGNORED),
         "faces": torch.tensor(len(scene.boxes)),
         "ignored_count": torch.tensor(len(scene.ignored)),
     }

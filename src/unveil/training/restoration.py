@@ -3,6 +3,7 @@
 B faces, S pixels of a crop's side. `unveil.training.gan` adds GAN-IA's phases and losses.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -170,14 +171,14 @@ class RestorationTask(Task, Generic[Config]):
             raise ValueError(f"no occluder is left of {kinds}; give a --library of pictures or another kind")
         self.config = config.model_copy(update={"occlusion": self.sampler.config})
         self.notes = tuple(f"without {kind}: the library has no pictures of it" for kind in unavailable)
-        self.faces, self.weights = _joined(faces, more, config.more_share)
+        self.faces, self.sets = _joined(faces, more, config.more_share)
         self.split = split_by_name(self.faces.names, config.val_share)
         if config.min_visible:
             bare = _bare_faces(self.faces, config.min_visible)
             self.notes += (f"{int((~bare).sum())} of {len(bare)} faces are occluded and do not train",)
             self.split = type(self.split)(*(part[bare[part]] for part in (self.split.train, self.split.val)))
         check_enough_faces(self.faces, self.split, config.schedule.batch)
-        schedule = config.schedule.for_faces(len(self.split.train))
+        schedule = config.schedule.for_faces(len(self.split.train), int(os.environ.get("WORLD_SIZE", "1")))
         self.config = self.config.model_copy(update={"schedule": schedule})
         self.spec = config.model.spec(faces.scheme)
         torch.manual_seed(config.schedule.seed)
@@ -188,8 +189,8 @@ class RestorationTask(Task, Generic[Config]):
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        schedule, weights = self.config.schedule, self.weights[self.split.train]
-        order = BatchSampler(self.split.train, schedule, start, process, processes, weights / weights.sum())
+        schedule, weights = self.config.schedule, _weights(self.sets[self.split.train], self.config.more_share)
+        order = BatchSampler(self.split.train, schedule, start, process, processes, weights)
         return load_batches(self.pairs(schedule.batch * processes), order)
 
     @override
@@ -336,14 +337,24 @@ def mean_metrics(pairs: Sequence[RestorationPair], restored: Sequence[Pixels]) -
     return {name: float(np.mean([one[name] for one in metrics])) for name in metrics[0]}
 
 
-def _joined(faces: Faces, more: Sequence[Faces], shares: Sequence[float]) -> tuple[Faces, NDArray[np.float64]]:
-    """Return all faces and the weight of each."""
+def _joined(faces: Faces, more: Sequence[Faces], shares: Sequence[float]) -> tuple[Faces, NDArray[np.int64]]:
+    """Return all faces and the number of the set of each."""
     if shares:
         check_more(shares, more)
-    sets = (faces, *more)
-    total = shares and (1 - sum(shares), *shares)
-    weights = [np.full(len(one), total[i] / len(one) if total else 1.0) for i, one in enumerate(sets)]
     joined = faces
     for one in more:
         joined = JoinedFaces(joined, one)
-    return joined, np.concatenate(weights)
+    return joined, np.repeat(np.arange(1 + len(more)), [len(one) for one in (faces, *more)])
+
+
+def _weights(sets: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Return the probability of each training face: its set's share, divided among the set's training faces.
+
+    Args:
+        sets: The number of each face's set.
+        shares: Of all sets but the first; none draws every face equally often.
+    """
+    if not shares:
+        return np.full(len(sets), 1 / len(sets))
+    weights = (np.array([1 - sum(shares), *shares]) / np.maximum(np.bincount(sets, minlength=1 + len(shares)), 1))[sets]
+    return np.asarray(weights / weights.sum(), np.float64)

@@ -161,10 +161,15 @@ class TrainState:
                 current = self.averaged.state_dict()
                 average = {name: _sum(value, current[name]) for name, value in average.items()}
             self.ema.model.load_state_dict(average)
+            decays = [group["weight_decay"] for group in self.optimiser.param_groups]
             self.optimiser.load_state_dict(saved["optimiser"])  # which converts moments to the parameters' type
+            for group, decay in zip(self.optimiser.param_groups, decays, strict=True):
+                group["weight_decay"] = decay  # --weight-decay may have changed
             self.step, self.best = saved["step"], saved["best"]
         except (RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
             reason = " ".join(str(error).split())[:120]
+            if "parameter group" in reason:
+                raise LaunchError(f"{path}: other parameter groups; keep the run's learning-rate scales") from error
             fix = f"start a new run; --init-from {path.with_name('last.safetensors')} keeps the weights that fit"
             raise LaunchError(f"{path}: not of this network or version ({reason}); {fix}") from error
 

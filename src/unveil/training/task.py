@@ -1,8 +1,10 @@
 """A task: a model, its data, one step and its validation; and the loop that trains it."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -232,7 +234,7 @@ class Task(ABC):
         def validate(step: int) -> None:
             metrics = self.validate(ema.model, accelerator.device)
             reporter.validation(step, metrics)
-            if not metrics["score"] >= state.best["score"] or "step" not in state.best:
+            if "step" not in state.best or metrics["score"] < state.best["score"] or math.isnan(state.best["score"]):
                 state.best = metrics | {"step": step}
                 write_best(ema.model, self.spec, state.best, out)
 
@@ -242,7 +244,7 @@ class Task(ABC):
             out, console, steps=schedule.steps, batch=faces_per_step, start=state.step, accelerator=accelerator
         )
         stopped = False
-        with reporter, interruptible() as interrupted:
+        with reporter, interruptible() as interrupted, _closing(batches):
             while state.step < schedule.steps and not (stopped := any_process(accelerator, interrupted)):
                 factor = schedule.lr_factor(state.step)
                 for group, lr in zip(optimiser.param_groups, lrs, strict=True):
@@ -251,6 +253,8 @@ class Task(ABC):
                 losses = self.step(update, batch, state.step)
                 ema.update(averaged, state.step)
                 step = state.step = state.step + 1
+                if step % config.checkpoint_every == 0 and not bool(torch.isfinite(losses["loss"].detach()).all()):
+                    raise LaunchError(f"{out}: the loss of step {step} is not finite; lower --lr and --resume")
                 if not first:
                     continue
                 reporter.training(step, losses, schedule.lr * factor)
@@ -267,6 +271,16 @@ class Task(ABC):
         if config.tracker:
             accelerator.end_training()
         return FitResult(state.step, state.best, stopped or bool(interrupted))
+
+
+@contextmanager
+def _closing(batches: Iterator[Batch]) -> Iterator[None]:
+    """End the process that loads batches, which ignores signals, when the block ends."""
+    try:
+        yield
+    finally:
+        if (end := getattr(batches, "_shutdown_workers", None)) is not None:
+            end()
 
 
 def _accelerator(task: Task, out: Path) -> Accelerator:

@@ -150,7 +150,8 @@ def draw_landmarks(images: Tensor, points_unit: Tensor, predicted_unit: Tensor) 
     for image, *shapes in zip(pixels, points_unit.float().cpu(), predicted_unit.float().cpu(), strict=True):
         face = np.ascontiguousarray(image)
         for shape, colour in zip(shapes, (GROUND_TRUTH, PREDICTION), strict=True):
-            for x, y in unit_to_crop_px(shape.numpy(), len(face)).round().astype(int):
+            px = unit_to_crop_px(shape.numpy(), len(face))
+            for x, y in px[np.isfinite(px).all(axis=1)].round().astype(int):
                 cv2.circle(face, (int(x), int(y)), 1, colour, -1)
         faces.append(face)
     return torch.from_numpy(np.concatenate(faces, axis=1)).permute(2, 0, 1)

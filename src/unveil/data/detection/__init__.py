@@ -2,10 +2,11 @@
 
 from unveil.data.detection.degrade import DegradeConfig, degraded
 from unveil.data.detection.groups import GroupPhotos, write_groups
-from unveil.data.detection.scenes import MAX_FACES, DetectionScene, FaceSource, SceneConfig, SceneSampler
+from unveil.data.detection.scenes import MAX_FACES, MAX_IGNORED, DetectionScene, FaceSource, SceneConfig, SceneSampler
 
 __all__ = [
     "MAX_FACES",
+    "MAX_IGNORED",
     "DegradeConfig",
     "DetectionScene",
     "FaceSource",

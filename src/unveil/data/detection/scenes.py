@@ -31,7 +31,7 @@ from unveil.data.occlusion import OcclusionSampler
 from unveil.schemes.pose import five_points
 from unveil.types import Image, Points
 
-MAX_FACES = 12
+MAX_FACES, MAX_IGNORED = 12, 40
 MAX_DECOYS = 8
 MAX_PADDING = 32
 SMALLEST_PX = 8.0  # smaller faces are neither positive nor negative
@@ -91,11 +91,13 @@ class FaceSource:
     Args:
         faces: Annotated faces with their surroundings.
         indices: Those that are used.
+        occlusion: Occluder of these faces, which depends on their scheme.
         weight: How often each is drawn, relative to the faces of other sources.
     """
 
     faces: Faces
     indices: NDArray[np.int64]
+    occlusion: OcclusionSampler
     weight: float = 1.0
 
 
@@ -105,7 +107,6 @@ class SceneSampler:
     Args:
         sources: Annotated faces.
         scenes: Images without faces.
-        occlusion: Occluder of faces.
         groups: Photographs of several people; None leaves them out.
         config: What scenes are made of.
         size: Side of a scene in pixels.
@@ -118,7 +119,6 @@ class SceneSampler:
         self,
         sources: Sequence[FaceSource],
         scenes: Sequence[Image],
-        occlusion: OcclusionSampler,
         groups: GroupPhotos | None = None,
         config: SceneConfig | None = None,
         size: int = 320,
@@ -127,10 +127,12 @@ class SceneSampler:
             if source.faces.scheme.five_points is None:
                 has = f"scheme {source.faces.scheme.name!r} names no five points"
                 raise ValueError(f"{source.faces.label}: {has}; add them to its file")
+            if not len(source.indices):
+                raise ValueError(f"{source.faces.label}: no face in this split; change --val-share or add faces")
         if not scenes:
             raise ValueError("no images without faces; name their folder with --scenes")
         config, self.size = config or SceneConfig(), size
-        self.sources, self.scenes, self.occlusion, self.groups, self.config = sources, scenes, occlusion, groups, config
+        self.sources, self.scenes, self.groups, self.config = sources, scenes, groups, config
         weights = np.array([source.weight * len(source.indices) for source in sources])
         self._weights = weights / weights.sum()
         kinds = np.array(config.kinds if groups is not None and len(groups) else (*config.kinds[:3], 0.0))
@@ -159,6 +161,8 @@ class SceneSampler:
         boxes, points5 = [], []
         for points, five in zip(shapes, fives, strict=True):
             box = np.array([*points.min(axis=0), *points.max(axis=0)])
+            if not self._is_inside(box):
+                continue
             inside = np.clip(box, 0, self.size - 1)
             share = np.prod(inside[2:] - inside[:2]) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
             if share < LEAST_INSIDE or (box[2:] - box[:2]).max() < SMALLEST_PX:
@@ -166,13 +170,17 @@ class SceneSampler:
             else:
                 boxes.append(box)
                 points5.append(five)
-        limit = slice(MAX_FACES)
+        # A face without a label is not a negative.
+        ignored = [box for box in (*boxes[MAX_FACES:], *ignored) if self._is_inside(box)]
         return DetectionScene(
             canvas,
-            np.array(boxes[limit], np.float32).reshape(-1, 4),
-            np.array(points5[limit], np.float32).reshape(-1, 5, 2),
-            np.array(ignored[limit], np.float32).reshape(-1, 4),
+            np.array(boxes[:MAX_FACES], np.float32).reshape(-1, 4),
+            np.array(points5[:MAX_FACES], np.float32).reshape(-1, 5, 2),
+            np.array(ignored[:MAX_IGNORED], np.float32).reshape(-1, 4),
         )
+
+    def _is_inside(self, box: NDArray[np.float64]) -> bool:
+        return bool((box[:2] < self.size).all() and (box[2:] >= 0).all())
 
     def _empty(self, rng: np.random.Generator) -> "_Composed":
         canvas = self._background(rng)
@@ -284,7 +292,7 @@ class SceneSampler:
         """Draw a face, and return it with landmarks, five points and matrix from its image to the scene."""
         source = self.sources[int(rng.choice(len(self.sources), p=self._weights))]
         part, index = source.faces, int(rng.choice(source.indices))
-        cutout = self._occluded(reduced_face(part.image(index), part.points_px[index], target), rng)
+        cutout = _occluded(reduced_face(part.image(index), part.points_px[index], target), source.occlusion, rng)
         mirrored = bool(rng.random() < 0.5)
         middle = (cutout.points_px.min(axis=0) + cutout.points_px.max(axis=0)) / 2
         matrix = similarity(target / cutout.extent, self._angle(rng), middle, centre, mirrored)
@@ -292,12 +300,6 @@ class SceneSampler:
         if mirrored:
             points = points[list(part.scheme.flip_order)]
         return cutout, points, five_points(part.scheme, points), matrix
-
-    def _occluded(self, cutout: Cutout, rng: np.random.Generator) -> Cutout:
-        image = self.occlusion(cutout.image, cutout.points_px, rng).image if cutout.extent >= 12 else cutout.image
-        if rng.random() < 0.5:
-            image = jitter_colour(image, rng, [sigma / 2 for sigma in COLOUR_SIGMAS])
-        return Cutout(image, cutout.points_px, cutout.extent)
 
     def _background(self, rng: np.random.Generator) -> Image:
         size, scene = self.size, self.scenes[int(rng.integers(len(self.scenes)))]
@@ -330,3 +332,10 @@ class SceneSampler:
 
 _Composed = tuple[Image, list[Points], list[Points], list[NDArray[np.float64]]]
 """A scene's image, the landmarks and the five points of its faces, and the boxes in which nothing is learned."""
+
+
+def _occluded(cutout: Cutout, occlusion: OcclusionSampler, rng: np.random.Generator) -> Cutout:
+    image = occlusion(cutout.image, cutout.points_px, rng).image if cutout.extent >= 12 else cutout.image
+    if rng.random() < 0.5:
+        image = jitter_colour(image, rng, [sigma / 2 for sigma in COLOUR_SIGMAS])
+    return Cutout(image, cutout.points_px, cutout.extent)
