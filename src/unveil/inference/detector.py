@@ -29,6 +29,8 @@ MAX_ROTATION = math.radians(20)  # beyond, the points of an upright crop are mor
 TURNED_PENALTY = 0.13  # of the score, for a face that only a quarter turn shows
 # Logits per octave of a face's size, against 68 px: textures resemble small faces more often than large ones.
 SIZE_WEIGHT, SIZE_REFERENCE, SIZE_OCTAVES = 0.3, 68.0, (-1.5, 0.5)
+# Logits for a face at least this large, in longer sides of the image: portraits are frequent, such textures are not.
+FILLING_SHARE, FILLING_WEIGHT = 0.65, 0.2
 CUT_FRACTION = 0.15  # of a face's size
 
 
@@ -107,8 +109,9 @@ class FaceDetector:
                 (cut if _is_cut(candidate.box, width, height) else doubtful).append(candidate)
         if certain:
             doubtful = [candidate for candidate in doubtful if candidate.score >= BESIDE_CERTAIN_SCORE]
-        least = shifted_score(self.min_score, -SIZE_WEIGHT * SIZE_OCTAVES[1])
-        found = [_calibrated(detection) for detection in certain + cut + confirm(image_rgb, doubtful, self._run, least)]
+        least = shifted_score(self.min_score, -SIZE_WEIGHT * SIZE_OCTAVES[1] - FILLING_WEIGHT)
+        confirmed = confirm(image_rgb, doubtful, self._run, least)
+        found = [_calibrated(detection, max(height, width)) for detection in certain + cut + confirmed]
         return nms([detection for detection in found if detection.score >= self.min_score])
 
     def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[Cells]:
@@ -151,11 +154,14 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
     return SlimefaceDetector(min_score, threads)
 
 
-def _calibrated(detection: Detection) -> Detection:
+def _calibrated(detection: Detection, image_side: int) -> Detection:
     """Return a detection with a score that allows for its size."""
-    octaves = math.log2(max(longer_side(detection.box), 1.0) / SIZE_REFERENCE)
+    side = max(longer_side(detection.box), 1.0)
     low, high = SIZE_OCTAVES
-    return detection._replace(score=shifted_score(detection.score, SIZE_WEIGHT * min(max(octaves, low), high)))
+    logits = SIZE_WEIGHT * min(max(math.log2(side / SIZE_REFERENCE), low), high)
+    if side >= FILLING_SHARE * image_side:
+        logits += FILLING_WEIGHT
+    return detection._replace(score=shifted_score(detection.score, logits))
 
 
 def _is_cut(box: Box, width: int, height: int) -> bool:

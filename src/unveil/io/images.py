@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unveil.installation import install_command
-from unveil.io.files import DataError
+from unveil.io.files import DataError, write_file
 from unveil.io.image_metadata import ImageMetadata, read_metadata
 from unveil.io.opencv_log import quiet_opencv
 from unveil.types import Image

@@ -39,7 +39,7 @@ from unveil.models.detector import (
     cell_centres,
     decode,
 )
-from unveil.training.batches import check_more, start_loader
+from unveil.training.batches import check_enough_faces, check_more, start_loader
 from unveil.training.config import ScheduleConfig, TrainConfig, Weight
 from unveil.training.task import Batch, Losses, Task
 
