@@ -71,12 +71,13 @@ def main(path: Annotated[Path, tyro.conf.Positional], faces: int = 4) -> None:
 
 
 def _measure(pipeline: unveil.Pipeline, pack: Pack, face: int, clip: Clip, carry_occluded: bool) -> list[float]:
-    """Return the error of occluded landmarks: mean, first and last second; of visible ones; and the jitter."""
+    """Return the error of occluded landmarks (all, first and last third of the time) and of visible ones; the jitter."""
     tracker = Tracker(pipeline, carry_occluded=carry_occluded, background=False)
     predictions, frames = [], list(_frames(pack.image(face), pack.points_px[face], clip))
     for i, (image_rgb, points_px, _) in enumerate(frames):
         tracked = (tracked.face.landmarks for tracked in tracker(image_rgb, i / FPS))
-        predictions.append(min(tracked, key=lambda found: np.abs(found - points_px).mean(), default=points_px))
+        before = predictions[-1] if predictions else points_px
+        predictions.append(min(tracked, key=lambda found: np.abs(found - points_px).mean(), default=before))
     predicted, ground_truth = np.stack(predictions), np.stack([points_px for _, points_px, _ in frames])
     errors = 100 * point_errors(predicted, ground_truth, IBUG68)
     occluded = np.stack([flags for _, _, flags in frames])

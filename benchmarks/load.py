@@ -97,13 +97,16 @@ def main() -> int:
         list(clients.map(send, [1] * options.clients))  # all clients have started before the clock runs
         for turn in range(options.turns):
             service_rates.append(_rate(count, lambda: sent.extend(clients.map(send, [each] * options.clients))))
-            if count * (turn + 1) >= SETTLED:
+            if count * (turn + 1) >= SETTLED or turn == options.turns - 1:
                 memory.append(_resident(process))
             bare_rates.append(_rate(count, lambda: list(threads.map(bare, range(count)))))
             line = f"service {service_rates[-1]:.1f}/s, bare pipeline {bare_rates[-1]:.1f}/s"
             print(f"turn {turn + 1} of {options.turns}: {line}", file=sys.stderr)
     times = sorted(time for client in sent for time in client.milliseconds)
     wrong = sum(client.wrong for client in sent)
+    if not times:
+        print(f"error: none of {wrong} answers is right", file=sys.stderr)
+        return 1
     figures = {
         "requests": len(times) + wrong,
         "clients": options.clients,

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from typing import Any, get_args
@@ -130,6 +131,17 @@ def client_scheme() -> Any:
     from unveil.schemes.scheme import SCHEMES
 
     return SCHEMES["ibug68"]
+
+
+@pytest.mark.parametrize("name", ["照片.jpg", "Mu\u0308ller.jpg", 'my."photo".jpg'])
+@pytest.mark.parametrize("kind", ["json", "pts"])
+def test_a_file_is_named_for_a_header_whatever_the_image_is_called(
+    client: TestClient, jpeg: bytes, name: str, kind: str
+) -> None:
+    record = client.post("/align", content=jpeg, headers=RAW).json() | {"image": name}
+    response = client.post(f"/convert?as={kind}", json=record)
+    assert response.status_code == 200
+    assert re.fullmatch(rf'attachment; filename="[A-Za-z0-9_-]+\.{kind}"', response.headers["content-disposition"])
 
 
 def test_indented_json_of_several_images_is_converted(client: TestClient, jpeg: bytes) -> None:

@@ -131,6 +131,8 @@ def convert(records: list[ImageRecord], kind: FormatName, own_scheme: Scheme, ca
         files = {each.relative_to(folder).as_posix(): each.read_bytes() for each in found}
     if not files:
         raise RequestError(422, "no_face", f"there is no face to write as {kind}")
+    if len(files) == 1:  # the name of a client's image need not be one for a header
+        files = {f"{stem}{target.suffix}": next(iter(files.values()))}
     media_type = MEDIA_TYPES[f".{target.suffix.rpartition('.')[2]}"]
     faces = sum(len(image.faces) for image in images)
     return files_result(files, media_type, f"{stem}{target.suffix}.zip", len(images), faces)

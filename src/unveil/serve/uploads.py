@@ -218,7 +218,8 @@ def is_heavy(uploads: tuple[Upload, ...]) -> bool:
     pixels = 0
     for upload in uploads:
         width, height = _header_size(upload.data[:HEADER_BYTES])
-        pixels += max(0, width * height) or (HEAVY_PIXELS if len(upload.data) > HEAVY_BYTES else 0)
+        unknown = HEAVY_PIXELS if len(upload.data) > HEAVY_BYTES else 0
+        pixels += width * height if min(width, height) > 0 else unknown
     return pixels >= HEAVY_PIXELS
 
 

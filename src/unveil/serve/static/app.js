@@ -5,7 +5,7 @@ import { Brush } from "./brush.js";
 import * as camera from "./camera.js";
 import { Compare } from "./compare.js";
 import { saveAs, saveLandmarks, stem } from "./downloads.js";
-import { isVisible } from "./face.js";
+import { isVisible, scaled } from "./face.js";
 import { FaceList } from "./face_list.js";
 import { askKey } from "./key.js";
 import { drawFaces } from "./marks.js";
@@ -31,7 +31,7 @@ const view = new View(byId("view"), byId("shown"));
 const shown = (side) => session.shown(side);
 const tools = {
   move: new PointsTool(view, {
-    faces: shown, change: (...face) => session.change(...face), remove, selected: render, threshold: () => session.threshold,
+    faces: shown, side: () => chosenSide(), change: (...face) => session.change(...face), remove, selected: render, threshold: () => session.threshold,
   }),
   draw: new BoxTool(view, { faces: shown, placed: (index, box) => session.placeBox(index, box), moved: show }),
   paint: new Brush(view, { painted: (stroke) => session.repaint([...history.now.strokes, stroke]), moved: show }),
@@ -65,6 +65,10 @@ function show() {
 /** Brings the whole page to the present state. */
 function render() {
   const { now } = history;
+  if (close !== null && !shown(chosenSide())[close]) {
+    close = null;
+    if (now) view.whole();
+  }
   byId("desk").hidden = !now;
   byId("empty").hidden = Boolean(now);
   byId("stage").setAttribute("aria-busy", String(session.working));
@@ -144,7 +148,13 @@ async function save(kind) {
     else if (kind === "mask") saveAs(restoration.mask, `${base}.mask.png`);
     else {
       const name = side === "after" ? `${base}.restored.png` : photo.name;
-      await saveLandmarks(kind, name, shown(side), photo.answer, session.threshold, signal);
+      let [faces, answer] = [shown(side), photo.answer];
+      if (side === "after") { // the service may restore a large picture at a smaller size
+        const { width, height } = restoration.bitmap;
+        faces = faces.map((face) => scaled(face, width / photo.picture.width));
+        answer = { ...answer, width, height };
+      }
+      await saveLandmarks(kind, name, faces, answer, session.threshold, signal);
     }
   });
 }
@@ -198,6 +208,7 @@ async function openSample() {
 }
 
 function onKey(event) {
+  if (byId("key").open) return;
   if (event.key === "Escape" && event.target === view.canvas && !event.defaultPrevented) {
     const on = Object.keys(tools).find((name) => byId(name).checked);
     use(on, false);

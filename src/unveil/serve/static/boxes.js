@@ -7,7 +7,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 
 export class BoxTool {
   /** `faces()` are the faces shown, `placed(index, box)` is called when a box is done, `moved` when it changed.
-      An index beyond the faces is that of a new one. */
+      An index beyond the faces is that of a new one: infinity, since faces may be found meanwhile. */
   constructor(view, { faces, placed, moved }) {
     Object.assign(this, { view, faces, placed, moved });
     this.draft = null; // {index, box}
@@ -21,7 +21,7 @@ export class BoxTool {
     const inside = boxes.findIndex(([x0, y0, x1, y1]) => at[0] > x0 && at[0] < x1 && at[1] > y0 && at[1] < y1);
     if (corner || inside < 0) {
       const anchor = corner?.anchor ?? this.#inPicture(at);
-      this.draft = { index: corner?.index ?? boxes.length, box: [...anchor, ...anchor] };
+      this.draft = { index: corner?.index ?? Infinity, box: [...anchor, ...anchor] };
       this.drag = (to) => spanned(anchor, this.#inPicture(to));
       if (corner) this.draft.box = boxes[corner.index];
     } else {

@@ -25,6 +25,13 @@ export const setVisible = (face, i, value) => ({ ...face, visible: { ...face.vis
 /** Set by hand, else by the model's probability; a model that does not predict it counts as visible. */
 export const isVisible = (face, i, threshold) => face.visible?.[i] ?? !(face.visibility?.[i] < threshold);
 
+/** The face in a picture that is larger by this factor. Pixel centres are whole numbers, hence the half pixels. */
+export function scaled(face, factor) {
+  const [place, length] = [(value) => round((value + 0.5) * factor - 0.5), (value) => round(value * factor)];
+  const landmarks = face.landmarks.map((point) => point.map(place));
+  return { ...face, landmarks, box: face.box?.map(place), uncertainty: face.uncertainty?.map(length) };
+}
+
 /** x0, y0, x1, y1 of the landmarks, or the box where there are none. */
 export function bounds({ landmarks, box }) {
   if (!landmarks.length) return box;

@@ -6,10 +6,10 @@ const REACH = { touch: 28, mouse: 14 }; // CSS pixels between a pointer and the 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class PointsTool {
-  /** `faces(side)` are the faces shown, `change(side, old, next, label)` replaces one, `remove(index)` deletes one,
+  /** `faces(side)` are the faces shown, `side()` is the one that is listed, `change(side, old, next, label)` replaces one, `remove(index)` deletes one,
       `selected` is called when another landmark is selected. */
-  constructor(view, { faces, change, remove, selected, threshold }) {
-    Object.assign(this, { view, faces, change, remove, threshold });
+  constructor(view, { faces, side, change, remove, selected, threshold }) {
+    Object.assign(this, { view, faces, side, change, remove, threshold });
     this.announce = selected;
     this.selected = null; // {side, face, point}
     this.drag = null;
@@ -52,10 +52,12 @@ export class PointsTool {
 
   /** Selects the next landmark, or the one before; after a face's last one the next face's first one. */
   step(by) {
-    const side = this.selected?.side ?? "faces";
+    const side = this.side();
     const all = this.faces(side).flatMap((face, i) => face.landmarks.map((_, point) => ({ side, face: i, point })));
     if (!all.length) return;
-    const now = all.findIndex((each) => each.face === this.selected?.face && each.point === this.selected?.point);
+    const { selected } = this;
+    const same = (each) => selected?.side === side && each.face === selected.face && each.point === selected.point;
+    const now = all.findIndex(same);
     this.select(all[now < 0 ? 0 : (now + by + all.length) % all.length]);
   }
 
