@@ -71,9 +71,9 @@ def main(path: Annotated[Path, tyro.conf.Positional], faces: int = 4) -> None:
 
 
 def _measure(pipeline: unveil.Pipeline, pack: Pack, face: int, clip: Clip, carry_occluded: bool) -> list[float]:
-    """Return the error of occluded landmarks (all, first and last third of the time) and of visible ones; the jitter."""
+    """Return the error of occluded landmarks (all, first and last third of the time), of visible ones, and jitter."""
     tracker = Tracker(pipeline, carry_occluded=carry_occluded, background=False)
-    predictions, frames = [], list(_frames(pack.image(face), pack.points_px[face], clip))
+    predictions, frames = list[Points](), list(_frames(pack.image(face), pack.points_px[face], clip))
     for i, (image_rgb, points_px, _) in enumerate(frames):
         tracked = (tracked.face.landmarks for tracked in tracker(image_rgb, i / FPS))
         before = predictions[-1] if predictions else points_px

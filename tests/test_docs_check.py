@@ -66,7 +66,11 @@ RULES = (
     Rule(r"unveil .*(wflw|cofw29).*", "the data set may not ship; tests/data/test_prepare.py runs all of it"),
     Rule(r"unveil (train gan-ia\S*|prepare celebamask-hq) .*", "hours of training, or a data set that may not ship"),
     Rule(
-        r"unveil export runs/((restorer|gan\S*|longer|glomface\S*|rcpr|detector|after|sharper)/|(light|pfld)/last).*",
+        r"unveil export runs/((restorer|gan\S*|longer|glomface\S*|rcpr|detector)/|(light|pfld)/last).*",
+        "its training is not run",
+    ),
+    Rule(
+        r"unveil export runs/(after|sharper|texture|visible-c)/.*",
         "its training is not run",
     ),
     Rule(r"unveil export runs/(late|slow|last|dark)-.*", "its training is not run"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -30,7 +31,7 @@ TURNED_PENALTY = 0.13  # of the score, for a face that only a quarter turn shows
 # Logits per octave of a face's size, against 68 px: textures resemble small faces more often than large ones.
 SIZE_WEIGHT, SIZE_REFERENCE, SIZE_OCTAVES = 0.3, 68.0, (-1.5, 0.5)
 # Logits for a face at least this large, in longer sides of the image: portraits are frequent, such textures are not.
-FILLING_SHARE, FILLING_WEIGHT = 0.65, 0.2
+FILLING_SHARE, FILLING_WEIGHT = 0.65, 0.22
 CUT_FRACTION = 0.15  # of a face's size
 
 
@@ -79,25 +80,38 @@ class FaceDetector:
         Returns:
             The faces, highest score first, in pixels.
         """
-        return detect_faces(
-            image_rgb, self.detect, self.min_score, certain_score=MIN_SCORE, turned_penalty=TURNED_PENALTY
+        least = shifted_score(self.min_score, -FILLING_WEIGHT)
+        found = detect_faces(
+            image_rgb,
+            partial(self.detect, min_score=least),
+            least,
+            certain_score=MIN_SCORE,
+            turned_penalty=TURNED_PENALTY,
         )
+        filling = FILLING_SHARE * max(image_rgb.shape[:2])
+        raised = [
+            one._replace(score=shifted_score(one.score, FILLING_WEIGHT)) if longer_side(one.box) >= filling else one
+            for one in found
+        ]
+        return sorted((one for one in raised if one.score >= self.min_score), key=lambda one: -one.score)
 
-    def detect(self, image_rgb: Image) -> list[Detection]:
+    def detect(self, image_rgb: Image, min_score: float | None = None) -> list[Detection]:
         """Find candidates at the size of the image and confirm each in upright crops of a fixed size.
 
         Args:
             image_rgb: RGB image (H, W, 3).
+            min_score: Minimum score in [0, 1]; None is the detector's own.
 
         Returns:
             The faces, highest score first, in pixels.
         """
+        min_score = self.min_score if min_score is None else min_score
         height, width = image_rgb.shape[:2]
         below, right = -height % STRIDES[-1], -width % STRIDES[-1]
         padded = image_rgb
         if below or right:
             padded = np.asarray(cv2.copyMakeBorder(image_rgb, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
-        cells = self._run([padded], min(CANDIDATE_SCORE, self.min_score))[0]
+        cells = self._run([padded], min(CANDIDATE_SCORE, min_score))[0]
         candidates = [cells.detection(index) for index in suppressed(cells.boxes)[:MAX_CANDIDATES]]
         certain: list[Detection] = []
         cut: list[Detection] = []
@@ -109,10 +123,9 @@ class FaceDetector:
                 (cut if _is_cut(candidate.box, width, height) else doubtful).append(candidate)
         if certain:
             doubtful = [candidate for candidate in doubtful if candidate.score >= BESIDE_CERTAIN_SCORE]
-        least = shifted_score(self.min_score, -SIZE_WEIGHT * SIZE_OCTAVES[1] - FILLING_WEIGHT)
-        confirmed = confirm(image_rgb, doubtful, self._run, least)
-        found = [_calibrated(detection, max(height, width)) for detection in certain + cut + confirmed]
-        return nms([detection for detection in found if detection.score >= self.min_score])
+        least = shifted_score(min_score, -SIZE_WEIGHT * SIZE_OCTAVES[1])
+        found = [_calibrated(detection) for detection in certain + cut + confirm(image_rgb, doubtful, self._run, least)]
+        return nms([detection for detection in found if detection.score >= min_score])
 
     def _run(self, images_rgb: Sequence[Image], min_score: float) -> list[Cells]:
         """Run the network once on images of one size, a multiple of 32, and return the cells of each."""
@@ -154,14 +167,11 @@ def load_detector(name: DetectorName, model_path: Path | None, min_score: float,
     return SlimefaceDetector(min_score, threads)
 
 
-def _calibrated(detection: Detection, image_side: int) -> Detection:
+def _calibrated(detection: Detection) -> Detection:
     """Return a detection with a score that allows for its size."""
-    side = max(longer_side(detection.box), 1.0)
+    octaves = math.log2(max(longer_side(detection.box), 1.0) / SIZE_REFERENCE)
     low, high = SIZE_OCTAVES
-    logits = SIZE_WEIGHT * min(max(math.log2(side / SIZE_REFERENCE), low), high)
-    if side >= FILLING_SHARE * image_side:
-        logits += FILLING_WEIGHT
-    return detection._replace(score=shifted_score(detection.score, logits))
+    return detection._replace(score=shifted_score(detection.score, SIZE_WEIGHT * min(max(octaves, low), high)))
 
 
 def _is_cut(box: Box, width: int, height: int) -> bool:
