@@ -15,7 +15,6 @@ import unveil
 from unveil import OneEuroConfig, Pipeline, TrackedFace, Tracker
 from unveil.geometry import tight_box
 from unveil.inference import tracking
-from unveil.inference.face_search import FaceSearch
 from unveil.inference.smoothing import Motion, face_size
 from unveil.schemes.scheme import IBUG68
 from unveil.types import Box, Detection, Face, Image, Points
@@ -135,25 +134,6 @@ def test_the_result_does_not_depend_on_the_speed_of_the_detector(stage: Stage, w
             stage.places["b"] = (450.0, 300.0)
         counts.append(len(tracker(FRAME, i / FPS)))
     assert counts == [1] * 30 + [2] * 15  # the search that starts at 0.8 s is used at 1.0 s
-
-
-def test_the_detector_runs_in_one_thread_at_a_time() -> None:
-    running, most, gate = 0, 0, threading.Event()
-
-    def detector(_: Image) -> list[Detection]:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        gate.wait(0.2)
-        running -= 1
-        return []
-
-    search = FaceSearch(detector, 640, background=True)
-    search.start(FRAME, 0.0, 0.2, {})
-    search.abandon()  # a scene cut
-    search.start(FRAME, 0.1, 0.0, {})
-    assert search.result(0.1) is not None
-    assert most == 1
 
 
 def test_a_frame_that_is_refused_changes_nothing(tracker: Tracker, clock: Iterator[float]) -> None:

@@ -28,7 +28,8 @@ def find_face(image_rgb: Image) -> list[Detection]:
 class Uncovering(Pipeline):
     """A pipeline whose restorer paints every face grey."""
 
-    def restore_detected(self, image_rgb: Image, detections: Sequence[Detection], **_: Any) -> Restored:
+    def restore(self, image_rgb: Image, boxes: Sequence[Any] | None = None, **_: Any) -> Restored:
+        detections = self._detections(image_rgb, boxes)
         before = self.align(image_rgb, detections)
         restored, mask = image_rgb.copy(), np.zeros(image_rgb.shape[:2], np.bool_)
         for face in before:
@@ -51,7 +52,7 @@ def pipeline(model: AlignmentModel) -> Pipeline:
 @pytest.fixture(scope="session")
 def uncovering(model: AlignmentModel) -> Pipeline:
     restoring = Uncovering(model, find_face)
-    restoring.restorer = object()  # type: ignore[assignment] # `restore_detected` above does without
+    restoring.restorer = object()  # type: ignore[assignment] # `restore` above does without
     return restoring
 
 

@@ -21,7 +21,7 @@ from unveil.data.pack import read_faces, write_pack
 from unveil.data.synthetic import write_drawn_faces
 from unveil.registry import load_network
 from unveil.schemes.scheme import SCHEMES
-from unveil.training.batches import BatchSampler, check_more
+from unveil.training.batches import BatchSampler, check_more, set_weights
 from unveil.training.config import LandmarkTrainConfig, ScheduleConfig
 from unveil.training.detection import DetectionTask, DetectorTrainConfig
 from unveil.training.landmarks import LandmarkTask
@@ -176,3 +176,10 @@ def test_visible_landmarks_of_unlabelled_faces_weigh_less(drawn_folder: Path, mo
 def test_a_network_without_a_visibility_head_cannot_train_it_alone(drawn_folder: Path) -> None:
     with pytest.raises(ValueError, match="visibility-dim"):
         LandmarkTask(read_faces(drawn_folder), CONFIG.model_copy(update={"visibility_only": True}))
+
+
+def test_a_set_keeps_its_share_though_some_of_its_faces_do_not_train() -> None:
+    weights = set_weights(np.array([0] * 8 + [1] * 2), (0.5,))
+    assert weights[:8].sum() == pytest.approx(0.5)
+    assert weights[8:].sum() == pytest.approx(0.5)
+    assert set_weights(np.array([0, 0, 1, 1]), ()).tolist() == [0.25] * 4

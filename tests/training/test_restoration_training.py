@@ -28,7 +28,7 @@ from unveil.training.adversarial import DISCRIMINATORS, GENERATOR, REFINER, Adve
 from unveil.training.config import ScheduleConfig
 from unveil.training.gan import GanTask
 from unveil.training.gan_config import GAN_PRESETS, DiscriminatorConfig, GanTrainConfig, RestorationTrainConfig
-from unveil.training.restoration import RestorationTask, _weights, make_pair, mean_metrics
+from unveil.training.restoration import RestorationTask, make_pair, mean_metrics
 from unveil.training.task import set_trainable
 
 TINY = GeneratorConfig(input_size=32, widths=(8, 8), dilations=(2,), head_channels=8)
@@ -235,13 +235,6 @@ def test_feature_losses_hinge_and_r1_train_every_part(drawn_folder: Path, tmp_pa
     assert changed == {GENERATOR, DISCRIMINATORS}
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert {"perceptual", "features", "d_global", "g_local"} <= {key for line in logged for key in line}
-
-
-def test_a_set_keeps_its_share_though_some_of_its_faces_do_not_train() -> None:
-    weights = _weights(np.array([0] * 8 + [1] * 2), (0.5,))
-    assert weights[:8].sum() == pytest.approx(0.5)
-    assert weights[8:].sum() == pytest.approx(0.5)
-    assert _weights(np.array([0, 0, 1, 1]), ()).tolist() == [0.25] * 4
 
 
 def test_components_have_the_names_that_settings_take() -> None:

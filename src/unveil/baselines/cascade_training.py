@@ -3,7 +3,6 @@
 N views, B of a batch, L landmarks, S pixels of a crop's side, W of the picture that a restorer looks at.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from unveil.training.batches import BatchSampler, as_tensors
 from unveil.training.config import Count, FixedViewTrainConfig, ScheduleConfig
 from unveil.training.faces import FacesTask, with_score
 from unveil.training.restored_views import CHUNK, ROOM, RestoreCrops, of_stage
+from unveil.training.runtime import process_count
 from unveil.training.state import CHECKPOINT, save_weights, write_best, write_settings
 from unveil.training.task import Batch, FitResult, Losses, Task
 from unveil.training.validation import draw_landmarks, face_lengths, val_examples
@@ -168,7 +168,7 @@ class CascadeTask(FacesTask[CascadeTrainConfig]):
     def setup(self, more: Sequence[Faces]) -> None:
         if self.config.closed_form and self.config.model.hidden:
             raise ValueError("--closed-form solves linear stages; leave it out or give --hidden without a number")
-        if os.environ.get("WORLD_SIZE", "1") != "1":
+        if process_count() != 1:
             raise ValueError("a cascade is trained in one process; start it without a launcher")
 
     def fit(self, out: Path, *, resume: bool = False, console: Console | None = None) -> FitResult:

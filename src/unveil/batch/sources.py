@@ -65,12 +65,19 @@ def find_entries(sources: Sequence[str], out: Path, columns: ParquetColumns) -> 
     files: dict[str, str] = {}
     tables: dict[str, str] = {}
     for source in sources:
-        if source.endswith(".parquet") or _has_only_tables(source, out):
+        is_folder = not is_uri(source) and Path(source).is_dir()
+        if source.endswith(".parquet"):
             tables |= find_tables(source, out)
-        elif source.endswith(".txt"):
+        elif source.endswith(".txt") and not is_folder:
             files |= {name: stamp(name) for name in _listed(source)}
         else:
-            files |= find_images(source, out)
+            try:
+                files |= find_images(source, out)
+            except ValueError:
+                below = find_tables(source, out) if is_folder else {}
+                if not below:
+                    raise
+                tables |= below
     entries = [Entry(name, stamp=changed) for name, changed in files.items()]
     entries += [Entry(name, 0, _count_rows(name, columns), changed) for name, changed in tables.items()]
     entries = [entry for entry in entries if entry.images]  # some programs write empty parts
@@ -160,16 +167,6 @@ def unescape_name(stored: str) -> str:
         stored: The text.
     """
     return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda match: chr(int(match[1], 16)), stored)
-
-
-def _has_only_tables(source: str, out: Path) -> bool:
-    if is_uri(source) or not Path(source).is_dir():
-        return False
-    try:
-        find_images(source, out)
-    except ValueError:
-        return bool(find_tables(source, out))
-    return False
 
 
 def _count_rows(name: str, columns: ParquetColumns) -> int:

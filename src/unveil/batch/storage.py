@@ -67,8 +67,9 @@ def find_tables(source: str, out: Path) -> dict[str, str]:
     path = Path(source)
     files = [path]
     if path.is_dir():
+        excluded = out.resolve()
         below = (file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
-        files = sorted(file for file in below if out.resolve() not in file.resolve().parents)
+        files = sorted(file for file in below if excluded not in file.resolve().parents)
     return {name: stamp(name) for name in map(local_name, files)}
 
 

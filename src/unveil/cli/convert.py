@@ -15,8 +15,6 @@ if TYPE_CHECKING:  # --help must not wait for OpenCV
     from unveil.io.formats import FaceAnnotation, ImageAnnotation
     from unveil.io.formats.matching import ImageIndex
 
-NEED_ALL_LANDMARKS = ("pts", "cvat")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -53,7 +51,7 @@ def _convert(options: Options, job: Job) -> str:
     import numpy as np
 
     from unveil.io.annotations import implausible
-    from unveil.io.formats import FORMATS, by_image, read_annotations
+    from unveil.io.formats import FORMATS, FaceAnnotation, by_image, read_annotations
     from unveil.io.formats.records import missing_problem
     from unveil.schemes.scheme import SCHEMES
     from unveil.schemes.scheme_file import load_scheme
@@ -73,18 +71,20 @@ def _convert(options: Options, job: Job) -> str:
     count = Counter(len(face.points_px) for face in annotations.valid).most_common(1)[0][0]
     if scheme is not None and scheme.points != count:
         raise ValueError(f"{options.source}: {count} points, but scheme {scheme.name!r} has {scheme.points}")
+    usable = list[FaceAnnotation]()
     for face in annotations.valid:
         if len(face.points_px) != count:
             job.fail(f"{face.where}: {len(face.points_px)} points, but most faces have {count}; convert it on its own")
         elif not np.isfinite(face.points_px).any():
             job.fail(f"{face.where}: all landmarks are missing")
-    alike = (face for face in annotations.valid if len(face.points_px) == count)
-    valid = tuple(face for face in alike if np.isfinite(face.points_px).any())
+        else:
+            usable.append(face)
+    valid = tuple(usable)
     for face in valid:
         problem = implausible(face.points_px, face.image_size) if missing_problem(face) is None else None
         if problem is not None:
             job.warn(f"{face.where}: {problem}; converted as it is")
-    if options.to in NEED_ALL_LANDMARKS:
+    if form.needs_all:
         valid = tuple(face for face in valid if _is_complete(face, options.to, job))
     scheme = scheme or next((known for known in SCHEMES.values() if known.points == count), None)
     images = by_image(_with_image_files(options, valid, job))

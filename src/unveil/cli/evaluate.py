@@ -1,17 +1,16 @@
 """`unveil evaluate`: models on a data set, or predictions against ground truth; a table, JSON, a report."""
 
-import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from unveil.cli.images import check_writable
+from unveil.cli.images import check_writable, unique_labels
 from unveil.cli.occlude import Kind, read_library
 from unveil.cli.progress import progress_bars
 
@@ -169,14 +168,11 @@ def _write_sheet(options: Options) -> Sequence[str]:
     paths = list_images(options.root)[:SHEET_IMAGES]
     detector = load_detector("unveil", None, MIN_SCORE, options.threads)
     rows = sheet_rows([read_image(path) for path in paths], list(models.values()), detector, options.flip_average)
-    names = {name if _shares_its_name(name, models) else Path(name).name: m.scheme for name, m in models.items()}
-    write_png(options.sheet, qualitative_sheet(rows, names))
+    labels = unique_labels(models, lambda name: Path(name).name)
+    schemes = {labels[name]: model.scheme for name, model in models.items()}
+    write_png(options.sheet, qualitative_sheet(rows, schemes))
     print(f"{options.sheet}: {len(rows)} of {len(paths)} images with a face")
     return ()
-
-
-def _shares_its_name(model: str, models: Iterable[str]) -> bool:
-    return sum(Path(other).name == Path(model).name for other in models) > 1
 
 
 def _check(options: Options) -> None:
@@ -271,13 +267,10 @@ def _faces(options: Options, models: "Mapping[str, AlignmentModel]") -> "DataSet
 
 
 def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:
-    if path is None:
-        return
-    from unveil.io.files import atomic_write
+    from unveil.io.files import write_json
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    if path is not None:
+        write_json(path, content, indent=2)
 
 
 def _command(options: Options) -> str:

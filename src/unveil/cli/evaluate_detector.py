@@ -1,6 +1,5 @@
 """`unveil evaluate-detector`: recall, false positives and errors of face detectors, by condition."""
 
-import json
 import sys
 import time
 from collections import Counter
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from unveil.cli.images import check_writable, unique_labels
 
 if TYPE_CHECKING:
     from unveil.data.datasets.samples import Faces
@@ -65,14 +66,13 @@ class Options:
 
 def run(options: Options) -> int:
     """Evaluate and print a table."""
-    from unveil.cli.images import check_writable
-    from unveil.io.files import write_file
+    from unveil.io.files import write_json
 
     if options.json is not None:
         check_writable(options.json.parent, "--json")
     figures = _evaluate(options)
     if options.json is not None:
-        write_file(options.json, (json.dumps(figures, indent=2) + "\n").encode())
+        write_json(options.json, figures, indent=2)
     return 0
 
 
@@ -98,9 +98,8 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
     if options.library is not None:
         library = Library.read(options.library).only(options.templates)
         templates = OcclusionSampler.of_kind("template", library)
-    labels = Counter(map(_label, options.detectors))
-    names = {name: _label(name) if labels[_label(name)] == 1 else name for name in options.detectors}
-    detectors = {label: _detector(name, options.min_score) for name, label in names.items()}
+    labels = unique_labels(options.detectors, _label)
+    detectors = {label: _detector(name, options.min_score) for name, label in labels.items()}
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{faces.label}, {len(indices)} faces; share found, in per cent")
     width = max(len(name) for name in detectors)
@@ -127,10 +126,12 @@ def _evaluate(options: Options) -> dict[str, dict[str, Any]]:
             paths = [paths[index] for index in split_by_name([path.stem for path in paths], HARD_HOLDOUT).val]
         report("hard scenes", [DetectionExample(read_image(path)) for path in paths])
     if options.photos is not None:
-        photos = [DetectionExample(read_image(path)) for path in list_images(options.photos)]
-        counts = {key: sum(bool(detector(photo.image)) for photo in photos) for key, detector in detectors.items()}
-        figures["photographs"] = {key: {"images": len(photos), "detected": count} for key, count in counts.items()}
-        console.print(f"{'photographs':20} " + "   ".join(f"{k} {n}/{len(photos)} detected" for k, n in counts.items()))
+        photos = list_images(options.photos)
+        counts = Counter(
+            key for image in map(read_image, photos) for key, detector in detectors.items() if detector(image)
+        )
+        figures["photographs"] = {key: {"images": len(photos), "detected": counts[key]} for key in detectors}
+        console.print(f"{'photographs':20} " + "   ".join(f"{k} {counts[k]}/{len(photos)} detected" for k in detectors))
     if scenes and (not options.conditions or "scenes".startswith(options.conditions)):
         report("scenes", [DetectionExample(scene) for scene in scenes])
     image = np.asarray(cv2.resize(faces.image(0), SPEED_SIZE[::-1]), np.uint8)

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,3 +210,15 @@ def counted(number: int, noun: str) -> str:
         noun: Its singular.
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def unique_labels(names: Iterable[str], label: Callable[[str], str]) -> dict[str, str]:
+    """Return a short label of each name; a name that shares its label with another one is its own.
+
+    Args:
+        names: The names, as given on the command line.
+        label: Shortens a name.
+    """
+    labels = {name: label(name) for name in names}
+    counts = Counter(labels.values())
+    return {name: short if counts[short] == 1 else name for name, short in labels.items()}

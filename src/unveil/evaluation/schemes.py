@@ -99,7 +99,7 @@ def _restored_aligner(model: AlignmentModel, restorer: Restorer) -> Aligner:
 
     def align(image_rgb: Image, faces: Sequence[Box | Detection], flip_average: bool = False, /) -> list[AlignResult]:
         detections = [face if isinstance(face, Detection) else Detection(face, 1.0) for face in faces]
-        restored = pipeline.restore_detected(image_rgb, detections, flip_average=flip_average)
+        restored = pipeline.restore(image_rgb, detections, flip_average=flip_average)
         return [
             AlignResult(after.landmarks, before.visibility, after.uncertainty)
             for before, after in zip(restored.before, restored.after, strict=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class Pipeline:
     def restore(
         self,
         image_rgb: Image,
-        boxes: Sequence[Box | Sequence[float]] | None = None,
+        boxes: Sequence[Box | Sequence[float]] | Sequence[Detection] | None = None,
         *,
         flip_average: bool = False,
         check: Check | None = None,
@@ -99,7 +100,8 @@ class Pipeline:
 
         Args:
             image_rgb: RGB image (H, W, 3) of uint8.
-            boxes: Tight landmark boxes (x0, y0, x1, y1) in pixels, instead of detected faces.
+            boxes: Tight landmark boxes (x0, y0, x1, y1) in pixels, or the faces that a detector found, instead of
+                detected faces.
             flip_average: Also align the mirrored faces and return the mean.
             check: Called between the steps of each face. It raises to stop the work, at a deadline for example.
 
@@ -109,33 +111,9 @@ class Pipeline:
         Raises:
             ValueError: As for a call, or the pipeline has no restorer.
         """
-        detections = self._detections(image_rgb, boxes)
-        return self.restore_detected(image_rgb, detections, flip_average=flip_average, check=check)
-
-    def restore_detected(
-        self,
-        image_rgb: Image,
-        detections: Sequence[Detection],
-        *,
-        flip_average: bool = False,
-        check: Check | None = None,
-    ) -> Restored:
-        """Remove what occludes detected faces, as `restore` does.
-
-        Args:
-            image_rgb: RGB image (H, W, 3) of uint8.
-            detections: The faces, in pixels of the image.
-            flip_average: Also align the mirrored faces and return the mean.
-            check: Called between the steps of each face. It raises to stop the work, at a deadline for example.
-
-        Returns:
-            The restored image, its mask, and the faces before and after.
-
-        Raises:
-            ValueError: The pipeline has no restorer.
-        """
         if self.restorer is None:
             raise ValueError("this pipeline has no restorer; build it with restorer=, a restorer's name or folder")
+        detections = self._detections(image_rgb, boxes)
         before = self.align(image_rgb, detections, flip_average, check)
         landmarks, visibility = [face.landmarks for face in before], [face.visibility for face in before]
         crops = self.restorer(image_rgb, landmarks, self.model.scheme, visibility=visibility, check=check)
@@ -143,11 +121,16 @@ class Pipeline:
         after = self.align(image, detections, flip_average, check) if mask.any() else before
         return Restored(image, mask, before, after)
 
-    def _detections(self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | None) -> list[Detection]:
+    def _detections(
+        self, image_rgb: Image, boxes: Sequence[Box | Sequence[float]] | Sequence[Detection] | None
+    ) -> list[Detection]:
         check_image(image_rgb)
         if boxes is None:
             return self.detect(image_rgb)
-        detections = [Detection(box, 1.0) for box in as_boxes(boxes)]
+        given = list(boxes)
+        if all(isinstance(one, Detection) for one in given):
+            return cast(list[Detection], given)
+        detections = [Detection(box, 1.0) for box in as_boxes(cast(list[Sequence[float]], given))]
         for detection in detections:
             check_box(detection.box, image_rgb.shape[1], image_rgb.shape[0])
         return detections

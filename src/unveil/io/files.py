@@ -60,17 +60,18 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object, indent: int | None = None) -> None:
     """Write a JSON file atomically.
 
     Args:
         path: The file. Missing folders are created.
         content: Its content.
+        indent: Spaces of a level; None writes one line.
 
     Raises:
         ValueError: A number is not finite.
     """
-    write_file(path, (json.dumps(content, allow_nan=False) + "\n").encode())
+    write_file(path, (json.dumps(content, indent=indent, allow_nan=False) + "\n").encode())
 
 
 @contextmanager

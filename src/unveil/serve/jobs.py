@@ -219,7 +219,7 @@ def _faces(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> list[
 def _restored(job: Job, decoded: DecodedImage, cancellation: Cancellation) -> Restored:
     detections, flip_average, check = _detections(job, decoded), job.options.flip_average, cancellation.check
     check()
-    return job.pipeline.restore_detected(decoded.image_rgb, detections, flip_average=flip_average, check=check)
+    return job.pipeline.restore(decoded.image_rgb, detections, flip_average=flip_average, check=check)
 
 
 def files_result(files: dict[str, bytes], media_type: str, archive_name: str, images: int, faces: int) -> JobResult:

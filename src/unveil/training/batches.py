@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unveil.data.augment import AugmentConfig, Example, Transform, augment
+from unveil.data.datasets.joined import JoinedFaces
 from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import Occluder
 from unveil.data.splits import Split, name_hash
@@ -120,6 +121,38 @@ def check_more(
         raise ValueError(f"{given}: {len(values)} for {len(more)} sets of {sets}; give one each")
     if sum(values) >= limit:
         raise ValueError(f"{given}: together {limit:g} or more, so no face of --data would train; give less")
+
+
+def joined_faces(faces: Faces, more: Sequence[Faces], shares: Sequence[float]) -> tuple[Faces, NDArray[np.int64]]:
+    """Return all faces and the number of the set of each.
+
+    Args:
+        faces: The first set.
+        more: The others.
+        shares: Their shares of the drawn faces; none draws every face equally often.
+
+    Raises:
+        ValueError: The shares do not fit.
+    """
+    if shares:
+        check_more(shares, more)
+    joined = faces
+    for one in more:
+        joined = JoinedFaces(joined, one)
+    return joined, np.repeat(np.arange(1 + len(more)), [len(one) for one in (faces, *more)])
+
+
+def set_weights(sets: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Return the probability of each training face: its set's share, divided among the set's training faces.
+
+    Args:
+        sets: The number of each face's set.
+        shares: Of all sets but the first; none draws every face equally often.
+    """
+    if not shares:
+        return np.full(len(sets), 1 / len(sets))
+    weights = (np.array([1 - sum(shares), *shares]) / np.maximum(np.bincount(sets, minlength=1 + len(shares)), 1))[sets]
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 class BatchSampler(Sampler[list[tuple[int, int]]]):

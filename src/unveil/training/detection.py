@@ -116,9 +116,8 @@ class DetectionTask(Task):
 
         def sampler(split: str, groups: GroupPhotos | None) -> SceneSampler:
             sources = [
-                FaceSource(part, chosen, occluders[part.scheme.name], weight)
+                FaceSource(part, getattr(indices, split), occluders[part.scheme.name], weight)
                 for part, indices, weight in zip(sets, splits, weights, strict=True)
-                if len(chosen := getattr(indices, split))
             ]
             images = [scenes[index][1] for index in getattr(scene_split, split)]
             if scenes and not images:

@@ -1,6 +1,5 @@
 """Bases of the tasks that train on augmented views of annotated faces."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +31,7 @@ from unveil.training.batches import (
 )
 from unveil.training.config import FaceTrainConfig, ViewTrainConfig
 from unveil.training.restored_views import RestoredViews
+from unveil.training.runtime import process_count
 from unveil.training.task import Batch, Task
 from unveil.training.validation import (
     draw_landmarks,
@@ -87,7 +87,7 @@ class FacesTask(Generic[Config]):
         check_enough_faces(faces, self.split, config.schedule.batch, config.views_per_face)
         training = faces.points_px[self.split.train]
         count = config.views_per_face * (len(training) + sum(map(len, more)))
-        schedule = config.schedule.for_faces(count, int(os.environ.get("WORLD_SIZE", "1")))
+        schedule = config.schedule.for_faces(count, process_count())
         occlusion = config.occlusion.for_scheme(faces.scheme)
         self.config = config.model_copy(update={"occlusion": occlusion, "schedule": schedule})
         self.normaliser = training_normaliser(faces.scheme)

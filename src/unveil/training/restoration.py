@@ -3,7 +3,6 @@
 B faces, S pixels of a crop's side. `unveil.training.gan` adds GAN-IA's phases and losses.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from unveil.data.datasets.joined import JoinedFaces
 from unveil.data.datasets.samples import Faces
 from unveil.data.occlusion import OcclusionSampler
 from unveil.data.restoration_pairs import NONE, RestorationPair, component_pair, restoration_pair, with_landmark_map
@@ -32,9 +30,10 @@ from unveil.models.checkpoints import load_matching
 from unveil.models.discriminators import random_corners
 from unveil.models.generator import GeneratorOutput, as_generator_output
 from unveil.schemes.scheme import IBUG68
-from unveil.training.batches import BatchSampler, check_enough_faces, check_more, load_batches
+from unveil.training.batches import BatchSampler, check_enough_faces, joined_faces, load_batches, set_weights
 from unveil.training.gan_config import RestorationTrainConfig
 from unveil.training.gan_losses import reconstruction_loss
+from unveil.training.runtime import process_count
 from unveil.training.task import Batch, FitResult, Losses, Task
 from unveil.types import Image
 
@@ -171,14 +170,14 @@ class RestorationTask(Task, Generic[Config]):
             raise ValueError(f"no occluder is left of {kinds}; give a --library of pictures or another kind")
         self.config = config.model_copy(update={"occlusion": self.sampler.config})
         self.notes = tuple(f"without {kind}: the library has no pictures of it" for kind in unavailable)
-        self.faces, self.sets = _joined(faces, more, config.more_share)
+        self.faces, self.sets = joined_faces(faces, more, config.more_share)
         self.split = split_by_name(self.faces.names, config.val_share)
         if config.min_visible:
             bare = _bare_faces(self.faces, config.min_visible)
             self.notes += (f"{int((~bare).sum())} of {len(bare)} faces are occluded and do not train",)
             self.split = type(self.split)(*(part[bare[part]] for part in (self.split.train, self.split.val)))
         check_enough_faces(self.faces, self.split, config.schedule.batch)
-        schedule = config.schedule.for_faces(len(self.split.train), int(os.environ.get("WORLD_SIZE", "1")))
+        schedule = config.schedule.for_faces(len(self.split.train), process_count())
         self.config = self.config.model_copy(update={"schedule": schedule})
         self.spec = config.model.spec(faces.scheme)
         torch.manual_seed(config.schedule.seed)
@@ -189,7 +188,7 @@ class RestorationTask(Task, Generic[Config]):
 
     @override
     def batches(self, start: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        schedule, weights = self.config.schedule, _weights(self.sets[self.split.train], self.config.more_share)
+        schedule, weights = self.config.schedule, set_weights(self.sets[self.split.train], self.config.more_share)
         order = BatchSampler(self.split.train, schedule, start, process, processes, weights)
         return load_batches(self.pairs(schedule.batch * processes), order)
 
@@ -335,26 +334,3 @@ def mean_metrics(pairs: Sequence[RestorationPair], restored: Sequence[Pixels]) -
     if not metrics:
         raise ValueError(f"none of {len(pairs)} faces is occluded; raise --val-share or choose other occluders")
     return {name: float(np.mean([one[name] for one in metrics])) for name in metrics[0]}
-
-
-def _joined(faces: Faces, more: Sequence[Faces], shares: Sequence[float]) -> tuple[Faces, NDArray[np.int64]]:
-    """Return all faces and the number of the set of each."""
-    if shares:
-        check_more(shares, more)
-    joined = faces
-    for one in more:
-        joined = JoinedFaces(joined, one)
-    return joined, np.repeat(np.arange(1 + len(more)), [len(one) for one in (faces, *more)])
-
-
-def _weights(sets: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.float64]:
-    """Return the probability of each training face: its set's share, divided among the set's training faces.
-
-    Args:
-        sets: The number of each face's set.
-        shares: Of all sets but the first; none draws every face equally often.
-    """
-    if not shares:
-        return np.full(len(sets), 1 / len(sets))
-    weights = (np.array([1 - sum(shares), *shares]) / np.maximum(np.bincount(sets, minlength=1 + len(shares)), 1))[sets]
-    return np.asarray(weights / weights.sum(), np.float64)

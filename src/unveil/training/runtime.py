@@ -1,6 +1,7 @@
 """The machine that training runs on: precision, memory layout, signals, several processes."""
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 256 * 2**20)
+
+
+def process_count() -> int:
+    """Return the number of processes that accelerate or torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def precision_for(precision: str, device: torch.device) -> str:

@@ -127,8 +127,6 @@ class SceneSampler:
             if source.faces.scheme.five_points is None:
                 has = f"scheme {source.faces.scheme.name!r} names no five points"
                 raise ValueError(f"{source.faces.label}: {has}; add them to its file")
-            if not len(source.indices):
-                raise ValueError(f"{source.faces.label}: no face in this split; change --val-share or add faces")
         if not scenes:
             raise ValueError("no images without faces; name their folder with --scenes")
         config, self.size = config or SceneConfig(), size
@@ -161,8 +159,6 @@ class SceneSampler:
         boxes, points5 = [], []
         for points, five in zip(shapes, fives, strict=True):
             box = np.array([*points.min(axis=0), *points.max(axis=0)])
-            if not self._is_inside(box):
-                continue
             inside = np.clip(box, 0, self.size - 1)
             share = np.prod(inside[2:] - inside[:2]) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
             if share < LEAST_INSIDE or (box[2:] - box[:2]).max() < SMALLEST_PX:
@@ -170,17 +166,14 @@ class SceneSampler:
             else:
                 boxes.append(box)
                 points5.append(five)
-        # A face without a label is not a negative.
-        ignored = [box for box in (*boxes[MAX_FACES:], *ignored) if self._is_inside(box)]
+        ignored = [*boxes[MAX_FACES:], *ignored]  # a face without a label is not a negative
+        near = [box for box in ignored if (box[:2] < self.size).all() and (box[2:] >= 0).all()]
         return DetectionScene(
             canvas,
             np.array(boxes[:MAX_FACES], np.float32).reshape(-1, 4),
             np.array(points5[:MAX_FACES], np.float32).reshape(-1, 5, 2),
-            np.array(ignored[:MAX_IGNORED], np.float32).reshape(-1, 4),
+            np.array(near[:MAX_IGNORED], np.float32).reshape(-1, 4),
         )
-
-    def _is_inside(self, box: NDArray[np.float64]) -> bool:
-        return bool((box[:2] < self.size).all() and (box[2:] >= 0).all())
 
     def _empty(self, rng: np.random.Generator) -> "_Composed":
         canvas = self._background(rng)

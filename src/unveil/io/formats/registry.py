@@ -32,12 +32,14 @@ class Format:
         suffix: How a file of this format is named: NAME and this.
         in_folder: Whether images have files of their own below a folder.
         needs_size: Whether the format states the size of an image.
+        needs_all: Whether a face must have all landmarks.
         write: Writes images to a file, or below a folder.
     """
 
     suffix: str
     in_folder: bool
     needs_size: bool
+    needs_all: bool
     write: Write
 
 
@@ -48,13 +50,13 @@ def _without_names(write: WriteUnnamed) -> Write:
 
 FORMATS: Mapping[FormatName, Format] = MappingProxyType(
     {
-        "pts": Format(".pts", True, False, _without_names(pts.write)),
-        "json": Format(".json", True, True, _without_names(json_faces.write)),
-        "csv": Format(".csv", False, False, _without_names(csv_faces.write)),
-        "coco": Format(".coco.json", False, True, coco.write),
-        "dlib": Format(".dlib.xml", False, False, _without_names(dlib_xml.write)),
-        "cvat": Format(".cvat.xml", False, True, _without_names(cvat.write)),
-        "label-studio": Format(".label-studio.json", False, True, _without_names(label_studio.write)),
+        "pts": Format(".pts", True, False, True, _without_names(pts.write)),
+        "json": Format(".json", True, True, False, _without_names(json_faces.write)),
+        "csv": Format(".csv", False, False, False, _without_names(csv_faces.write)),
+        "coco": Format(".coco.json", False, True, False, coco.write),
+        "dlib": Format(".dlib.xml", False, False, False, _without_names(dlib_xml.write)),
+        "cvat": Format(".cvat.xml", False, True, True, _without_names(cvat.write)),
+        "label-studio": Format(".label-studio.json", False, True, False, _without_names(label_studio.write)),
     }
 )
 assert set(FORMATS) == set(get_args(FormatName))

@@ -6,8 +6,8 @@ const REACH = { touch: 28, mouse: 14 }; // CSS pixels between a pointer and the 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class PointsTool {
-  /** `faces(side)` are the faces shown, `side()` is the one that is listed, `change(side, old, next, label)` replaces one, `remove(index)` deletes one,
-      `selected` is called when another landmark is selected. */
+  /** `faces(side)` are the faces shown, `side()` is the one that is listed, `change(side, old, next, label)` replaces
+      a face, `remove(index)` deletes one, `selected` is called when another landmark is selected. */
   constructor(view, { faces, side, change, remove, selected, threshold }) {
     Object.assign(this, { view, faces, side, change, remove, threshold });
     this.announce = selected;
